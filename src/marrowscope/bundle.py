@@ -1,0 +1,155 @@
+"""The bundle: a model and everything needed to use it and to judge it, in one folder."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from marrowscope.errors import BundleError, UnknownClassError
+from marrowscope.labels import cell_class
+from marrowscope.preprocess import Preprocessing
+
+FORMAT = 1
+DESCRIPTION, MODEL, CARD = "bundle.json", "model.onnx", "MODEL_CARD.md"
+FILES = (CARD, DESCRIPTION, MODEL)
+"""The exact files of a bundle."""
+
+SHIPPED = {"default": Path(__file__).parent / "bundles" / "default"}
+"""Bundles that come with the package, by name."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What `bundle.json` says; the model itself lies beside it."""
+
+    folder: Path
+    name: str
+    classes: tuple[str, ...]
+    """Codes of the covered classes, in the order of the model's outputs."""
+    left_out: dict[str, str]
+    """Codes of the classes not covered, each with the reason."""
+    preprocessing: Preprocessing
+    model_sha256: str
+    precision: str
+    """How the weights are stored: `fp32` or `int8`."""
+    split_hash: str
+    """Seal of the split that the model was trained on."""
+    licence: str
+    origin: dict[str, Any]
+    """Training settings, library versions, image counts, attribution, agreement at export."""
+    evaluation: dict[str, Any] | None = None
+    """Summary of the test figures, sealed by `evaluate`; None before."""
+
+    @property
+    def model_file(self) -> Path:
+        """The ONNX file."""
+        return self.folder / MODEL
+
+    @property
+    def evaluation_in_words(self) -> str:
+        """One sentence on how far the bundle's figures can be known."""
+        if self.evaluation is None:
+            return f"The bundle {self.name} has not been evaluated: how often it errs is unknown."
+        sets = (
+            f"macro-F1 {figures['macro_f1']['value']:.3f} on {figures['cells']:,} cells of {name}"
+            for name, figures in self.evaluation["sets"].items()
+        )
+        return f"The bundle {self.name} on its test cells: {'; '.join(sets)}."
+
+
+def class_list_hash(classes: Sequence[str]) -> str:
+    """SHA-256 of the class codes in their order."""
+    return hashlib.sha256(",".join(classes).encode()).hexdigest()
+
+
+def file_hash(file: Path) -> str:
+    """SHA-256 of a file's content."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def load_bundle(name_or_folder: str) -> Bundle:
+    """Load a shipped bundle by name, or one from its folder, and check that it is whole.
+
+    Raises:
+        BundleError: no such bundle, a file is missing or was changed, or a class is unknown.
+    """
+    folder = SHIPPED.get(name_or_folder, Path(name_or_folder))
+    missing = [name for name in FILES if not (folder / name).is_file()]
+    if missing:
+        raise BundleError(
+            f"{name_or_folder}: not a bundle (no {', '.join(missing)}); give the folder that "
+            f"`marrowscope export` wrote, or one of the names {', '.join(SHIPPED)}"
+        )
+    try:
+        bundle = _from_dict(folder, json.loads((folder / DESCRIPTION).read_text(encoding="utf-8")))
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"{folder / DESCRIPTION} cannot be read: {error!r}") from None
+    except UnknownClassError as error:
+        raise BundleError(f"{folder / DESCRIPTION}: {error}") from None
+    found = file_hash(bundle.model_file)
+    if found != bundle.model_sha256:
+        raise BundleError(
+            f"{bundle.model_file} is not the model that {DESCRIPTION} describes (hash "
+            f"{found[:12]}, expected {bundle.model_sha256[:12]}); fetch or export the bundle again"
+        )
+    return bundle
+
+
+def write_description(bundle: Bundle) -> None:
+    """Write `bundle.json` into the bundle's folder."""
+    text = json.dumps(_to_dict(bundle), indent=2, ensure_ascii=False) + "\n"
+    (bundle.folder / DESCRIPTION).write_text(text, encoding="utf-8")
+
+
+def seal_evaluation(bundle: Bundle, evaluation: Mapping[str, Any]) -> Bundle:
+    """Give the bundle with its test figures, and write them into `bundle.json`."""
+    sealed = replace(bundle, evaluation=dict(evaluation))
+    write_description(sealed)
+    return sealed
+
+
+def _to_dict(bundle: Bundle) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "name": bundle.name,
+        "licence": bundle.licence,
+        "model": {
+            "file": MODEL,
+            "sha256": bundle.model_sha256,
+            "precision": bundle.precision,
+        },
+        "classes": list(bundle.classes),
+        "classes_sha256": class_list_hash(bundle.classes),
+        "left_out": bundle.left_out,
+        "preprocessing": asdict(bundle.preprocessing),
+        "split_hash": bundle.split_hash,
+        "origin": bundle.origin,
+        "evaluation": bundle.evaluation,
+    }
+
+
+def _from_dict(folder: Path, values: dict[str, Any]) -> Bundle:
+    if values["format"] != FORMAT:
+        raise BundleError(
+            f"{folder / DESCRIPTION} has format {values['format']!r}; this marrowscope reads "
+            f"{FORMAT}: update marrowscope or export the bundle again"
+        )
+    classes = tuple(cell_class(code).code for code in values["classes"])
+    if class_list_hash(classes) != values["classes_sha256"]:
+        raise BundleError(f"{folder / DESCRIPTION}: its class list was changed after export")
+    return Bundle(
+        folder=folder,
+        name=values["name"],
+        classes=classes,
+        left_out=values["left_out"],
+        preprocessing=Preprocessing.from_dict(values["preprocessing"]),
+        model_sha256=values["model"]["sha256"],
+        precision=values["model"]["precision"],
+        split_hash=values["split_hash"],
+        licence=values["licence"],
+        origin=values["origin"],
+        evaluation=values["evaluation"],
+    )

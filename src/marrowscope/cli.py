@@ -1,0 +1,347 @@
+"""The command line: it only parses, calls one function for each verb, prints and exits."""
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from marrowscope import __version__
+from marrowscope.errors import MarrowscopeError, MissingExtraError
+
+SOME_REJECTED = 3
+"""Exit code when everything was done but some inputs were rejected."""
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="Classify single bone marrow cells and count them into a differential.\n\n"
+    "Research use only: figures for a person to review, never a diagnosis.",
+    epilog="First look: `marrowscope classify FOLDER_WITH_CELL_PICTURES`",
+)
+
+DataOption = Annotated[
+    Path,
+    typer.Option(
+        "--data",
+        help="CSV manifest (path,label and if known source,sha256,patient) or class folders.",
+    ),
+]
+OverwriteOption = Annotated[
+    bool, typer.Option("--overwrite", help="Replace the results in a folder that is not empty.")
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print the outcome as JSON and nothing else.")
+]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"marrowscope {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Hold the options that come before a command."""
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "`marrowscope classify cells/`\n\n"
+    "`marrowscope classify 'scan/*.jpg' more.png --output monday`\n\n"
+    "`marrowscope classify cells/ --json > differential.json`\n\n"
+    "Exit codes: 0 all cells were read, 1 none could be or an error, 2 wrong usage, "
+    "3 some inputs were rejected."
+)
+def classify(
+    paths: Annotated[
+        list[str], typer.Argument(metavar="PATH...", help="Pictures, folders or patterns.")
+    ],
+    bundle: Annotated[
+        str, typer.Option(help="Name of a shipped bundle, or the folder of one.")
+    ] = "default",
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for predictions.csv, rejects.csv, differential.json and report.html.",
+            show_default="a new folder, named on the screen",
+        ),
+    ] = None,
+    overwrite: OverwriteOption = False,
+    threads: Annotated[
+        int, typer.Option(min=0, help="Processor threads; 0 for as many as there are cores.")
+    ] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Classify pictures of single cells and count them into a differential."""
+    with _errors_in_words():
+        from marrowscope.bundle import load_bundle
+        from marrowscope.classify import classify as run
+        from marrowscope.intake import find_files
+
+        chosen = load_bundle(bundle)
+        files = list(find_files(paths))
+        with _progress("Reading cells", len(files)) as each:
+            result = run(
+                files,
+                chosen,
+                output or _new_folder(),
+                overwrite=overwrite,
+                threads=threads,
+                each=each,
+            )
+        if as_json:
+            print(json.dumps(result.as_dict(chosen), ensure_ascii=False))
+        else:
+            from marrowscope.screen import show_classified
+
+            show_classified(result, chosen)
+    if result.rejects:
+        raise typer.Exit(SOME_REJECTED if result.cells else 1)
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "`marrowscope train --data cells.csv --output runs/first`\n\n"
+    "`marrowscope train --data cells.csv --overlaps overlaps.csv --backbone backbones/dinov2 "
+    "--unfreeze-blocks 4 --output runs/second`\n\n"
+    "An interrupted training is continued by the same command with `--resume`."
+)
+def train(
+    data: DataOption,
+    output: Annotated[Path, typer.Option(help="Folder of the run; it must be new or empty.")],
+    overlaps: Annotated[
+        Path | None,
+        typer.Option(help="CSV with path_a,path_b: pairs that share pixels stay in one part."),
+    ] = None,
+    hold_out: Annotated[
+        Path | None,
+        typer.Option(help="Manifest of cells that no part may contain, such as shipped samples."),
+    ] = None,
+    backbone: Annotated[
+        str, typer.Option(help="DINOv2: a hub name or a local folder.")
+    ] = "facebook/dinov2-small",
+    classes: Annotated[
+        str,
+        typer.Option(
+            help="Comma-separated class codes, or `fourteen`.",
+            show_default="all with enough images",
+        ),
+    ] = "",
+    min_images: Annotated[int, typer.Option(help="Training images a class needs.")] = 100,
+    unfreeze_blocks: Annotated[
+        int, typer.Option(help="Last blocks of the backbone that learn too; 0: the head alone.")
+    ] = 2,
+    epochs: Annotated[int, typer.Option(help="Passes over the training cells.")] = 8,
+    batch_size: Annotated[int, typer.Option(help="Cells in a step.")] = 32,
+    head_learning_rate: Annotated[float, typer.Option(help="Peak, for the head.")] = 1e-3,
+    backbone_learning_rate: Annotated[float, typer.Option(help="Peak, for the blocks.")] = 5e-5,
+    label_smoothing: Annotated[float, typer.Option(help="0 to 1.")] = 0.05,
+    zoom: Annotated[float, typer.Option(help="Largest random scale, and 1/scale the least.")] = 1.5,
+    stain_jitter: Annotated[float, typer.Option(help="Largest relative change of a stain.")] = 0.2,
+    min_stratum: Annotated[
+        int,
+        typer.Option(help="A class of a source with fewer cells is only tested on, not divided."),
+    ] = 20,
+    seed: Annotated[int, typer.Option(help="Of the split and of everything random.")] = 0,
+    workers: Annotated[int, typer.Option(help="Processes that decode pictures.")] = 0,
+    threads: Annotated[int, typer.Option(help="Threads of torch; 0: one a core.")] = 0,
+    resume: Annotated[bool, typer.Option(help="Continue an interrupted run.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a classifier: split, fine-tune DINOv2, keep the best epoch by validation macro-F1."""
+    with _errors_in_words():
+        _prepare_training()
+        from marrowscope.data.manifest import read_manifest
+        from marrowscope.data.split import read_overlaps, split_cells
+        from marrowscope.labels import FOURTEEN
+        from marrowscope.results import prepare_folder
+        from marrowscope.screen import show_manifest, show_trained
+        from marrowscope.train.fit import fit
+        from marrowscope.train.settings import TrainSettings
+
+        chosen = FOURTEEN if classes == "fourteen" else tuple(filter(None, classes.split(",")))
+        settings = TrainSettings(
+            backbone=backbone,
+            classes=chosen,
+            min_images=min_images,
+            unfreeze_blocks=unfreeze_blocks,
+            epochs=epochs,
+            batch_size=batch_size,
+            head_learning_rate=head_learning_rate,
+            backbone_learning_rate=backbone_learning_rate,
+            label_smoothing=label_smoothing,
+            zoom=zoom,
+            stain_jitter=stain_jitter,
+            seed=seed,
+            workers=workers,
+            threads=threads,
+        )
+        prepare_folder(output, overwrite=resume)
+        manifest = read_manifest(data)
+        show_manifest(manifest, quiet=as_json)
+        reserved = {cell.sha256 for cell in read_manifest(hold_out).cells} if hold_out else set()
+        split = split_cells(
+            manifest.cells,
+            read_overlaps(overlaps) if overlaps else (),
+            reserved,
+            seed=seed,
+            min_stratum=min_stratum,
+        )
+        result = fit(manifest, split, settings, output)
+        show_trained(result, as_json)
+
+
+@app.command(
+    epilog="Example:\n\n"
+    "`marrowscope export runs/first --data cells.csv --output bundles/first --precision int8`"
+)
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
+    data: DataOption,
+    output: Annotated[Path, typer.Option(help="Folder of the bundle; it must be new or empty.")],
+    name: Annotated[
+        str, typer.Option(help="Name of the bundle.", show_default="the folder's name")
+    ] = "",
+    precision: Annotated[str, typer.Option(help="fp32, or int8: a quarter of the size.")] = "fp32",
+    licence: Annotated[str, typer.Option(help="Licence of the weights.")] = "Apache-2.0",
+    attribution: Annotated[
+        list[str] | None, typer.Option(help="Source and licence of the data; may be repeated.")
+    ] = None,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Turn a run into a bundle (ONNX), if it agrees with the run on every validation cell."""
+    with _errors_in_words():
+        _prepare_training()
+        from marrowscope.data.manifest import read_manifest
+        from marrowscope.screen import show_exported
+        from marrowscope.train.export import export as export_run
+        from marrowscope.train.run import read_run
+
+        finished = read_run(run)
+        with _progress("Comparing cells", None) as each:
+            result = export_run(
+                finished,
+                read_manifest(data),
+                output,
+                name or output.name,
+                precision=precision,
+                licence=licence,
+                attribution=attribution or (),
+                overwrite=overwrite,
+                each=each,
+            )
+        show_exported(result, as_json)
+
+
+@app.command(
+    epilog="Example:\n\n"
+    "`marrowscope evaluate bundles/first --data cells.csv --split runs/first --output figures`"
+)
+def evaluate(
+    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="Folder or name of a bundle.")],
+    data: DataOption,
+    split: Annotated[Path, typer.Option(help="Folder of the run that the bundle comes from.")],
+    output: Annotated[
+        Path,
+        typer.Option(help="Folder for predictions.csv, metrics.json and confusion matrices."),
+    ],
+    part: Annotated[str, typer.Option(help="Part of the split; only `test` is sealed.")] = "test",
+    rounds: Annotated[int, typer.Option(min=100, help="Rounds of the bootstrap.")] = 2000,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a bundle on its sealed test cells and write the figures into its model card."""
+    with _errors_in_words():
+        from marrowscope.bundle import load_bundle
+        from marrowscope.data.manifest import read_manifest
+        from marrowscope.data.split import read_split
+        from marrowscope.evaluate import evaluate as measure
+        from marrowscope.screen import show_evaluation
+
+        sealed = read_split(split)
+        with _progress("Reading cells", len(sealed.part(part))) as each:
+            result = measure(
+                load_bundle(bundle),
+                read_manifest(data),
+                sealed,
+                output,
+                part=part,
+                rounds=rounds,
+                seed=seed,
+                overwrite=overwrite,
+                each=each,
+            )
+        show_evaluation(result, as_json)
+    if result.rejects:
+        raise typer.Exit(SOME_REJECTED)
+
+
+@contextmanager
+def _errors_in_words() -> Iterator[None]:
+    """Print an error of ours as one sentence and exit with 1."""
+    try:
+        yield
+    except MarrowscopeError as error:
+        _fail(str(error))
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    raise typer.Exit(1)
+
+
+@contextmanager
+def _progress(what: str, total: int | None) -> Iterator[Callable[[], None]]:
+    """Show a bar on a terminal's error stream; give the function that moves it by one."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda: bar.advance(task)
+
+
+def _new_folder() -> Path:
+    return Path(f"marrowscope-{datetime.now().astimezone():%Y%m%d-%H%M%S}")
+
+
+def _prepare_training() -> None:
+    """Check that the training extra is there, and keep its libraries from chatting.
+
+    Raises:
+        MissingExtraError: torch, transformers or onnx is not installed.
+    """
+    from importlib.util import find_spec
+
+    missing = [name for name in ("torch", "transformers", "onnx") if find_spec(name) is None]
+    if missing:
+        raise MissingExtraError(
+            f"this command needs {', '.join(missing)}; install it with: "
+            "pip install 'marrowscope[train]'"
+        )
+    logging.basicConfig(level=logging.WARNING)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)

@@ -1,0 +1,1 @@
+"""Labelled cells: read them into a manifest, and split it without leaks."""

@@ -1,0 +1,45 @@
+"""Every error that marrowscope raises on purpose; the message says what came and what to do."""
+
+
+class MarrowscopeError(Exception):
+    """Base of all errors below; the command line prints its message and exits with 1."""
+
+
+class UnknownClassError(MarrowscopeError):
+    """A class code that is not in the class list."""
+
+
+class ImageError(MarrowscopeError):
+    """A file that cannot be used as the picture of one cell."""
+
+
+class ManifestError(MarrowscopeError):
+    """A manifest or class folder that cannot be read."""
+
+
+class SplitError(MarrowscopeError):
+    """A split that leaks, was changed after it was sealed, or does not fit the data."""
+
+
+class BundleError(MarrowscopeError):
+    """A bundle that is incomplete, was changed, or is not known by that name."""
+
+
+class SettingsError(MarrowscopeError):
+    """Settings that contradict each other or the data."""
+
+
+class BackboneError(MarrowscopeError):
+    """A pretrained network that cannot be loaded."""
+
+
+class ExportError(MarrowscopeError):
+    """A run whose exported model does not agree with the trained one."""
+
+
+class MissingExtraError(MarrowscopeError):
+    """A command that needs an optional part of marrowscope which is not installed."""
+
+
+class OutputError(MarrowscopeError):
+    """A place for results that cannot be written to, or already holds something."""

@@ -1,0 +1,65 @@
+"""The files in which predictions are kept: `predictions.csv` and `rejects.csv`."""
+
+import csv
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from marrowscope.errors import OutputError
+from marrowscope.records import Prediction, Reject
+
+PREDICTIONS, REJECTS = "predictions.csv", "rejects.csv"
+
+
+class RowWriter(Protocol):
+    """The part of a csv writer that is used here."""
+
+    def writerow(self, row: Sequence[str], /) -> object:
+        """Write one row."""
+        ...
+
+
+@contextmanager
+def csv_file(path: Path, header: Sequence[str]) -> Iterator[RowWriter]:
+    """Open a CSV that stands under its name only when it is whole, and write its header."""
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        yield writer
+    partial.replace(path)
+
+
+def prediction_header(classes: Sequence[str]) -> list[str]:
+    """Columns of `predictions.csv`."""
+    return ["path", "label", "probability", *classes]
+
+
+def prediction_row(prediction: Prediction) -> list[str]:
+    """A prediction as text, probabilities with 6 decimals."""
+    numbers = (prediction.probability, *prediction.probabilities)
+    return [prediction.path, prediction.label, *(f"{number:.6f}" for number in numbers)]
+
+
+def reject_row(reject: Reject) -> list[str]:
+    """A reject as text."""
+    return [reject.path, reject.reason]
+
+
+def prepare_folder(folder: Path, overwrite: bool) -> None:
+    """Make a folder for results.
+
+    Raises:
+        OutputError: it cannot be made, or holds something and must not be overwritten.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        occupied = any(folder.iterdir())
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be used for results: {error.strerror}") from None
+    if occupied and not overwrite:
+        raise OutputError(
+            f"{folder} already holds something; give another folder, or --overwrite to replace "
+            "the results in it"
+        )

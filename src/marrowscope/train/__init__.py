@@ -1,0 +1,1 @@
+"""Training and export: the only part of marrowscope that needs torch and transformers."""

@@ -1,0 +1,74 @@
+"""Real cells, a real network made tiny, and what training, export and evaluation make of them."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import Dinov2Config, Dinov2Model
+
+from marrowscope.bundle import Bundle, load_bundle
+from marrowscope.data.manifest import Manifest, read_manifest
+from marrowscope.data.split import Split, split_cells
+from marrowscope.preprocess import Preprocessing
+from marrowscope.train.export import export
+from marrowscope.train.fit import Trained, fit
+from marrowscope.train.run import read_run
+from marrowscope.train.settings import TrainSettings
+
+ROOT = Path(__file__).parents[1]
+SAMPLES = ROOT / "samples"
+
+
+@pytest.fixture(scope="session")
+def manifest() -> Manifest:
+    return read_manifest(SAMPLES / "cells.csv")
+
+
+@pytest.fixture(scope="session")
+def split(manifest: Manifest) -> Split:
+    return split_cells(manifest.cells, min_stratum=10)
+
+
+@pytest.fixture(scope="session")
+def toy_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A DINOv2 with two narrow blocks and random weights, saved as transformers saves it."""
+    folder = tmp_path_factory.mktemp("backbone")
+    torch.manual_seed(0)
+    config = Dinov2Config(
+        hidden_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=56, patch_size=14
+    )
+    Dinov2Model(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def toy_settings(toy_backbone: Path) -> TrainSettings:
+    return TrainSettings(
+        backbone=str(toy_backbone),
+        min_images=9,
+        unfreeze_blocks=1,
+        epochs=2,
+        batch_size=32,
+        head_learning_rate=1e-2,
+        threads=1,
+        preprocessing=Preprocessing(size=56),
+    )
+
+
+@pytest.fixture(scope="session")
+def toy_run(
+    manifest: Manifest,
+    split: Split,
+    toy_settings: TrainSettings,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Trained:
+    """Six steps of training on the sample cells."""
+    return fit(manifest, split, toy_settings, tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture
+def toy_bundle(toy_run: Trained, manifest: Manifest, tmp_path: Path) -> Bundle:
+    """A bundle of its own for each test, as tests change it."""
+    run = read_run(toy_run.folder)
+    export(run, manifest, tmp_path / "toy", "toy", attribution=["sample cells"])
+    return load_bundle(str(tmp_path / "toy"))

@@ -1,0 +1,113 @@
+"""Every figure against a hand-worked example, a published table or scikit-learn."""
+
+import math
+
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, precision_recall_fscore_support
+from sklearn.metrics import confusion_matrix as sklearn_matrix
+
+from marrowscope.metrics import (
+    accuracy,
+    bootstrap_intervals,
+    confusion_matrix,
+    exact_interval,
+    macro,
+    per_class,
+)
+
+TRUTH = [0] * 5 + [1] * 4 + [2] * 3
+PREDICTED = [0, 0, 0, 1, 2, 1, 1, 1, 0, 2, 2, 1]
+# The matrix is  3 1 1   class 0: precision 3/4, recall 3/5, F1 2*3/(4+5) = 6/9
+#                1 3 0   class 1: precision 3/5, recall 3/4, F1 2*3/(5+4) = 6/9
+#                0 1 2   class 2: precision 2/3, recall 2/3, F1 2*2/(3+3) = 4/6
+# so accuracy is 8/12 and every F1 is 2/3.
+
+
+def test_hand_worked_example() -> None:
+    matrix = confusion_matrix(TRUTH, PREDICTED, 3)
+    assert matrix.tolist() == [[3, 1, 1], [1, 3, 0], [0, 1, 2]]
+    assert accuracy(matrix) == pytest.approx(8 / 12)
+    rows = per_class(matrix)
+    assert [row.precision for row in rows] == pytest.approx([3 / 4, 3 / 5, 2 / 3])
+    assert [row.recall for row in rows] == pytest.approx([3 / 5, 3 / 4, 2 / 3])
+    assert [row.f1 for row in rows] == pytest.approx([2 / 3] * 3)
+    assert [row.support for row in rows] == [5, 4, 3]
+    assert macro(matrix).f1 == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_figures_equal_those_of_scikit_learn(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    truth = random.integers(0, 6, 200)
+    truth[truth == 4] = 0  # a class without true cells
+    predicted = np.where(random.random(200) < 0.6, truth, random.integers(0, 6, 200))
+    matrix = confusion_matrix(truth.tolist(), predicted.tolist(), 6)
+    occurring = [0, 1, 2, 3, 5]
+    assert (matrix == sklearn_matrix(truth, predicted, labels=range(6))).all()
+    assert accuracy(matrix) == pytest.approx(accuracy_score(truth, predicted))
+    theirs = precision_recall_fscore_support(
+        truth, predicted, labels=occurring, average="macro", zero_division=0
+    )
+    ours = macro(matrix)
+    assert (ours.precision, ours.recall, ours.f1) == pytest.approx(theirs[:3])
+    some = macro(matrix, [1, 3])
+    theirs = precision_recall_fscore_support(truth, predicted, labels=[1, 3], average="macro")
+    assert (some.precision, some.recall, some.f1) == pytest.approx(theirs[:3])
+
+
+def test_no_cells_give_no_figure() -> None:
+    empty = confusion_matrix([], [], 3)
+    assert math.isnan(accuracy(empty))
+    assert math.isnan(macro(empty).f1)
+
+
+@pytest.mark.parametrize(
+    ("cells", "of", "low", "high"),
+    [(5, 100, 1.6, 11.3), (25, 500, 3.3, 7.3), (50, 500, 7.5, 13.0), (100, 500, 16.6, 23.8),
+     (0, 500, 0.0, 0.7), (0, 100, 0.0, 3.6), (100, 100, 96.4, 100.0)],
+)  # fmt: skip
+def test_exact_interval_gives_the_values_of_the_published_tables(
+    cells: int, of: int, low: float, high: float
+) -> None:
+    interval = exact_interval(cells, of)
+    assert interval.value == cells / of
+    assert (round(100 * interval.low, 1), round(100 * interval.high, 1)) == (low, high)
+
+
+def test_exact_interval_without_cells_says_nothing() -> None:
+    interval = exact_interval(0, 0)
+    assert math.isnan(interval.value)
+    assert (interval.low, interval.high) == (0.0, 1.0)
+
+
+def test_bootstrap_is_repeatable_and_about_as_wide_as_theory_says() -> None:
+    truth = [0] * 400
+    predicted = [0] * 320 + [1] * 80
+
+    def share(seed: int) -> tuple[float, float, float]:
+        interval = bootstrap_intervals(
+            lambda m: {"accuracy": accuracy(m)}, truth, predicted, range(400), classes=2, seed=seed
+        )["accuracy"]
+        return interval.value, interval.low, interval.high
+
+    assert share(1) == share(1)
+    value, low, high = share(0)
+    standard_error = math.sqrt(0.8 * 0.2 / 400)
+    assert value == 0.8
+    assert low == pytest.approx(0.8 - 1.96 * standard_error, abs=0.006)
+    assert high == pytest.approx(0.8 + 1.96 * standard_error, abs=0.006)
+
+
+def test_bootstrap_over_groups_is_wider_than_over_cells() -> None:
+    truth = [0] * 400
+    predicted = ([0] * 20 + [1] * 20) * 10
+    groups = [cell // 20 for cell in range(400)]
+
+    def width(groups: list[int]) -> float:
+        interval = bootstrap_intervals(
+            lambda m: {"accuracy": accuracy(m)}, truth, predicted, groups, classes=2
+        )["accuracy"]
+        return interval.high - interval.low
+
+    assert width(groups) > 3 * width(list(range(400)))
