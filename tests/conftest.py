@@ -1,5 +1,6 @@
 """Real cells, a real network made tiny, and what training, export and evaluation make of them."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -66,9 +67,17 @@ def toy_run(
     return fit(manifest, split, toy_settings, tmp_path_factory.mktemp("run"))
 
 
+@pytest.fixture(scope="session")
+def exported(
+    toy_run: Trained, manifest: Manifest, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    folder = tmp_path_factory.mktemp("exported")
+    export(read_run(toy_run.folder), manifest, folder, "toy", attribution=["sample cells"])
+    return folder
+
+
 @pytest.fixture
-def toy_bundle(toy_run: Trained, manifest: Manifest, tmp_path: Path) -> Bundle:
+def toy_bundle(exported: Path, tmp_path: Path) -> Bundle:
     """A bundle of its own for each test, as tests change it."""
-    run = read_run(toy_run.folder)
-    export(run, manifest, tmp_path / "toy", "toy", attribution=["sample cells"])
+    shutil.copytree(exported, tmp_path / "toy")
     return load_bundle(str(tmp_path / "toy"))

@@ -28,7 +28,8 @@ def test_worked_example() -> None:
 
 def test_a_cell_becomes_a_square_of_the_input_size() -> None:
     pixels = Preprocessing(size=56).resize(read_image(CELL))
-    assert (pixels.shape, pixels.dtype) == ((3, 56, 56), np.uint8)
+    assert pixels.shape == (3, 56, 56)
+    assert pixels.dtype == np.uint8
 
 
 def test_the_resize_agrees_with_that_of_torch() -> None:

@@ -53,7 +53,7 @@ class Bundle:
         if self.evaluation is None:
             return f"The bundle {self.name} has not been evaluated: how often it errs is unknown."
         sets = (
-            f"macro-F1 {figures['macro_f1']['value']:.3f} on {figures['cells']:,} cells of {name}"
+            f"accuracy {figures['accuracy']['value']:.3f} on {figures['cells']:,} cells of {name}"
             for name, figures in self.evaluation["sets"].items()
         )
         return f"The bundle {self.name} on its test cells: {'; '.join(sets)}."

@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from marrowscope import __version__
 from marrowscope.errors import MarrowscopeError, MissingExtraError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 SOME_REJECTED = 3
 """Exit code when everything was done but some inputs were rejected."""
@@ -201,7 +204,8 @@ def train(
             seed=seed,
             min_stratum=min_stratum,
         )
-        result = fit(manifest, split, settings, output)
+        with _training_bar() as watch:
+            result = fit(manifest, split, settings, output, watch)
         show_trained(result, as_json)
 
 
@@ -261,6 +265,9 @@ def evaluate(
         typer.Option(help="Folder for predictions.csv, metrics.json and confusion matrices."),
     ],
     part: Annotated[str, typer.Option(help="Part of the split; only `test` is sealed.")] = "test",
+    least_support: Annotated[
+        int, typer.Option(min=1, help="True cells a class needs to enter the macro means.")
+    ] = 10,
     rounds: Annotated[int, typer.Option(min=100, help="Rounds of the bootstrap.")] = 2000,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
     overwrite: OverwriteOption = False,
@@ -282,6 +289,7 @@ def evaluate(
                 sealed,
                 output,
                 part=part,
+                least_support=least_support,
                 rounds=rounds,
                 seed=seed,
                 overwrite=overwrite,
@@ -309,6 +317,22 @@ def _fail(message: str) -> NoReturn:
 @contextmanager
 def _progress(what: str, total: int | None) -> Iterator[Callable[[], None]]:
     """Show a bar on a terminal's error stream; give the function that moves it by one."""
+    with _bar() as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda: bar.advance(task)
+
+
+@contextmanager
+def _training_bar() -> Iterator[Callable[[int, int, str], None]]:
+    """Show a bar of steps; give the function that sets it and its words."""
+    with _bar() as bar:
+        task = bar.add_task("loading", total=None)
+        yield lambda step, steps, words: bar.update(
+            task, completed=step, total=steps, description=words
+        )
+
+
+def _bar() -> "Progress":
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -318,11 +342,14 @@ def _progress(what: str, total: int | None) -> Iterator[Callable[[], None]]:
         TimeRemainingColumn,
     )
 
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda: bar.advance(task)
+    return Progress(*columns, console=console, disable=not console.is_terminal)
 
 
 def _new_folder() -> Path:

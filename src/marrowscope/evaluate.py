@@ -1,6 +1,7 @@
 """Measure a bundle on a part of its split, through the predictor that serves it."""
 
 import json
+import math
 import os
 import platform
 from collections import Counter
@@ -42,8 +43,6 @@ from marrowscope.results import (
 )
 
 METRICS = "metrics.json"
-LEAST_SUPPORT = 10
-"""True cells that a class needs to enter the macro means; all classes are in the tables."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +99,7 @@ def evaluate(
     folder: Path,
     *,
     part: str = "test",
+    least_support: int = 10,
     rounds: int = 2000,
     seed: int = 0,
     overwrite: bool = False,
@@ -107,8 +107,9 @@ def evaluate(
 ) -> Evaluation:
     """Classify a part, write predictions, metrics and confusion matrices, seal the summary.
 
-    Only the part `test` is sealed into the bundle and its model card. Cells of classes that the
-    bundle does not cover are left out of every figure and counted in `not_covered`.
+    Only the part `test` is sealed into the bundle and its model card. The macro means run over
+    the classes with at least `least_support` true cells in a set; all are in the tables. Cells of
+    classes that the bundle does not cover are left out of all figures, counted in `not_covered`.
 
     Raises:
         SplitError: the split is not the one the bundle was trained with, or its cells are not in
@@ -120,12 +121,17 @@ def evaluate(
     prepare_folder(folder, overwrite)
     scored, rejects = _score(bundle, manifest, rows, folder, each)
     sets = [
-        _figures(name, members, bundle, rows, rounds=rounds, seed=seed)
+        _figures(name, members, bundle, rows, least_support=least_support, rounds=rounds, seed=seed)
         for name, members in _sets(scored, bundle).items()
     ]
     for result in sets:
         _draw(result, bundle, folder)
-    summary = _summary(sets, split, part, rounds, seed)
+    method = (
+        f"Brackets: 95% intervals, bootstrap over groups ({rounds} rounds, seed {seed}); recall of "
+        "a class: exact binomial. Macro means run over the classes with at least "
+        f"{least_support} true cells in the set."
+    )
+    summary = _summary(sets, split, part, method)
     details = (
         summary
         | {"bundle": bundle.name, "model_sha256": bundle.model_sha256}
@@ -214,6 +220,7 @@ def _figures(
     bundle: Bundle,
     rows: Sequence[SplitRow],
     *,
+    least_support: int,
     rounds: int,
     seed: int,
 ) -> SetResult:
@@ -222,7 +229,7 @@ def _figures(
     predicted = [index_of[item.prediction.label] for item in scored]
     groups = np.unique([item.row.group for item in scored], return_inverse=True)[1].tolist()
     matrix = confusion_matrix(truth, predicted, len(bundle.classes))
-    kept = [index for index, n in enumerate(matrix.sum(axis=1)) if n >= LEAST_SUPPORT]
+    kept = [index for index, n in enumerate(matrix.sum(axis=1)) if n >= least_support]
     intervals = bootstrap_intervals(
         partial(_headline, kept),
         truth,
@@ -290,20 +297,23 @@ def _draw(result: SetResult, bundle: Bundle, folder: Path) -> None:
     (folder / f"confusion_{name}.svg").write_text(picture, encoding="utf-8")
 
 
-def _summary(
-    sets: Sequence[SetResult], split: Split, part: str, rounds: int, seed: int
-) -> dict[str, Any]:
+def _summary(sets: Sequence[SetResult], split: Split, part: str, method: str) -> dict[str, Any]:
     """Give the figures as they are sealed: plain values, with how they were come by."""
     return {
         "part": part,
         "split_hash": split.hash,
         "grouped_by": split.grouped_by,
-        "method": (
-            f"Brackets: 95% intervals, bootstrap over groups ({rounds} rounds, seed {seed}); "
-            "recall of a class: exact binomial. Macro means run over the classes with at least "
-            f"{LEAST_SUPPORT} true cells in the set."
-        ),
+        "method": method,
         "marrowscope": __version__,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, onnxruntime on the processor",
-        "sets": {result.name: asdict(result) for result in sets},
+        "sets": {result.name: _plain(asdict(result)) for result in sets},
     }
+
+
+def _plain(value: Any) -> Any:
+    """Replace NaN, which JSON does not know, by None at any depth."""
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -110,6 +110,8 @@ def bootstrap_intervals(
 ) -> dict[str, Interval]:
     """Percentile bootstrap of named figures, drawing whole groups (0..G-1) with replacement.
 
+    A figure that is NaN in a round is left out of that round; one that always is has NaN limits.
+
     Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
     """
     pairs = np.asarray(truth, dtype=np.int64) * classes + np.asarray(predicted, dtype=np.int64)
@@ -124,6 +126,8 @@ def bootstrap_intervals(
     tail = (1 - level) / 2
     intervals = {}
     for name, value in figures(confusion_matrix(truth, predicted, classes)).items():
-        low, high = np.nanquantile([drawn[name] for drawn in drawn_figures], [tail, 1 - tail])
+        values = np.array([drawn[name] for drawn in drawn_figures])
+        known = values[~np.isnan(values)]
+        low, high = np.quantile(known, [tail, 1 - tail]) if len(known) else (value, value)
         intervals[name] = Interval(value, float(low), float(high))
     return intervals

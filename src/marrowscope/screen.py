@@ -1,6 +1,7 @@
 """What the commands print: tables for people, JSON for machines."""
 
 import json
+import math
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -119,4 +120,6 @@ def show_evaluation(result: Evaluation, as_json: bool) -> None:
 
 
 def _in_words(interval: Interval) -> str:
+    if math.isnan(interval.value):
+        return "too few cells"
     return f"{interval.value:.3f} ({interval.low:.3f}-{interval.high:.3f})"

@@ -98,7 +98,7 @@ def to_onnx(run: Run, file: Path) -> None:
     """Write the network with a dynamic batch, its class list among the metadata."""
     size = run.settings.preprocessing.size
     program = torch.onnx.export(
-        _LogitsOnly(run.network),
+        _LogitsOnly(run.network).eval(),
         (torch.zeros(2, 3, size, size),),
         dynamo=True,
         opset_version=OPSET,

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -11,7 +11,16 @@ import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
-from transformers import EvalPrediction, Trainer, TrainingArguments, set_seed
+from transformers import (
+    EvalPrediction,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+    set_seed,
+)
 
 from marrowscope.data.manifest import Manifest
 from marrowscope.data.split import Split
@@ -25,6 +34,8 @@ from marrowscope.train.run import finish_run, start_run
 from marrowscope.train.settings import TrainSettings
 
 CHECKPOINTS = "checkpoints"
+Watch = Callable[[int, int, str], object]
+"""Is told the steps done, the steps in all, and the last validation figures in words."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +49,13 @@ class Trained:
     best_macro_f1: float
 
 
-def fit(manifest: Manifest, split: Split, settings: TrainSettings, folder: Path) -> Trained:
+def fit(
+    manifest: Manifest,
+    split: Split,
+    settings: TrainSettings,
+    folder: Path,
+    watch: Watch = lambda *_: None,
+) -> Trained:
     """Train on the part `train`, choose the epoch by macro-F1 on the part `val`, write the run.
 
     A folder with checkpoints of an interrupted run is continued from the last one.
@@ -67,6 +84,7 @@ def fit(manifest: Manifest, split: Split, settings: TrainSettings, folder: Path)
             for part in ("train", "val")
         ),
     )
+    trainer.add_callback(_Watcher(watch))
     interrupted = any((folder / CHECKPOINTS).glob("checkpoint-*"))
     trainer.train(resume_from_checkpoint=interrupted)
     history = tuple(row for row in trainer.state.log_history if "epoch" in row)
@@ -92,7 +110,7 @@ def choose_classes(split: Split, settings: TrainSettings) -> tuple[tuple[str, ..
         )
     left_out = {
         code: f"{images[code]} training images, {settings.min_images} needed"
-        if code in wanted
+        if not settings.classes or code in settings.classes
         else "not among the classes asked for"
         for code in CLASSES
         if code not in classes
@@ -102,6 +120,34 @@ def choose_classes(split: Split, settings: TrainSettings) -> tuple[tuple[str, ..
 
 def _covered(split: Split, part: str, classes: Sequence[str]) -> list[Cell]:
     return [row.cell for row in split.part(part) if row.cell.label in classes]
+
+
+class _Watcher(TrainerCallback):
+    """Tells how far the training is, in place of what the Trainer prints."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+        self._words = "first epoch"
+
+    def on_step_end(
+        self,
+        args: TrainingArguments,  # noqa: ARG002
+        state: TrainerState,
+        control: TrainerControl,  # noqa: ARG002
+        **_: Any,
+    ) -> None:
+        self._watch(state.global_step, state.max_steps, self._words)
+
+    def on_evaluate(
+        self,
+        args: TrainingArguments,  # noqa: ARG002
+        state: TrainerState,
+        control: TrainerControl,  # noqa: ARG002
+        **kwargs: Any,
+    ) -> None:
+        figure = kwargs["metrics"]["eval_macro_f1"]
+        self._words = f"epoch {state.epoch:.0f}: macro-F1 {figure:.4f}"
+        self._watch(state.global_step, state.max_steps, self._words)
 
 
 class CellTrainer(Trainer):
@@ -128,6 +174,7 @@ class CellTrainer(Trainer):
             compute_metrics=self._figures,
             optimizers=(optimizer(network, settings), None),
         )
+        self.remove_callback(PrinterCallback)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
         """Load validation cells as they are."""
@@ -166,6 +213,7 @@ def training_arguments(settings: TrainSettings, folder: Path) -> TrainingArgumen
         remove_unused_columns=False,
         label_names=["labels"],
         report_to=[],
+        disable_tqdm=True,
         dataloader_pin_memory=torch.cuda.is_available(),
     )
 

@@ -1,0 +1,22 @@
+# The two commands of the README: `make demo` and `make test`. Both can be run again at any time.
+PYTHON ?= python3
+
+.PHONY: demo test
+
+demo: .venv/.ready
+	.venv/bin/marrowscope classify samples/cells --output demo --overwrite
+
+test: .venv-test/.ready
+	.venv-test/bin/ruff format --check .
+	.venv-test/bin/ruff check .
+	.venv-test/bin/mypy
+	.venv-test/bin/python -m pytest
+
+.venv/.ready: EXTRAS =
+.venv-test/.ready: EXTRAS = [train,dev]
+.venv/.ready .venv-test/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "marrowscope needs Python 3.11 or newer; name one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.$(EXTRAS)'
+	@touch $@

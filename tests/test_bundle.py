@@ -1,0 +1,216 @@
+"""Export, and the bundle as a whole: exact files, seals, refusal of what was changed."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from conftest import SAMPLES
+
+from marrowscope.bundle import FILES, Bundle, class_list_hash, load_bundle, seal_evaluation
+from marrowscope.data.manifest import Manifest
+from marrowscope.errors import BundleError, ExportError, OutputError
+from marrowscope.images import read_image
+from marrowscope.predictor import Predictor, softmax
+from marrowscope.train.export import check_close, check_same, export, to_int8
+from marrowscope.train.fit import Trained
+from marrowscope.train.run import read_run
+
+
+def test_a_bundle_is_exactly_three_files(toy_bundle: Bundle) -> None:
+    assert tuple(sorted(file.name for file in toy_bundle.folder.iterdir())) == tuple(sorted(FILES))
+
+
+def test_what_the_bundle_says_is_what_the_run_did(toy_bundle: Bundle, toy_run: Trained) -> None:
+    run = read_run(toy_run.folder)
+    assert toy_bundle.classes == run.classes
+    assert toy_bundle.split_hash == run.split.hash
+    assert toy_bundle.preprocessing == run.settings.preprocessing
+    assert toy_bundle.origin["images"]["train mll"] == dict.fromkeys(run.classes, 10)
+    assert toy_bundle.evaluation_in_words == (
+        "The bundle toy has not been evaluated: how often it errs is unknown."
+    )
+
+
+def test_the_bundle_names_no_folder_of_the_machine_it_was_made_on(toy_bundle: Bundle) -> None:
+    for name in ("bundle.json", "MODEL_CARD.md"):
+        assert str(Path("/tmp")) not in (toy_bundle.folder / name).read_text()  # noqa: S108
+
+
+def test_torch_and_the_predictor_agree_on_real_cells(toy_bundle: Bundle, toy_run: Trained) -> None:
+    files = sorted((SAMPLES / "cells/mll/NGS").iterdir())
+    prepare = toy_bundle.preprocessing
+    pixels = prepare.normalise(np.stack([prepare.resize(read_image(file)) for file in files]))
+    with torch.inference_mode():
+        logits = read_run(toy_run.folder).network(torch.from_numpy(pixels))["logits"].numpy()
+    ours = Predictor(toy_bundle, threads=1).probabilities(pixels)
+    assert np.abs(softmax(logits) - ours).max() < 1e-5
+
+
+def test_export_says_how_well_it_agrees(
+    toy_run: Trained, manifest: Manifest, tmp_path: Path
+) -> None:
+    seen: list[int] = []
+    run = read_run(toy_run.folder)
+    result = export(run, manifest, tmp_path / "b", "toy", each=lambda: seen.append(1))
+    assert result.agreement[0].startswith(
+        "fp32 ONNX against torch on 16 validation cells: same class for all, probabilities within"
+    )
+    assert len(seen) == 32
+
+
+def test_export_refuses_a_model_that_does_something_else(
+    toy_run: Trained, manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The exported file gets other weights than the run: the comparison must notice."""
+    from marrowscope.train import export as module
+
+    run = read_run(toy_run.folder)
+    write = module.to_onnx
+
+    def write_another(run: Any, file: Path) -> None:
+        with torch.no_grad():
+            run.network.head.weight[0] += 0.5
+            write(run, file)
+            run.network.head.weight[0] -= 0.5
+
+    monkeypatch.setattr(module, "to_onnx", write_another)
+    with pytest.raises(ExportError, match="ONNX and torch disagree"):
+        export(run, manifest, tmp_path / "b", "toy")
+    assert not any((tmp_path / "b").iterdir())
+
+
+def test_the_gates_know_their_limits() -> None:
+    sure = np.array([[0.9, 0.1]] * 99 + [[0.501, 0.499]])
+    other = sure.copy()
+    other[-1] = [0.499, 0.501]
+    assert check_same(sure, sure).startswith("fp32 ONNX against torch on 100 validation cells")
+    with pytest.raises(ExportError, match="1 of 100 cells have another class"):
+        check_same(sure, other)
+    with pytest.raises(ExportError, match="0 of 100 cells have another class"):
+        check_same(sure, sure + 0.002)
+    truth = [0] * 99 + [1]
+    assert "same class for 99.00%" in check_close(sure, other, truth)
+    with pytest.raises(ExportError, match=r"same class for 98\.00%"):
+        check_close(
+            np.concatenate([sure[:49], sure[-1:]]),
+            np.concatenate([sure[:49], other[-1:]]),
+            [0] * 50,
+        )
+    with pytest.raises(ExportError, match=r"macro-F1 0\.\d+ against 1\.0000"):
+        check_close(other, sure, truth)
+
+
+def test_eight_bits_shrink_the_matrices_and_hardly_move_the_figures(
+    toy_bundle: Bundle, tmp_path: Path
+) -> None:
+    files = sorted((SAMPLES / "cells/mll").rglob("*.jpg"))[::4]
+    before = list(Predictor(toy_bundle, threads=1).classify(files))
+    small = replace(toy_bundle, folder=tmp_path / "small")
+    small.folder.mkdir()
+    small.model_file.write_bytes(toy_bundle.model_file.read_bytes())
+    to_int8(small.model_file)
+    after = list(Predictor(small, threads=1).classify(files))
+    assert small.model_file.stat().st_size < 0.8 * toy_bundle.model_file.stat().st_size
+    difference = max(abs(a.probability - b.probability) for a, b in zip(before, after, strict=True))  # type: ignore[union-attr]
+    assert 0 < difference < 0.02
+
+
+def test_an_unknown_precision(toy_run: Trained, manifest: Manifest, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="precision 'fp8' is not one of fp32, int8"):
+        export(read_run(toy_run.folder), manifest, tmp_path / "b", "toy", precision="fp8")
+
+
+def test_other_data_than_the_run_had(toy_run: Trained, tmp_path: Path) -> None:
+    from marrowscope.data.manifest import read_manifest
+
+    with pytest.raises(ExportError, match="validation cells are not in the data given"):
+        export(
+            read_run(toy_run.folder), read_manifest(SAMPLES / "cells/pbc"), tmp_path / "b", "toy"
+        )
+
+
+def test_a_folder_that_holds_something_is_not_overwritten(
+    toy_run: Trained, manifest: Manifest, tmp_path: Path
+) -> None:
+    (tmp_path / "precious.txt").touch()
+    with pytest.raises(OutputError, match="already holds something"):
+        export(read_run(toy_run.folder), manifest, tmp_path, "toy")
+
+
+def change(bundle: Bundle, edit: Callable[[dict[str, Any]], object]) -> str:
+    """Edit bundle.json and give the refusal."""
+    file = bundle.folder / "bundle.json"
+    values = json.loads(file.read_text())
+    edit(values)
+    file.write_text(json.dumps(values))
+    with pytest.raises(BundleError) as caught:
+        load_bundle(str(bundle.folder))
+    return str(caught.value)
+
+
+def test_a_changed_class_order_is_refused(toy_bundle: Bundle) -> None:
+    assert "its class list was changed after export" in change(
+        toy_bundle, lambda values: values["classes"].reverse()
+    )
+
+
+def test_a_class_order_changed_with_its_hash_is_refused_by_the_model(toy_bundle: Bundle) -> None:
+    classes = tuple(reversed(toy_bundle.classes))
+    with pytest.raises(BundleError, match="was made for the classes"):
+        Predictor(replace(toy_bundle, classes=classes))
+    assert class_list_hash(classes) != class_list_hash(toy_bundle.classes)
+
+
+def test_a_changed_model_is_refused(toy_bundle: Bundle) -> None:
+    model = onnx.load(str(toy_bundle.model_file))
+    model.doc_string = "changed"
+    onnx.save(model, str(toy_bundle.model_file))
+    with pytest.raises(BundleError, match=r"is not the model that bundle\.json describes"):
+        load_bundle(str(toy_bundle.folder))
+
+
+def test_another_format_is_refused(toy_bundle: Bundle) -> None:
+    assert "this marrowscope reads 1" in change(toy_bundle, lambda values: values.update(format=2))
+
+
+def test_an_unknown_class_is_refused(toy_bundle: Bundle) -> None:
+    assert "unknown class 'XYZ'" in change(
+        toy_bundle, lambda values: values["classes"].append("XYZ")
+    )
+
+
+def test_a_missing_field_is_refused(toy_bundle: Bundle) -> None:
+    assert "cannot be read: KeyError('licence')" in change(
+        toy_bundle, lambda values: values.pop("licence")
+    )
+
+
+def test_a_model_that_is_no_onnx_file(toy_bundle: Bundle) -> None:
+    toy_bundle.model_file.write_bytes(b"nonsense")
+    with pytest.raises(BundleError, match="cannot be loaded"):
+        Predictor(toy_bundle)
+
+
+def test_no_bundle_of_that_name() -> None:
+    with pytest.raises(BundleError) as caught:
+        load_bundle("defualt")
+    assert str(caught.value) == (
+        "defualt: not a bundle (no MODEL_CARD.md, bundle.json, model.onnx); give the folder that "
+        "`marrowscope export` wrote, or one of the names default"
+    )
+
+
+def test_a_sealed_evaluation_is_read_back(toy_bundle: Bundle) -> None:
+    figures = {"sets": {"mll": {"cells": 1234, "accuracy": {"value": 0.5}}}}
+    seal_evaluation(toy_bundle, figures)
+    read = load_bundle(str(toy_bundle.folder))
+    assert read.evaluation == figures
+    assert read.evaluation_in_words == (
+        "The bundle toy on its test cells: accuracy 0.500 on 1,234 cells of mll."
+    )
