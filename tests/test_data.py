@@ -39,6 +39,20 @@ def test_class_folders_give_the_cells_of_the_csv(manifest: Manifest) -> None:
     assert {cell.source for cell in by_folder.cells} == {"pbc"}
 
 
+def test_files_that_are_no_cells_of_a_class_become_rejects(tmp_path: Path) -> None:
+    for folder in ("LYT", "XYZ"):
+        (tmp_path / folder).mkdir()
+        shutil.copy(next((SAMPLES / "cells/pbc/LY").iterdir()), tmp_path / folder / "a.jpg")
+    (tmp_path / "LYT/notes.txt").touch()
+    (tmp_path / "readme.jpg").touch()
+    manifest = read_manifest(tmp_path)
+    assert [cell.path for cell in manifest.cells] == ["LYT/a.jpg"]
+    reasons = {reject.path: reject.reason for reject in manifest.rejects}
+    assert reasons["LYT/notes.txt"].startswith("no picture by its name (.jpg, .jpeg,")
+    assert reasons["readme.jpg"] == "it lies in no class folder"
+    assert reasons["XYZ/a.jpg"].startswith("unknown class 'XYZ'")
+
+
 def test_rows_that_cannot_be_used_become_rejects_with_reasons(tmp_path: Path) -> None:
     shutil.copy(next((SAMPLES / "cells/pbc/LY").iterdir()), tmp_path / "a.jpg")
     (tmp_path / "m.csv").write_text(

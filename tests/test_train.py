@@ -76,6 +76,29 @@ def test_the_same_seed_gives_the_same_weights(
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
+def test_an_interrupted_run_goes_on_and_ends_as_if_nothing_had_happened(
+    manifest: Manifest, split: Split, toy_settings: TrainSettings, tmp_path: Path, toy_run: Trained
+) -> None:
+    def stop(step: int, *_: object) -> None:
+        if step == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(manifest, split, toy_settings, tmp_path, stop)
+    assert not (tmp_path / "model.safetensors").exists()
+    resumed = fit(manifest, split, toy_settings, tmp_path)
+    assert resumed.best_macro_f1 == toy_run.best_macro_f1
+    ours, theirs = (load_file(run.folder / "model.safetensors") for run in (resumed, toy_run))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_a_run_is_not_continued_with_other_settings(
+    manifest: Manifest, split: Split, toy_settings: TrainSettings, toy_run: Trained
+) -> None:
+    with pytest.raises(SettingsError, match=r"was started with other settings \(epochs\)"):
+        fit(manifest, split, replace(toy_settings, epochs=3), toy_run.folder)
+
+
 def test_logits_are_a_linear_map_of_class_and_mean_patch_token(toy_backbone: Path) -> None:
     network = CellClassifier(load_backbone(str(toy_backbone)), 3).eval()
     pixels = torch.rand(2, 3, 56, 56)

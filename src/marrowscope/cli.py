@@ -150,8 +150,8 @@ def train(
     ] = 2,
     epochs: Annotated[int, typer.Option(help="Passes over the training cells.")] = 8,
     batch_size: Annotated[int, typer.Option(help="Cells in a step.")] = 32,
-    head_learning_rate: Annotated[float, typer.Option(help="Peak, for the head.")] = 1e-3,
-    backbone_learning_rate: Annotated[float, typer.Option(help="Peak, for the blocks.")] = 5e-5,
+    head_lr: Annotated[float, typer.Option(help="Peak learning rate of the head.")] = 1e-3,
+    backbone_lr: Annotated[float, typer.Option(help="Peak learning rate of the blocks.")] = 5e-5,
     label_smoothing: Annotated[float, typer.Option(help="0 to 1.")] = 0.05,
     zoom: Annotated[float, typer.Option(help="Largest random scale, and 1/scale the least.")] = 1.5,
     stain_jitter: Annotated[float, typer.Option(help="Largest relative change of a stain.")] = 0.2,
@@ -162,7 +162,7 @@ def train(
     seed: Annotated[int, typer.Option(help="Of the split and of everything random.")] = 0,
     workers: Annotated[int, typer.Option(help="Processes that decode pictures.")] = 0,
     threads: Annotated[int, typer.Option(help="Threads of torch; 0: one a core.")] = 0,
-    resume: Annotated[bool, typer.Option(help="Continue an interrupted run.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train a classifier: split, fine-tune DINOv2, keep the best epoch by validation macro-F1."""
@@ -184,8 +184,8 @@ def train(
             unfreeze_blocks=unfreeze_blocks,
             epochs=epochs,
             batch_size=batch_size,
-            head_learning_rate=head_learning_rate,
-            backbone_learning_rate=backbone_learning_rate,
+            head_learning_rate=head_lr,
+            backbone_learning_rate=backbone_lr,
             label_smoothing=label_smoothing,
             zoom=zoom,
             stain_jitter=stain_jitter,
@@ -302,11 +302,13 @@ def evaluate(
 
 @contextmanager
 def _errors_in_words() -> Iterator[None]:
-    """Print an error of ours as one sentence and exit with 1."""
+    """Print an error of ours, or of the disk, as one sentence and exit with 1."""
     try:
         yield
     except MarrowscopeError as error:
         _fail(str(error))
+    except OSError as error:
+        _fail(f"{error.filename or 'a file'}: {error.strerror or error}")
 
 
 def _fail(message: str) -> NoReturn:

@@ -13,6 +13,9 @@ from marrowscope.records import Cell, Reject
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
 REQUIRED_COLUMNS = ("path", "label")
 
+Row = dict[str, str] | Reject
+"""What a source says of one cell, or why it says nothing."""
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -56,14 +59,19 @@ def read_manifest(source: Path) -> Manifest:
     return Manifest(root, tuple(cells), tuple(rejects))
 
 
-def _folder_rows(root: Path) -> Iterator[dict[str, str]]:
-    for path in sorted(root.rglob("*")):
+def _folder_rows(root: Path) -> Iterator[Row]:
+    for path in sorted(path for path in root.rglob("*") if path.is_file()):
         relative = path.relative_to(root)
-        if path.is_file() and len(relative.parts) > 1 and path.suffix.lower() in SUFFIXES:
-            yield {"path": relative.as_posix(), "label": relative.parts[0], "source": root.name}
+        if len(relative.parts) == 1:
+            yield Reject(relative.as_posix(), "it lies in no class folder")
+        elif path.suffix.lower() not in SUFFIXES:
+            yield Reject(relative.as_posix(), f"no picture by its name ({', '.join(SUFFIXES)} are)")
+        else:
+            source = root.resolve().name
+            yield {"path": relative.as_posix(), "label": relative.parts[0], "source": source}
 
 
-def _csv_rows(file: Path) -> Iterator[dict[str, str]]:
+def _csv_rows(file: Path) -> Iterator[Row]:
     with file.open(newline="", encoding="utf-8-sig") as lines:
         reader = csv.DictReader(lines)
         missing = [name for name in REQUIRED_COLUMNS if name not in (reader.fieldnames or ())]
@@ -76,7 +84,9 @@ def _csv_rows(file: Path) -> Iterator[dict[str, str]]:
             yield {key: value or "" for key, value in row.items() if isinstance(key, str)}
 
 
-def _to_cell(root: Path, row: dict[str, str]) -> Cell | Reject:
+def _to_cell(root: Path, row: Row) -> Cell | Reject:
+    if isinstance(row, Reject):
+        return row
     try:
         label = class_of_name(row["label"]).code
         content = (root / row["path"]).read_bytes()

@@ -23,6 +23,8 @@ SETTINGS, ENVIRONMENT, HISTORY, WEIGHTS = (
     "history.csv",
     "model.safetensors",
 )
+MAY_CHANGE = ("workers", "threads")
+"""Settings that an interrupted run may be continued with otherwise."""
 LIBRARIES = ("marrowscope", "torch", "transformers", "accelerate", "numpy", "pillow")
 
 
@@ -46,14 +48,34 @@ def start_run(
     left_out: Mapping[str, str],
     split: Split,
 ) -> None:
-    """Write what goes into a run: settings, class list, split, environment."""
+    """Write what goes into a run: settings, class list, split, environment.
+
+    Raises:
+        SettingsError: the folder holds a run that was started with other settings or cells.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    write_split(split, folder)
     resolved = asdict(settings) | {"classes": list(classes), "left_out": dict(left_out)}
+    _check_same_start(folder, resolved, split)
+    write_split(split, folder)
     _write_json(folder / SETTINGS, resolved)
     environment = {name: version(name) for name in LIBRARIES}
     environment |= {"python": platform.python_version(), "machine": platform.machine()}
     _write_json(folder / ENVIRONMENT, environment)
+
+
+def _check_same_start(folder: Path, resolved: Mapping[str, Any], split: Split) -> None:
+    if not (folder / SETTINGS).is_file():
+        return
+    before = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+    after = json.loads(json.dumps(resolved))
+    changed = [key for key in after if key not in MAY_CHANGE and after[key] != before.get(key)]
+    if read_split(folder).hash != split.hash:
+        changed.append("the cells or their split")
+    if changed:
+        raise SettingsError(
+            f"{folder} was started with other settings ({', '.join(changed)}); continue it with "
+            "the same, or start another run in another folder"
+        )
 
 
 def finish_run(folder: Path, network: CellClassifier, history: Sequence[Mapping[str, Any]]) -> None:

@@ -56,12 +56,12 @@ class TrainSettings:
             "--unfreeze-blocks": (self.unfreeze_blocks >= 0, "at least 0", self.unfreeze_blocks),
             "--epochs": (self.epochs >= 1, "at least 1", self.epochs),
             "--batch-size": (self.batch_size >= 1, "at least 1", self.batch_size),
-            "--head-learning-rate": (
+            "--head-lr": (
                 self.head_learning_rate > 0,
                 "above 0",
                 self.head_learning_rate,
             ),
-            "--backbone-learning-rate": (
+            "--backbone-lr": (
                 self.backbone_learning_rate > 0,
                 "above 0",
                 self.backbone_learning_rate,

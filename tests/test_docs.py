@@ -1,0 +1,48 @@
+"""What README and docs tell people to type exists, and the files they point to are there."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from test_classify import run
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def commands(program: str) -> list[list[str]]:
+    """Collect the lines of console blocks that call a program."""
+    blocks = [
+        block
+        for page in PAGES
+        for block in re.findall(r"```console\n(.*?)```", page.read_text(), re.DOTALL)
+    ]
+    lines = [shlex.split(line) for block in blocks for line in block.splitlines() if line]
+    return [line for line in lines if line[0] == program]
+
+
+@pytest.mark.parametrize("words", commands("marrowscope"), ids=" ".join)
+def test_every_command_and_option_in_the_docs_exists(words: list[str]) -> None:
+    page = run(words[1], "--help").stdout
+    assert f"marrowscope {words[1]}" in page
+    for option in (word for word in words if word.startswith("--")):
+        assert re.search(rf"{option}\b", page), option
+
+
+def test_the_make_targets_of_the_readme_exist() -> None:
+    targets = {words[1] for words in commands("make")}
+    assert targets == {"demo", "test"}
+    assert all(f"\n{target}:" in (ROOT / "Makefile").read_text() for target in targets)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files_that_are_there(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+def test_every_command_has_a_word_in_the_docs() -> None:
+    told = {words[1] for words in commands("marrowscope")}
+    listed = set(re.findall(r"│ (\w+) ", run("--help").stdout))
+    assert told == listed
