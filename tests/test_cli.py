@@ -11,7 +11,7 @@ from test_classify import run
 
 from marrowscope import __version__
 
-COMMANDS = ("classify", "train", "export", "evaluate")
+COMMANDS = ("classify", "train", "export", "evaluate", "data audit")
 HEAVY = ("torch", "transformers", "onnx", "onnxruntime", "scipy", "numpy", "PIL", "jinja2")
 
 
@@ -32,7 +32,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_an_example(command: str) -> None:
-    done = run(command, "--help")
+    done = run(*command.split(), "--help")
     assert done.returncode == 0
     assert "Example" in done.stdout
     assert f"marrowscope {command}" in done.stdout

@@ -30,6 +30,9 @@ app = typer.Typer(
     epilog="First look: `marrowscope classify FOLDER_WITH_CELL_PICTURES`",
 )
 
+data_app = typer.Typer(no_args_is_help=True, help="Labelled cells: check them before training.")
+app.add_typer(data_app, name="data")
+
 DataOption = Annotated[
     Path,
     typer.Option(
@@ -114,6 +117,36 @@ def classify(
             show_classified(result, chosen)
     if result.rejects:
         raise typer.Exit(SOME_REJECTED if result.cells else 1)
+
+
+@data_app.command(
+    epilog="Examples:\n\n"
+    "`marrowscope data audit cells.csv --output audit`\n\n"
+    "`marrowscope train --data cells.csv --overlaps audit/overlaps.csv --output runs/first`"
+)
+def audit(
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="CSV manifest (path,label) or class folders.")
+    ],
+    output: Annotated[
+        Path, typer.Option(help="Folder for overlaps.csv, duplicates.csv and audit.json.")
+    ],
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Find cells with the same content and pictures that share pixels."""
+    with _errors_in_words():
+        from marrowscope.data.audit import audit as search
+        from marrowscope.data.manifest import read_manifest
+        from marrowscope.screen import show_audit, show_manifest
+
+        manifest = read_manifest(data)
+        show_manifest(manifest, quiet=True)
+        with _progress("Describing cells", len(manifest.cells)) as each:
+            result = search(manifest, output, overwrite=overwrite, each=each)
+        show_audit(result, output, as_json)
+    if manifest.rejects:
+        raise typer.Exit(SOME_REJECTED)
 
 
 @app.command(

@@ -4,6 +4,7 @@ import json
 import math
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -12,6 +13,7 @@ from rich.table import Table
 
 from marrowscope.bundle import Bundle
 from marrowscope.classify import REPORT, Classified
+from marrowscope.data.audit import Audit
 from marrowscope.data.manifest import Manifest
 from marrowscope.differential import Differential
 from marrowscope.evaluate import Evaluation
@@ -71,6 +73,19 @@ def show_manifest(manifest: Manifest, quiet: bool) -> None:
         print(f"rejected: {reject.path}: {reject.reason}", file=sys.stderr)
     if not quiet:
         print(f"{len(manifest.cells):,} cells read, {len(manifest.rejects):,} rejected")
+
+
+def show_audit(result: Audit, folder: Path, as_json: bool) -> None:
+    """Print what an audit counted and where its lists are."""
+    summary = result.summary()
+    if as_json:
+        print(json.dumps(summary))
+        return
+    print(f"{summary['cells']:,} cells, {summary['rejected']:,} rejected")
+    for what in ("duplicates", "overlaps"):
+        of_two = summary[f"{what}_of_two_classes"]
+        print(f"{summary[what]:,} pairs of {what}, {of_two:,} of them across classes")
+    print(f"Lists: {folder}")
 
 
 def show_trained(result: "Trained", as_json: bool) -> None:
