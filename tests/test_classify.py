@@ -145,6 +145,7 @@ def test_json_for_machines(tmp_path: Path) -> None:
     outcome = json.loads(done.stdout)
     assert outcome == json.loads((tmp_path / "out/differential.json").read_text())
     assert outcome["cells"] == 14
+    assert outcome["folder"] == str(tmp_path / "out")
 
 
 def test_nothing_that_can_be_read_is_an_error(tmp_path: Path) -> None:

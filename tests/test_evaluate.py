@@ -106,6 +106,28 @@ def test_another_split_than_the_bundle_was_trained_with_is_refused(
         evaluate(toy_bundle, manifest, other, tmp_path / "e")
 
 
+def test_cells_that_share_pixels_with_other_parts_are_left_out_and_counted(
+    toy_bundle: Bundle, manifest: Manifest, split: Split, tmp_path: Path
+) -> None:
+    test, train = (split.part(part) for part in ("test", "train"))
+    overlaps = [
+        (test[0].cell.path, train[0].cell.path),
+        (train[1].cell.path, test[0].cell.path),
+        (train[0].cell.path, train[1].cell.path),
+        (test[1].cell.path, test[2].cell.path),
+    ]
+    evaluate(toy_bundle, manifest, split, tmp_path / "e", overlaps=overlaps, rounds=100)
+    with (tmp_path / "e/predictions.csv").open(newline="") as file:
+        paths = {row["path"] for row in csv.DictReader(file)}
+    assert paths == {row.cell.path for row in test[1:]}
+    card = (toy_bundle.folder / "MODEL_CARD.md").read_text()
+    assert "by a list of 4 overlapping pairs: 1 cells." in card
+    with pytest.raises(SplitError, match=r"names gone\.jpg, which the data does not have"):
+        evaluate(
+            toy_bundle, manifest, split, tmp_path / "f", overlaps=[("gone.jpg", test[0].cell.path)]
+        )
+
+
 def test_data_that_lacks_test_cells_is_refused(
     toy_bundle: Bundle, manifest: Manifest, split: Split, tmp_path: Path
 ) -> None:

@@ -38,6 +38,7 @@ class Classified:
         """Give the outcome for machines, with the model that it rests on."""
         return {
             "bundle": {"name": bundle.name, "model_sha256": bundle.model_sha256},
+            "folder": str(self.folder),
             "cells": self.cells,
             "rejected": len(self.rejects),
             "differential": asdict(self.differential),

@@ -298,6 +298,12 @@ def evaluate(
         typer.Option(help="Folder for predictions.csv, metrics.json and confusion matrices."),
     ],
     part: Annotated[str, typer.Option(help="Part of the split; only `test` is sealed.")] = "test",
+    overlaps: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV of `data audit`: cells that share pixels across parts are left out."
+        ),
+    ] = None,
     least_support: Annotated[
         int, typer.Option(min=1, help="True cells a class needs to enter the macro means.")
     ] = 10,
@@ -310,7 +316,7 @@ def evaluate(
     with _errors_in_words():
         from marrowscope.bundle import load_bundle
         from marrowscope.data.manifest import read_manifest
-        from marrowscope.data.split import read_split
+        from marrowscope.data.split import read_overlaps, read_split
         from marrowscope.evaluate import evaluate as measure
         from marrowscope.screen import show_evaluation
 
@@ -322,6 +328,7 @@ def evaluate(
                 sealed,
                 output,
                 part=part,
+                overlaps=read_overlaps(overlaps) if overlaps else (),
                 least_support=least_support,
                 rounds=rounds,
                 seed=seed,

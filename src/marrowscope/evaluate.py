@@ -5,7 +5,7 @@ import math
 import os
 import platform
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from marrowscope import __version__
 from marrowscope.bundle import Bundle, seal_evaluation
 from marrowscope.card import write_card
 from marrowscope.data.manifest import Manifest
-from marrowscope.data.split import Split, SplitRow
+from marrowscope.data.split import Split, SplitRow, sharing_pixels
 from marrowscope.errors import SplitError
 from marrowscope.metrics import (
     Interval,
@@ -99,6 +99,7 @@ def evaluate(
     folder: Path,
     *,
     part: str = "test",
+    overlaps: Collection[tuple[str, str]] = (),
     least_support: int = 10,
     rounds: int = 2000,
     seed: int = 0,
@@ -109,7 +110,8 @@ def evaluate(
 
     Only the part `test` is sealed into the bundle and its model card. The macro means run over
     the classes with at least `least_support` true cells in a set; all are in the tables. Cells of
-    classes that the bundle does not cover are left out of all figures, counted in `not_covered`.
+    classes that the bundle does not cover are left out of all figures, counted in `not_covered`;
+    so are cells that, by `overlaps` (pairs of paths), share pixels with a cell of another part.
 
     Raises:
         SplitError: the split is not the one the bundle was trained with, or its cells are not in
@@ -117,7 +119,10 @@ def evaluate(
         OutputError: the folder cannot be used.
     """
     _check(bundle, split)
-    rows = _rows_of(manifest, split, part)
+    sharing = sharing_pixels(split, overlaps, part)
+    rows = _rows_of(
+        manifest, [row for row in split.part(part) if row.cell.path not in sharing], part
+    )
     prepare_folder(folder, overwrite)
     scored, rejects = _score(bundle, manifest, rows, folder, each)
     sets = [
@@ -129,7 +134,8 @@ def evaluate(
     method = (
         f"Brackets: 95% intervals, bootstrap over groups ({rounds} rounds, seed {seed}); recall of "
         "a class: exact binomial. Macro means run over the classes with at least "
-        f"{least_support} true cells in the set."
+        f"{least_support} true cells in the set. Left out for sharing pixels with cells of other "
+        f"parts, by a list of {len(overlaps)} overlapping pairs: {len(sharing)} cells."
     )
     summary = _summary(sets, split, part, method)
     details = (
@@ -154,10 +160,9 @@ def _check(bundle: Bundle, split: Split) -> None:
         )
 
 
-def _rows_of(manifest: Manifest, split: Split, part: str) -> list[SplitRow]:
+def _rows_of(manifest: Manifest, rows: Sequence[SplitRow], part: str) -> list[SplitRow]:
     """Give the rows of a part with the paths that they have in this manifest."""
     path_of = {(cell.sha256, cell.label): cell.path for cell in manifest.cells}
-    rows = split.part(part)
     lost = [row.cell.path for row in rows if (row.cell.sha256, row.cell.label) not in path_of]
     if lost:
         raise SplitError(

@@ -120,10 +120,7 @@ def _groups(cells: Sequence[Cell], overlaps: Iterable[tuple[str, str]]) -> list[
     for a, b in overlaps:
         unknown = [path for path in (a, b) if path not in index_of]
         if unknown:
-            raise SplitError(
-                f"the overlap list names {' and '.join(unknown)}, which the data does not have; "
-                "its paths must be those of the manifest"
-            )
+            raise SplitError(_unknown_overlap(unknown))
         edges.append((index_of[a], index_of[b]))
     pairs = np.asarray(edges, dtype=np.int64).reshape(-1, 2)
     graph = coo_array(
@@ -188,6 +185,33 @@ def check_split(split: Split) -> Split:
                     f"({row.part}) have the same {key[0]}; make the split again"
                 )
     return split
+
+
+def sharing_pixels(split: Split, overlaps: Iterable[tuple[str, str]], part: str) -> set[str]:
+    """Give the paths of a part's cells that share pixels with a cell of another part.
+
+    Held-out cells are seen by no model, so sharing pixels with them does no harm.
+
+    Raises:
+        SplitError: an overlap names a path that the split does not have.
+    """
+    part_of = {row.cell.path: row.part for row in split.rows}
+    sharing = set()
+    for a, b in overlaps:
+        for path in (a, b):
+            if path not in part_of:
+                raise SplitError(_unknown_overlap([path]))
+        for one, other in ((a, b), (b, a)):
+            if part_of[one] == part and part_of[other] not in (part, HELD_OUT):
+                sharing.add(one)
+    return sharing
+
+
+def _unknown_overlap(paths: Sequence[str]) -> str:
+    return (
+        f"the overlap list names {' and '.join(paths)}, which the data does not have; "
+        "its paths must be those of the manifest"
+    )
 
 
 def write_split(split: Split, folder: Path) -> None:
