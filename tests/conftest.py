@@ -49,7 +49,7 @@ def toy_settings(toy_backbone: Path) -> TrainSettings:
         min_images=9,
         unfreeze_blocks=1,
         epochs=2,
-        batch_size=32,
+        batch_size=12,
         head_learning_rate=1e-2,
         threads=1,
         preprocessing=Preprocessing(size=56),
@@ -63,7 +63,7 @@ def toy_run(
     toy_settings: TrainSettings,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Trained:
-    """Six steps of training on the sample cells."""
+    """Fourteen steps of training on the sample cells, the last of each epoch not a full one."""
     return fit(manifest, split, toy_settings, tmp_path_factory.mktemp("run"))
 
 

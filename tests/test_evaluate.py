@@ -65,7 +65,7 @@ def test_the_files_and_the_sealed_card(
     assert figures == result.sets[-1].macro_f1.value
     card = (toy_bundle.folder / "MODEL_CARD.md").read_text()
     assert f"{result.sets[-1].accuracy.value:.3f}" in card
-    assert "PLM (plasma cell)**: 0 training images, 9 needed." in card
+    assert "PLM (plasma cell)**: 0 training images of 3 in all, 9 needed." in card
     metrics = json.loads((tmp_path / "e/metrics.json").read_text())
     assert metrics["model_sha256"] == sealed.model_sha256
     assert metrics["sets"].keys() == {"mll", "pbc", "all"}

@@ -80,7 +80,7 @@ def test_an_interrupted_run_goes_on_and_ends_as_if_nothing_had_happened(
     manifest: Manifest, split: Split, toy_settings: TrainSettings, tmp_path: Path, toy_run: Trained
 ) -> None:
     def stop(step: int, *_: object) -> None:
-        if step == 4:
+        if step == 9:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -112,8 +112,8 @@ def test_logits_are_a_linear_map_of_class_and_mean_patch_token(toy_backbone: Pat
 def test_classes_with_too_few_images_are_left_out_with_the_reason(split: Split) -> None:
     classes, left_out = choose_classes(split, TrainSettings(min_images=9))
     assert "EBO" not in classes
-    assert left_out["EBO"] == "0 training images, 9 needed"
-    assert left_out["OTH"] == "0 training images, 9 needed"
+    assert left_out["EBO"] == "0 training images of 8 in all, 9 needed"
+    assert left_out["OTH"] == "0 training images of 0 in all, 9 needed"
     classes, left_out = choose_classes(split, TrainSettings(min_images=9, classes=("BLA", "NGS")))
     assert classes == ("BLA", "NGS")
     assert left_out["EOS"] == "not among the classes asked for"

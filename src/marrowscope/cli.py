@@ -413,4 +413,3 @@ def _prepare_training() -> None:
             "pip install 'marrowscope[train]'"
         )
     logging.basicConfig(level=logging.WARNING)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)

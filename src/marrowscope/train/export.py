@@ -1,8 +1,10 @@
 """Turn a run into a bundle, and refuse if the bundle does not do what the run did."""
 
 import json
+import logging
 import shutil
 import tempfile
+import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -97,16 +99,19 @@ def export(
 def to_onnx(run: Run, file: Path) -> None:
     """Write the network with a dynamic batch, its class list among the metadata."""
     size = run.settings.preprocessing.size
-    program = torch.onnx.export(
-        _LogitsOnly(run.network).eval(),
-        (torch.zeros(2, 3, size, size),),
-        dynamo=True,
-        opset_version=OPSET,
-        input_names=["pixel_values"],
-        output_names=["logits"],
-        dynamic_shapes=({0: torch.export.Dim("batch")},),
-        verbose=False,
-    )
+    logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of torch, about itself
+        program = torch.onnx.export(
+            _LogitsOnly(run.network).eval(),
+            (torch.zeros(2, 3, size, size),),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=["pixel_values"],
+            output_names=["logits"],
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            verbose=False,
+        )
     if program is None:
         raise ExportError("torch gave no ONNX program")
     model = program.model_proto

@@ -99,18 +99,21 @@ def choose_classes(split: Split, settings: TrainSettings) -> tuple[tuple[str, ..
         SettingsError: a class asked for has too few images, or fewer than two classes remain.
     """
     images = Counter(row.cell.label for row in split.part("train"))
+    in_all = Counter(row.cell.label for row in split.rows)
+    needed = settings.min_images
     wanted = in_order(settings.classes) or in_order(row.cell.label for row in split.rows)
-    classes = tuple(code for code in wanted if images[code] >= settings.min_images)
+    classes = tuple(code for code in wanted if images[code] >= needed)
     too_few = [code for code in settings.classes if code not in classes]
     if too_few or len(classes) < 2:
         counts = ", ".join(f"{code} {images[code]}" for code in too_few or wanted)
         raise SettingsError(
-            f"at least two classes need {settings.min_images} training images (--min-images), "
+            f"at least two classes need {needed} training images (--min-images), "
             f"and so does each that --classes names; there are: {counts}"
         )
+    asked = settings.classes or tuple(CLASSES)
     left_out = {
-        code: f"{images[code]} training images, {settings.min_images} needed"
-        if not settings.classes or code in settings.classes
+        code: f"{images[code]} training images of {in_all[code]} in all, {needed} needed"
+        if code in asked
         else "not among the classes asked for"
         for code in CLASSES
         if code not in classes
@@ -177,13 +180,14 @@ class CellTrainer(Trainer):
         self.remove_callback(PrinterCallback)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
-        """Load validation cells as they are."""
-        return DataLoader(
+        """Load validation cells as they are, prepared so that no cell is dropped from figures."""
+        loader = DataLoader(
             cast("Dataset[Any]", self.eval_dataset if eval_dataset is None else eval_dataset),
             batch_size=self.args.eval_batch_size,
             collate_fn=self._plain,
             num_workers=self.args.dataloader_num_workers,
         )
+        return cast("DataLoader[Any]", self.accelerator.prepare(loader))
 
     def _figures(self, outcome: EvalPrediction) -> dict[str, float]:
         truth, logits = np.asarray(outcome.label_ids), np.asarray(outcome.predictions)
