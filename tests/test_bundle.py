@@ -37,6 +37,21 @@ def test_what_the_bundle_says_is_what_the_run_did(toy_bundle: Bundle, toy_run: T
     )
 
 
+def test_classes_learnt_from_one_source_are_told(toy_bundle: Bundle) -> None:
+    assert toy_bundle.learnt_from_one_source == {}
+    images = {
+        "train mll": {"BLA": 5, "NGS": 5},
+        "train pbc": {"NGS": 5, "EOS": 5},
+        "test mll": {"EOS": 9},
+    }
+    two = replace(toy_bundle, origin={"images": images}, classes=("BLA", "NGS", "EOS"))
+    assert two.learnt_from_one_source == {"mll": ["BLA"], "pbc": ["EOS"]}
+    assert load_bundle("default").learnt_from_one_source == {
+        "mll": ["BLA", "ART", "NIF"],
+        "pbc": ["MYB", "MMZ", "NGB", "BAS", "EBO"],
+    }
+
+
 def test_the_bundle_names_no_folder_of_the_machine_it_was_made_on(toy_bundle: Bundle) -> None:
     for name in ("bundle.json", "MODEL_CARD.md"):
         assert str(Path("/tmp")) not in (toy_bundle.folder / name).read_text()  # noqa: S108

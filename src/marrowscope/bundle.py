@@ -48,6 +48,21 @@ class Bundle:
         return self.folder / MODEL
 
     @property
+    def learnt_from_one_source(self) -> dict[str, list[str]]:
+        """Codes by source of the classes that were learnt from it alone; none if there is but one.
+
+        Cells of such a class may not be recognised in pictures of another source.
+        """
+        cells_of: dict[str, dict[str, int]] = self.origin["images"]
+        sources = [name.removeprefix("train ") for name in cells_of if name.startswith("train ")]
+        alone: dict[str, list[str]] = {}
+        for code in self.classes if len(sources) > 1 else ():
+            known = [source for source in sources if cells_of[f"train {source}"].get(code)]
+            if len(known) == 1:
+                alone.setdefault(known[0], []).append(code)
+        return alone
+
+    @property
     def evaluation_in_words(self) -> str:
         """One sentence on how far the bundle's figures can be known."""
         if self.evaluation is None:
