@@ -296,7 +296,7 @@ def _draw(result: SetResult, bundle: Bundle, folder: Path) -> None:
         codes=bundle.classes,
         matrix=result.confusion,
         title=f"{bundle.name} on {result.cells} cells: {result.name}",
-        caption=f"accuracy {result.accuracy.value:.3f}, macro-F1 {result.macro_f1.value:.3f}",
+        caption=f"accuracy {result.accuracy.value:.3f}",
     )
     name = "".join(c if c.isalnum() or c in "-_" else "-" for c in result.name)
     (folder / f"confusion_{name}.svg").write_text(picture, encoding="utf-8")

@@ -137,4 +137,4 @@ def show_evaluation(result: Evaluation, as_json: bool) -> None:
 def _in_words(interval: Interval) -> str:
     if math.isnan(interval.value):
         return "too few cells"
-    return f"{interval.value:.3f}\n{interval.low:.3f} - {interval.high:.3f}"
+    return f"{interval.value:.3f}\n{interval.low:.3f}-{interval.high:.3f}"

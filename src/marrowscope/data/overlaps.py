@@ -5,11 +5,12 @@ some patterns in common to the bit. So candidates come from sorting 64-bit words
 all pairs, and each candidate is then checked by correlation of the area it claims to share.
 """
 
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,16 +18,20 @@ from numpy.typing import NDArray
 from marrowscope.errors import ImageError, MissingExtraError
 from marrowscope.images import read_image
 
-CORNERS = 300
-"""Corners described in each picture."""
+VIEWS = ((1, 0.0, 300, 2), (1, 1.5, 150, 1), (1, 3.0, 60, 1), (2, 2.0, 150, 1))
+"""How each picture is described: enlarged by; blurred by (standard deviation, pixels); corners at
+most; grey values (0..255) by which a corner stands out. Sharp views find texture, blurred ones
+shapes that survive compression and lack of focus, enlarged ones corners near the edge."""
 PATCH_PIXELS = 31
 """Side of the square that describes a corner."""
 LARGEST_RUN = 24
 """Neighbours in sorted order that a word is compared with; longer runs of equal words are flat."""
-LARGEST_DISTANCE = 16
+LARGEST_DISTANCE = 32
 """Bits of 256 in which two descriptions of the same corner may differ."""
-SURE_DISTANCE = 6
+SURE_DISTANCE = 4
 """Bits that may differ where a single corner speaks for a pair."""
+REGION_PIXELS = 12
+"""Side of the squares that count as one vote, however many views saw a corner there."""
 LEAST_SIDE = 24
 """Pixels that the shared rectangle needs on each side."""
 LEAST_CONTRAST = 3.0
@@ -48,11 +53,15 @@ class Overlap:
     """Of the grey values of the shared rectangle, -1..1."""
 
 
+Grey = NDArray[np.uint8]
+View = Callable[[Grey], tuple[NDArray[np.int16], NDArray[np.uint8]]]
+
+
 class Corners(NamedTuple):
     """Described corners of many pictures, one row each."""
 
     words: NDArray[np.uint64]
-    """(M, 4): the 256 bits."""
+    """(M, 4): the 256 bits; they may lie on disk."""
     points: NDArray[np.int16]
     """(M, 2): x and y in pixels."""
     picture: NDArray[np.int32]
@@ -64,12 +73,14 @@ def find_overlaps(
 ) -> Iterator[Overlap]:
     """Give the pairs of pictures that share pixels, by index; unreadable files match nothing.
 
-    `each` is called for every file that was described.
+    `each` is called for every file that was described. Descriptions go to a temporary file, at
+    most 21 kB a picture; votes for shifts are held in memory.
 
     Raises:
         MissingExtraError: OpenCV is not installed.
     """
-    candidates = propose(describe(files, each))
+    with tempfile.TemporaryFile() as store:
+        candidates = propose(describe(files, store, each))
     load = lru_cache(maxsize=2000)(lambda index: _grey(files[index]))
     best: dict[tuple[int, int], Overlap] = {}
     for a, b, dx, dy in candidates.tolist():
@@ -82,8 +93,31 @@ def find_overlaps(
     yield from (best[key] for key in sorted(best))
 
 
-def describe(files: Sequence[Path], each: Callable[[], object] = lambda: None) -> Corners:
-    """Describe the corners of all pictures."""
+def describe(
+    files: Sequence[Path], store: IO[bytes], each: Callable[[], object] = lambda: None
+) -> Corners:
+    """Describe the corners of all pictures; their bits are kept in `store`."""
+    views = _views()
+    points = [np.empty((0, 2), dtype=np.int16)]
+    pictures = [np.empty(0, dtype=np.int32)]
+    for index, file in enumerate(files):
+        grey = _grey(file)
+        for view in views:
+            places, bits = view(grey)
+            store.write(bits.tobytes())
+            points.append(places)
+            pictures.append(np.full(len(places), index, dtype=np.int32))
+        each()
+    store.flush()
+    picture = np.concatenate(pictures)
+    if not len(picture):
+        return Corners(np.empty((0, 4), dtype=np.uint64), np.concatenate(points), picture)
+    words = np.memmap(store, dtype=np.uint64, mode="r", shape=(len(picture), 4))
+    return Corners(words, np.concatenate(points), picture)
+
+
+def _views() -> list[View]:
+    """Give a function for each of `VIEWS` from grey values (H, W) to places (K, 2) and bits."""
     try:
         import cv2
     except ImportError:
@@ -91,28 +125,28 @@ def describe(files: Sequence[Path], each: Callable[[], object] = lambda: None) -
             "the search for overlapping pictures needs OpenCV; install it with: "
             "pip install 'marrowscope[data]'"
         ) from None
-    detector = cv2.ORB.create(
-        nfeatures=CORNERS,
-        nlevels=1,
-        edgeThreshold=PATCH_PIXELS // 2 + 3,
-        patchSize=PATCH_PIXELS,
-        fastThreshold=5,
-    )
-    words, points, pictures = [], [], []
-    for index, file in enumerate(files):
-        grey = _grey(file)
-        keypoints, bits = detector.detectAndCompute(grey, None)
-        if len(keypoints):
-            words.append(np.ascontiguousarray(bits).view(np.uint64))
-            places = np.array([keypoint.pt for keypoint in keypoints])
-            points.append(places.round().astype(np.int16))
-            pictures.append(np.full(len(keypoints), index, dtype=np.int32))
-        each()
-    if not words:
-        return Corners(
-            np.empty((0, 4), np.uint64), np.empty((0, 2), np.int16), np.empty(0, np.int32)
+
+    def view(scale: int, blur: float, corners: int, contrast: int) -> View:
+        detector = cv2.ORB.create(
+            nfeatures=corners,
+            nlevels=1,
+            edgeThreshold=PATCH_PIXELS // 2 + 3,
+            patchSize=PATCH_PIXELS,
+            fastThreshold=contrast,
         )
-    return Corners(np.concatenate(words), np.concatenate(points), np.concatenate(pictures))
+
+        def describe_corners(
+            grey: Grey,
+        ) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
+            seen = cv2.resize(grey, None, fx=scale, fy=scale) if scale > 1 else grey
+            seen = cv2.GaussianBlur(seen, (0, 0), blur) if blur else seen
+            keypoints, bits = detector.detectAndCompute(seen, None)
+            places = np.array([keypoint.pt for keypoint in keypoints]).reshape(-1, 2) / scale
+            return places.astype(np.int16), np.asarray(bits if len(places) else [], dtype=np.uint8)
+
+        return describe_corners
+
+    return [view(*settings) for settings in VIEWS]
 
 
 def propose(corners: Corners) -> NDArray[np.int64]:
@@ -121,15 +155,19 @@ def propose(corners: Corners) -> NDArray[np.int64]:
     if not votes:
         return np.empty((0, 4), dtype=np.int64)
     rows = np.unique(np.concatenate(votes), axis=0)
-    shifts, first, count = np.unique(rows[:, :4], axis=0, return_index=True, return_counts=True)
-    kept: NDArray[np.int64] = shifts[(count > 1) | (rows[first, 4] <= SURE_DISTANCE)]
+    shifts, first = np.unique(rows[:, :4], axis=0, return_index=True)
+    nearest = np.minimum.reduceat(rows[:, 5], first)
+    _, regions = np.unique(np.unique(rows[:, :5], axis=0)[:, :4], axis=0, return_counts=True)
+    kept: NDArray[np.int64] = shifts[(regions > 1) | (nearest <= SURE_DISTANCE)]
     return kept
 
 
 def _votes(corners: Corners, word: int) -> Iterator[NDArray[np.int64]]:
-    """Give (K, 6) of a, b, dx, dy, distance in bits and corner where a word of two is equal."""
-    order = np.argsort(corners.words[:, word], kind="stable")
-    sorted_words = corners.words[order, word]
+    """Give (K, 6): a, b, dx, dy, region of a, distance in bits, where a word of two is equal."""
+    column = np.ascontiguousarray(corners.words[:, word])
+    order = np.argsort(column)
+    sorted_words = column[order]
+    del column
     for step in range(1, min(LARGEST_RUN, len(order))):
         equal = np.nonzero(sorted_words[step:] == sorted_words[:-step])[0]
         if not len(equal):
@@ -142,14 +180,12 @@ def _votes(corners: Corners, word: int) -> Iterator[NDArray[np.int64]]:
         keep = (corners.picture[one] != corners.picture[other]) & (distance <= LARGEST_DISTANCE)
         one, other = one[keep], other[keep]
         shift = corners.points[one].astype(np.int64) - corners.points[other]
-        yield np.column_stack(
-            [corners.picture[one], corners.picture[other], shift, distance[keep], one]
-        ).astype(np.int64)
+        region = (corners.points[one] // REGION_PIXELS).astype(np.int64) @ (1, 1 << 16)
+        pictures = corners.picture[one], corners.picture[other]
+        yield np.column_stack([*pictures, shift, region, distance[keep]]).astype(np.int64)
 
 
-def check(
-    a: NDArray[np.uint8], b: NDArray[np.uint8], dx: int, dy: int
-) -> tuple[float, float] | None:
+def check(a: Grey, b: Grey, dx: int, dy: int) -> tuple[float, float] | None:
     """Give the shared area (0..1) and correlation of two grey pictures (H, W), b shifted.
 
     None where the shared rectangle is too small or too flat to be compared.
@@ -167,7 +203,7 @@ def check(
     return of_a.size / min(a.size, b.size), product / (spread[0] * spread[1])
 
 
-def _grey(file: Path) -> NDArray[np.uint8]:
+def _grey(file: Path) -> Grey:
     """Decode a picture to grey values (H, W); a black one where it cannot be read."""
     try:
         return np.asarray(read_image(file).convert("L"))
