@@ -71,6 +71,18 @@ def test_the_files_and_the_sealed_card(
     assert metrics["sets"].keys() == {"mll", "pbc", "all"}
 
 
+def test_cells_not_covered_are_counted_where_no_source_is_named(
+    toy_bundle: Bundle, manifest: Manifest, split: Split, tmp_path: Path
+) -> None:
+    unnamed = replace(
+        split,
+        rows=tuple(replace(row, cell=replace(row.cell, source="")) for row in split.rows),
+    )
+    result = evaluate(toy_bundle, manifest, unnamed, tmp_path / "e", rounds=100)
+    assert [each.name for each in result.sets] == ["unnamed source"]
+    assert result.sets[0].not_covered["PLM"] == 3
+
+
 def test_means_over_too_few_cells_are_not_given(
     toy_bundle: Bundle, manifest: Manifest, split: Split, tmp_path: Path
 ) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from marrowscope.errors import BundleError, UnknownClassError
 from marrowscope.labels import cell_class
 from marrowscope.preprocess import Preprocessing
+from marrowscope.results import write_json
 
 FORMAT = 1
 DESCRIPTION, MODEL, CARD = "bundle.json", "model.onnx", "MODEL_CARD.md"
@@ -115,8 +116,7 @@ def load_bundle(name_or_folder: str) -> Bundle:
 
 def write_description(bundle: Bundle) -> None:
     """Write `bundle.json` into the bundle's folder."""
-    text = json.dumps(_to_dict(bundle), indent=2, ensure_ascii=False) + "\n"
-    (bundle.folder / DESCRIPTION).write_text(text, encoding="utf-8")
+    write_json(bundle.folder / DESCRIPTION, _to_dict(bundle))
 
 
 def seal_evaluation(bundle: Bundle, evaluation: Mapping[str, Any]) -> Bundle:

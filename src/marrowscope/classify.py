@@ -1,6 +1,5 @@
 """Classify cells and count them: predictions, rejects, differential and report in one folder."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -20,6 +19,7 @@ from marrowscope.results import (
     prediction_row,
     prepare_folder,
     reject_row,
+    write_json,
 )
 
 DIFFERENTIAL, REPORT = "differential.json", "report.html"
@@ -82,7 +82,6 @@ def classify(
             each()
     differential = count(labels, bundle.classes)
     result = Classified(folder, labels.total(), tuple(rejects), differential)
-    text = json.dumps(result.as_dict(bundle), indent=2, ensure_ascii=False) + "\n"
-    (folder / DIFFERENTIAL).write_text(text, encoding="utf-8")
+    write_json(folder / DIFFERENTIAL, result.as_dict(bundle))
     write_report(folder / REPORT, bundle, differential, gallery, rejects)
     return result

@@ -1,6 +1,5 @@
 """Measure a bundle on a part of its split, through the predictor that serves it."""
 
-import json
 import math
 import os
 import platform
@@ -40,6 +39,7 @@ from marrowscope.results import (
     prediction_row,
     prepare_folder,
     reject_row,
+    write_json,
 )
 
 METRICS = "metrics.json"
@@ -143,8 +143,7 @@ def evaluate(
         | {"bundle": bundle.name, "model_sha256": bundle.model_sha256}
         | {"rejects": [asdict(reject) for reject in rejects]}
     )
-    text = json.dumps(details, indent=2, ensure_ascii=False) + "\n"
-    (folder / METRICS).write_text(text, encoding="utf-8")
+    write_json(folder / METRICS, details)
     if part == "test":
         bundle = seal_evaluation(bundle, summary)
         write_card(bundle)
@@ -211,12 +210,13 @@ def _sets(scored: Sequence[_Scored], bundle: Bundle) -> dict[str, list[_Scored]]
         raise SplitError(
             f"no test cell belongs to a class that the bundle covers ({', '.join(bundle.classes)})"
         )
-    names = sorted({item.row.cell.source for item in covered})
-    sets = {
-        name or "unnamed source": [item for item in covered if item.row.cell.source == name]
-        for name in names
-    }
+    names = sorted({_source(item.row) for item in covered})
+    sets = {name: [item for item in covered if _source(item.row) == name] for name in names}
     return sets if len(sets) == 1 else sets | {"all": covered}
+
+
+def _source(row: SplitRow) -> str:
+    return row.cell.source or "unnamed source"
 
 
 def _figures(
@@ -247,7 +247,7 @@ def _figures(
     not_covered = Counter(
         row.cell.label
         for row in rows
-        if row.cell.label not in bundle.classes and name in ("all", row.cell.source)
+        if row.cell.label not in bundle.classes and name in ("all", _source(row))
     )
     return SetResult(
         name=name,

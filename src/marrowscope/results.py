@@ -1,10 +1,11 @@
 """The files in which predictions are kept: `predictions.csv` and `rejects.csv`."""
 
 import csv
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from marrowscope.errors import OutputError
 from marrowscope.records import Prediction, Reject
@@ -29,6 +30,12 @@ def csv_file(path: Path, header: Sequence[str]) -> Iterator[RowWriter]:
         writer.writerow(header)
         yield writer
     partial.replace(path)
+
+
+def write_json(file: Path, values: Mapping[str, Any]) -> None:
+    """Write values as JSON that a person can read."""
+    text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+    file.write_text(text, encoding="utf-8")
 
 
 def prediction_header(classes: Sequence[str]) -> list[str]:

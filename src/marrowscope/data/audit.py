@@ -1,16 +1,15 @@
 """Audit labelled cells: the same content twice, and pictures that share pixels."""
 
-import json
 from collections import Counter, defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from marrowscope.data.manifest import Manifest
 from marrowscope.data.overlaps import Overlap, find_overlaps
-from marrowscope.results import csv_file, prepare_folder
+from marrowscope.results import csv_file, prepare_folder, write_json
 
 OVERLAPS, DUPLICATES, SUMMARY = "overlaps.csv", "duplicates.csv", "audit.json"
 
@@ -42,7 +41,7 @@ class Audit:
             "cells_that_overlap": len({place for pair in shared for place in pair}),
         }
 
-    def _of_two_classes(self, pairs: list[tuple[int, int]] | tuple[tuple[int, int], ...]) -> int:
+    def _of_two_classes(self, pairs: Iterable[tuple[int, int]]) -> int:
         cells = self.manifest.cells
         return sum(cells[a].label != cells[b].label for a, b in pairs)
 
@@ -70,7 +69,7 @@ def audit(
     duplicates = [pair for places in by_content.values() for pair in pairwise(places)]
     unique = [places[0] for places in by_content.values()]
     overlaps = [
-        Overlap(unique[o.a], unique[o.b], o.dx, o.dy, o.shared_area, o.correlation)
+        replace(o, a=unique[o.a], b=unique[o.b])
         for o in find_overlaps([manifest.root / cells[place].path for place in unique], each)
     ]
     result = Audit(manifest, tuple(duplicates), tuple(overlaps))
@@ -91,5 +90,4 @@ def _write(result: Audit, folder: Path) -> None:
             numbers = [f"{each.dx}", f"{each.dy}"]
             numbers += [f"{each.shared_area:.4f}", f"{each.correlation:.4f}"]
             rows.writerow([a.path, b.path, *numbers, a.label, b.label])
-    text = json.dumps(result.summary(), indent=2) + "\n"
-    (folder / SUMMARY).write_text(text, encoding="utf-8")
+    write_json(folder / SUMMARY, result.summary())

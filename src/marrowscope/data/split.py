@@ -16,6 +16,7 @@ from scipy.sparse.csgraph import connected_components
 from marrowscope.errors import SplitError
 from marrowscope.labels import cell_class
 from marrowscope.records import Cell
+from marrowscope.results import write_json
 
 HELD_OUT = "held-out"
 """Part of the cells that no step may train, tune or be measured on (the shipped samples)."""
@@ -229,7 +230,7 @@ def write_split(split: Split, folder: Path) -> None:
         "grouped_by": split.grouped_by,
         "cells": dict(sorted(parts.items())),
     }
-    (folder / SEAL_FILE).write_text(json.dumps(seal, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / SEAL_FILE, seal)
 
 
 def read_split(folder: Path) -> Split:

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from marrowscope.data.split import Split, read_split, write_split
 from marrowscope.errors import SettingsError
 from marrowscope.preprocess import Preprocessing
+from marrowscope.results import write_json
 from marrowscope.train.model import CellClassifier, build
 from marrowscope.train.settings import TrainSettings
 
@@ -57,10 +58,10 @@ def start_run(
     resolved = asdict(settings) | {"classes": list(classes), "left_out": dict(left_out)}
     _check_same_start(folder, resolved, split)
     write_split(split, folder)
-    _write_json(folder / SETTINGS, resolved)
+    write_json(folder / SETTINGS, resolved)
     environment = {name: version(name) for name in LIBRARIES}
     environment |= {"python": platform.python_version(), "machine": platform.machine()}
-    _write_json(folder / ENVIRONMENT, environment)
+    write_json(folder / ENVIRONMENT, environment)
 
 
 def _check_same_start(folder: Path, resolved: Mapping[str, Any], split: Split) -> None:
@@ -120,7 +121,3 @@ def read_run(folder: Path) -> Run:
         environment,
         network.eval(),
     )
-
-
-def _write_json(file: Path, values: Mapping[str, Any]) -> None:
-    file.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
