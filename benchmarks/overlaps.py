@@ -17,7 +17,7 @@ from PIL import Image
 
 from marrowscope.data.manifest import read_manifest
 from marrowscope.data.overlaps import find_overlaps
-from marrowscope.data.split import read_overlaps
+from marrowscope.data.split import read_pairs
 
 SIDE = 220
 BINS = (0.05, 0.1, 0.2, 0.4, 0.8)
@@ -75,7 +75,7 @@ def known(cells: Path, overlaps: Path) -> None:
         frozenset((manifest.cells[o.a].path, manifest.cells[o.b].path))
         for o in find_overlaps(files)
     }
-    listed = {frozenset(pair) for pair in read_overlaps(overlaps)}
+    listed = {frozenset(pair) for pair in read_pairs(overlaps)}
     seconds = time.perf_counter() - start
     print(f"{len(files)} cells in {seconds:.0f} s: {len(found)} pairs found,")
     print(f"{len(listed & found)} of the {len(listed)} listed; missed:")

@@ -8,8 +8,10 @@ import torch
 from transformers import Dinov2Config, Dinov2Model
 
 from marrowscope.bundle import Bundle, load_bundle
+from marrowscope.data.divide import divide
 from marrowscope.data.manifest import Manifest, read_manifest
-from marrowscope.data.split import Split, split_cells
+from marrowscope.data.plan import SplitPlan
+from marrowscope.data.split import Split
 from marrowscope.preprocess import Preprocessing
 from marrowscope.train.export import export
 from marrowscope.train.fit import Trained, fit
@@ -27,7 +29,7 @@ def manifest() -> Manifest:
 
 @pytest.fixture(scope="session")
 def split(manifest: Manifest) -> Split:
-    return split_cells(manifest.cells, min_stratum=10)
+    return divide(manifest.cells, plan=SplitPlan(min_stratum=10))
 
 
 @pytest.fixture(scope="session")

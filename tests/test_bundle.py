@@ -222,10 +222,14 @@ def test_no_bundle_of_that_name() -> None:
 
 
 def test_a_sealed_evaluation_is_read_back(toy_bundle: Bundle) -> None:
-    figures = {"sets": {"mll": {"cells": 1234, "accuracy": {"value": 0.5}}}}
+    figures = {
+        "grouped_by": "patient",
+        "sets": {"mll": {"cells": 1234, "accuracy": {"value": 0.5}}},
+    }
     seal_evaluation(toy_bundle, figures)
     read = load_bundle(str(toy_bundle.folder))
     assert read.evaluation == figures
     assert read.evaluation_in_words == (
-        "The bundle toy on its test cells: accuracy 0.500 on 1,234 cells of mll."
+        "The bundle toy on its test cells: accuracy 0.500 on 1,234 cells of mll. "
+        "Split by groups of: patient."
     )

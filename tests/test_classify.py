@@ -25,7 +25,7 @@ from marrowscope.report import Gallery
 CELLS = SAMPLES / "cells/mll/NGS"
 
 
-def run(*arguments: str | int | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str | float | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """Run the command as a person would, in a process of its own."""
     command = [sys.executable, "-m", "marrowscope", *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)

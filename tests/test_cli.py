@@ -54,13 +54,17 @@ def test_an_error_is_one_sentence_without_a_traceback(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_from_cells_to_figures_by_the_four_commands(toy_backbone: Path, tmp_path: Path) -> None:
-    """Six steps of a tiny network on real cells: train, export, evaluate, classify."""
+def test_from_cells_to_figures_by_the_commands(toy_backbone: Path, tmp_path: Path) -> None:
+    """Six steps of a tiny network on real cells: split, pack, train, export, evaluate, classify."""
     data = SAMPLES / "cells.csv"
+    split = run("data", "split", data, "--output", tmp_path / "split", "--min-stratum", 10)
+    assert split.returncode == 0, split.stderr
+    packed = run("data", "pack", data, "--output", tmp_path / "pack")
+    assert packed.returncode == 0, packed.stderr
     trained = run(
         "train", "--data", data, "--output", tmp_path / "run", "--backbone", toy_backbone,
-        "--min-images", 9, "--min-stratum", 10, "--epochs", 2, "--unfreeze-blocks", 1,
-        "--batch-size", 32, "--threads", 1, "--json",
+        "--split", tmp_path / "split", "--pack", tmp_path / "pack", "--min-images", 9,
+        "--epochs", 2, "--unfreeze-blocks", 1, "--batch-size", 32, "--threads", 1, "--json",
     )  # fmt: skip
     assert trained.returncode == 0, trained.stderr
     assert json.loads(trained.stdout)["classes"][0] == "BLA"
@@ -74,7 +78,7 @@ def test_from_cells_to_figures_by_the_four_commands(toy_backbone: Path, tmp_path
         "--output", tmp_path / "figures", "--least-support", 1, "--rounds", 100, "--json",
     )  # fmt: skip
     assert evaluated.returncode == 0, evaluated.stderr
-    figures = json.loads(evaluated.stdout)
+    figures = json.loads(evaluated.stdout)["sets"]
 
     classified = run(
         "classify", SAMPLES / "cells/pbc", "--bundle", tmp_path / "toy",
@@ -89,19 +93,17 @@ def test_from_cells_to_figures_by_the_four_commands(toy_backbone: Path, tmp_path
     assert "already holds something" in again.stderr
 
 
-def test_held_out_cells_are_in_no_part(toy_backbone: Path, tmp_path: Path) -> None:
+def test_held_out_cells_are_in_no_part(tmp_path: Path) -> None:
     held_out = tmp_path / "held.csv"
     lines = (SAMPLES / "cells.csv").read_text().splitlines()
     rows = [line for line in lines[1:] if "mll/BLA" in line][:2]
     held_out.write_text("\n".join([lines[0], *(f"{SAMPLES}/{row}" for row in rows)]))
-    done = run(
-        "train", "--data", SAMPLES / "cells.csv", "--output", tmp_path / "run",
-        "--backbone", toy_backbone, "--min-images", 8, "--min-stratum", 10, "--epochs", 1,
-        "--unfreeze-blocks", 0, "--hold-out", held_out, "--threads", 1,
-    )  # fmt: skip
+    data, folder = SAMPLES / "cells.csv", tmp_path / "split"
+    done = run("data", "split", data, "--output", folder, "--hold-out", held_out, "--json")
     assert done.returncode == 0, done.stderr
-    seal = json.loads((tmp_path / "run/split.json").read_text())
+    seal = json.loads((folder / "split.json").read_text())
     assert seal["cells"]["held-out"] == 2
+    assert json.loads(done.stdout)["hash"] == {"": seal["hash"]}
 
 
 def test_the_base_install_says_what_the_training_commands_need(tmp_path: Path) -> None:

@@ -1,28 +1,24 @@
-"""Manifests from CSV and folders; splits that are stratified, sealed and free of leaks."""
+"""Cells are read from wherever they lie, with what is known of them, and rejects with reasons."""
 
 import csv
+import hashlib
 import json
-import random
 import shutil
+import zipfile
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from conftest import SAMPLES
+from test_classify import run
 
+from marrowscope.contents import read_content
 from marrowscope.data.manifest import Manifest, read_manifest
-from marrowscope.data.split import (
-    HELD_OUT,
-    Split,
-    check_split,
-    read_overlaps,
-    read_split,
-    split_cells,
-    write_split,
-)
-from marrowscope.errors import ManifestError, SplitError
-from marrowscope.records import Cell
+from marrowscope.data.read import read, read_class_map
+from marrowscope.errors import ImageError, ManifestError
+from marrowscope.images import read_image
 
 
 def test_the_samples_carry_every_class_of_both_sources(manifest: Manifest) -> None:
@@ -71,8 +67,8 @@ def test_rows_that_cannot_be_used_become_rejects_with_reasons(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("file,label\n", "no column path; its first line has file, label"),
-        ("", "no column path or label; its first line has nothing"),
+        ("file,label\n", "no column path; it has file, label"),
+        ("", "no column path or label; it has nothing"),
         ("path,label\n", "no labelled cell found; a folder needs one folder for each class"),
     ],
 )
@@ -84,119 +80,157 @@ def test_a_csv_without_its_columns_or_cells(tmp_path: Path, content: str, messag
 
 
 def test_a_manifest_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match="no such file or folder; give a CSV manifest"):
+    with pytest.raises(ManifestError, match="no such file or folder; give class folders, a zip"):
         read_manifest(tmp_path / "gone")
 
 
-def many_cells() -> list[Cell]:
-    """400 cells of two sources and two classes, as a manifest lists them."""
-    return [
-        Cell(f"{n}.jpg", f"{n:064x}", "BLA" if n % 4 else "LYT", "a" if n % 2 else "b")
-        for n in range(400)
-    ]
+@pytest.fixture(scope="module")
+def layouts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sample cells as TCIA lays them out, in a zip, as the Barcelona set, and in Parquet."""
+    folder = tmp_path_factory.mktemp("layouts")
+    for file in sorted((SAMPLES / "cells/mll").rglob("*.jpg"))[:40]:
+        code = file.parent.name
+        target = folder / "BM_cytomorphology_data" / code / "0001-1000" / file.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, target)
+    for prefix, name in (("BNE", "neutrophil"), ("ERB", "erythroblast"), ("PMY", "ig")):
+        for file in (SAMPLES / "cells/pbc" / prefix).iterdir():
+            target = folder / "PBC_dataset_normal_DIB" / name / file.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, target)
+    shutil.copy(file, folder / "PBC_dataset_normal_DIB/ig/IG_1.jpg")
+    with zipfile.ZipFile(folder / "archive.zip", "w") as archive:
+        for file in sorted((folder / "BM_cytomorphology_data").rglob("*.jpg")):
+            archive.write(file, f"bone_marrow_cell_dataset/{file.parent.parent.name}/{file.name}")
+        archive.writestr("abbreviations.csv", "a,b\n")
+        archive.writestr("__MACOSX/._x.jpg", "x")
+    write_hugging_face(folder / "BM_cytomorphology_data", folder / "train-00000-of-00001.parquet")
+    return folder
 
 
-def test_shares_hold_in_every_stratum() -> None:
-    split = split_cells(many_cells())
-    for stratum in {(cell.label, cell.source) for cell in many_cells()}:
-        parts = Counter(
-            row.part for row in split.rows if (row.cell.label, row.cell.source) == stratum
-        )
-        total = parts.total()
-        assert parts["train"] == pytest.approx(0.7 * total, abs=1)
-        assert parts["val"] == pytest.approx(0.15 * total, abs=1)
-
-
-def test_the_split_depends_on_the_seed_but_not_on_the_order_of_rows() -> None:
-    cells = many_cells()
-    shuffled = random.Random(1).sample(cells, len(cells))
-    assert split_cells(cells).hash == split_cells(shuffled).hash
-    assert split_cells(cells).hash != split_cells(cells, seed=1).hash
-
-
-def test_a_stratum_that_is_too_small_is_only_tested_on() -> None:
-    few = [Cell(f"few{n}.jpg", f"f{n:063x}", "EBO", "a") for n in range(19)]
-    split = split_cells(many_cells() + few)
-    assert {row.part for row in split.rows if row.cell.label == "EBO"} == {"test"}
-
-
-def test_what_overlaps_shares_content_or_patient_stays_together() -> None:
-    cells = many_cells()
-    cells.append(replace(cells[0], path="copy.jpg"))
-    cells[5] = replace(cells[5], patient="p1")
-    cells[6] = replace(cells[6], patient="p1")
-    chain = [(f"{n}.jpg", f"{n + 1}.jpg") for n in range(100, 130)]
-    split = split_cells(cells, chain)
-    rows = {row.cell.path: row for row in split.rows}
-    assert len({(rows[a].group, rows[a].part) for pair in chain for a in pair}) == 1
-    assert rows["0.jpg"].group == rows["copy.jpg"].group
-    assert rows["5.jpg"].group == rows["6.jpg"].group
-    assert split.grouped_by.startswith("patient")
-
-
-def test_held_out_cells_take_their_group_with_them() -> None:
-    cells = many_cells()
-    split = split_cells(cells, [("3.jpg", "4.jpg")], held_out={cells[3].sha256})
-    held = {row.cell.path for row in split.part(HELD_OUT)}
-    assert held == {"3.jpg", "4.jpg"}
-
-
-def test_an_overlap_of_unknown_cells_is_an_error() -> None:
-    with pytest.raises(SplitError, match=r"names gone.jpg, which the data does not have"):
-        split_cells(many_cells(), [("1.jpg", "gone.jpg")])
-
-
-@pytest.mark.parametrize("shares", [{}, {"train": 0.5}, {"train": 1.5, "test": -0.5}])
-def test_shares_that_make_no_whole(shares: dict[str, float]) -> None:
-    with pytest.raises(SplitError, match="shares must be at least 0 and add up to 1"):
-        split_cells(many_cells(), shares=shares)
-
-
-def test_a_leak_is_an_error_that_names_the_files() -> None:
-    split = split_cells(many_cells(), [("1.jpg", "2.jpg")])
+def write_hugging_face(cells: Path, file: Path) -> None:
+    """Write pictures as the Hugging Face library `datasets` writes them: bytes, numbered labels."""
+    files = sorted(cells.rglob("*.jpg"))
+    names = sorted({file.parent.parent.name for file in files})
     rows = [
-        replace(row, part="train" if row.cell.path == "1.jpg" else "test") for row in split.rows
+        {
+            "image": {"bytes": file.read_bytes(), "path": file.name},
+            "label": names.index(file.parent.parent.name),
+            "patient": f"p{number % 7}",
+        }
+        for number, file in enumerate(files)
     ]
-    with pytest.raises(SplitError) as caught:
-        check_split(Split(tuple(rows), 0, ""))
-    assert str(caught.value) == (
-        "the split leaks: 1.jpg (train) and 2.jpg (test) have the same group; make the split again"
+    features = {"image": {"_type": "Image"}, "label": {"names": names, "_type": "ClassLabel"}}
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    table = pa.Table.from_pylist(rows).replace_schema_metadata(metadata)
+    pq.write_table(table, file, row_group_size=7)
+
+
+def contents(manifest: Manifest) -> set[tuple[str, str]]:
+    return {(cell.sha256, cell.label) for cell in manifest.cells}
+
+
+@pytest.mark.parametrize("name", ["archive.zip", "train-00000-of-00001.parquet"])
+def test_archives_give_the_cells_of_the_folder_and_their_pictures(layouts: Path, name: str) -> None:
+    folder = read_manifest(layouts / "BM_cytomorphology_data")
+    inside = read_manifest(layouts / name)
+    assert len(inside.cells) == len(folder.cells) == 40
+    assert contents(inside) == contents(folder)
+    for cell in inside.cells:
+        content = read_content(inside.root / cell.path)
+        assert hashlib.sha256(content).hexdigest() == cell.sha256
+        assert read_image(inside.root / cell.path).mode == "RGB"
+
+
+def test_what_an_archive_holds_besides_becomes_rejects(layouts: Path) -> None:
+    rejects = read_manifest(layouts / "archive.zip").rejects
+    assert [reject.path for reject in rejects] == ["archive.zip/abbreviations.csv"]
+
+
+def test_parquet_gives_what_else_it_knows(layouts: Path) -> None:
+    manifest = read_manifest(layouts / "train-00000-of-00001.parquet")
+    assert {cell.patient for cell in manifest.cells} == {f"p{number}" for number in range(7)}
+    assert {cell.source for cell in manifest.cells} == {"train-00000-of-00001"}
+
+
+def test_the_barcelona_set_as_published(layouts: Path) -> None:
+    manifest = read_manifest(layouts / "PBC_dataset_normal_DIB")
+    assert {cell.label for cell in manifest.cells} == {"NGB", "EBO", "PMO"}
+    assert [reject.path for reject in manifest.rejects] == ["ig/IG_1.jpg"]
+    assert manifest.rejects[0].reason.startswith("unknown class 'IG'")
+
+
+@pytest.mark.parametrize("name", ["cells.csv", "sub/cells.parquet"])
+def test_data_read_merges_sources_in_place(layouts: Path, tmp_path: Path, name: str) -> None:
+    done = run(
+        "data", "read", f"mll={layouts / 'archive.zip'}", layouts / "PBC_dataset_normal_DIB",
+        "--output", tmp_path / name, "--um-per-px", 0.1, "--json",
+    )  # fmt: skip
+    assert done.returncode == 3, done.stderr
+    told = json.loads(done.stdout)["sources"]
+    assert [sum(source["cells"].values()) for source in told] == [40, 15]
+    assert [source["rejects"] for source in told] == [1, 1]
+    manifest = read_manifest(tmp_path / name)
+    assert not manifest.rejects
+    assert Counter(cell.source for cell in manifest.cells) == {
+        "mll": 40,
+        "PBC_dataset_normal_DIB": 15,
+    }
+    assert {cell.um_per_px for cell in manifest.cells} == {0.1}
+    with (tmp_path / name).with_name("cells-rejects.csv").open(newline="") as file:
+        reasons = {Path(row["path"]).name: row["reason"] for row in csv.DictReader(file)}
+    assert reasons.keys() == {"abbreviations.csv", "IG_1.jpg"}
+
+
+def test_labels_of_other_data_are_translated(tmp_path: Path) -> None:
+    (tmp_path / "Promielocito").mkdir()
+    shutil.copy(next((SAMPLES / "cells/mll/PMO").iterdir()), tmp_path / "Promielocito/1.jpg")
+    (tmp_path / "names.csv").write_text("label,code\nPromielocito,PMO\n")
+    assert read_class_map(tmp_path / "names.csv") == {"Promielocito": "PMO"}
+    found = read(
+        [("", tmp_path)], tmp_path / "m.csv", code_of=read_class_map(tmp_path / "names.csv")
     )
+    assert found.sources[0].cells == {"PMO": 1}
+    (tmp_path / "names.csv").write_text("label,code\nPromielocito,XYZ\n")
+    with pytest.raises(ManifestError, match="unknown class 'XYZ'"):
+        read_class_map(tmp_path / "names.csv")
 
 
-def test_a_split_is_read_as_it_was_written(tmp_path: Path) -> None:
-    split = split_cells(many_cells(), [("1.jpg", "2.jpg")])
-    write_split(split, tmp_path)
-    assert read_split(tmp_path) == split
-    seal = json.loads((tmp_path / "split.json").read_text())
-    assert seal["cells"] == dict(Counter(row.part for row in split.rows))
+def test_nothing_stands_under_the_name_of_a_manifest_that_failed(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ManifestError, match="no labelled cell found"):
+        read([("", tmp_path / "empty")], tmp_path / "m.csv")
+    assert not (tmp_path / "m.csv").exists()
+    with pytest.raises(ManifestError, match=r"a manifest is written as .csv or .parquet"):
+        read([("", SAMPLES / "cells.csv")], tmp_path / "m.txt")
 
 
-@pytest.mark.parametrize(("column", "value"), [("part", "test"), ("label", "MON"), ("group", "0")])
-def test_a_changed_split_is_refused(tmp_path: Path, column: str, value: str) -> None:
-    write_split(split_cells(many_cells()), tmp_path)
-    file = tmp_path / "split.csv"
-    with file.open(newline="") as lines:
-        rows = list(csv.DictReader(lines))
-    victim = next(row for row in rows if row["part"] == "train" and row[column] != value)
-    victim[column] = value
-    with file.open("w", newline="") as lines:
-        writer = csv.DictWriter(lines, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    with pytest.raises(SplitError, match="was changed after it was sealed"):
-        read_split(tmp_path)
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("a.zip", b"PK no zip", "it is no whole zip archive"),
+        ("a.parquet", b"no parquet", "it is no whole Parquet file"),
+    ],
+)
+def test_archives_that_are_damaged(tmp_path: Path, name: str, content: bytes, reason: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ManifestError, match=reason):
+        read_manifest(tmp_path / name)
+    with pytest.raises(ImageError, match="it cannot be read"):
+        read_image(tmp_path / name / "0")
 
 
-def test_a_folder_without_a_split(tmp_path: Path) -> None:
-    with pytest.raises(SplitError, match="no split there"):
-        read_split(tmp_path)
+def test_pictures_that_archives_do_not_hold(layouts: Path) -> None:
+    for inside in ("archive.zip/gone.jpg", "train-00000-of-00001.parquet/40"):
+        with pytest.raises(ImageError, match="no such file"):
+            read_image(layouts / inside)
 
 
-def test_overlap_lists(tmp_path: Path) -> None:
-    file = tmp_path / "overlaps.csv"
-    file.write_text("path_a,path_b,ncc\na.jpg,b.jpg,1.0\n")
-    assert read_overlaps(file) == [("a.jpg", "b.jpg")]
-    file.write_text("a,b\n1,2\n")
-    with pytest.raises(SplitError, match="has no column 'path_a'"):
-        read_overlaps(file)
+def test_micrometres_that_make_no_sense_are_rejected(tmp_path: Path) -> None:
+    shutil.copy(next((SAMPLES / "cells/mll/PMO").iterdir()), tmp_path / "a.jpg")
+    (tmp_path / "m.csv").write_text("path,label,um_per_px\na.jpg,PMO,0.1\na.jpg,PMO,-1\n")
+    manifest = read_manifest(tmp_path / "m.csv")
+    assert [cell.um_per_px for cell in manifest.cells] == [0.1]
+    assert manifest.rejects[0].reason == (
+        "um_per_px must be a number of micrometres above 0, got '-1'"
+    )

@@ -10,8 +10,10 @@ import pytest
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
 from marrowscope.bundle import Bundle, load_bundle
+from marrowscope.data.divide import divide
 from marrowscope.data.manifest import Manifest, read_manifest
-from marrowscope.data.split import Split, split_cells
+from marrowscope.data.plan import SplitPlan
+from marrowscope.data.split import Split
 from marrowscope.errors import SplitError
 from marrowscope.evaluate import evaluate
 from marrowscope.predictor import Predictor
@@ -113,7 +115,7 @@ def test_predictions_are_those_of_the_serving_predictor(
 def test_another_split_than_the_bundle_was_trained_with_is_refused(
     toy_bundle: Bundle, manifest: Manifest, tmp_path: Path
 ) -> None:
-    other = split_cells(manifest.cells, min_stratum=10, seed=1)
+    other = divide(manifest.cells, plan=SplitPlan(min_stratum=10, seed=1))
     with pytest.raises(SplitError, match="its test cells may be training cells"):
         evaluate(toy_bundle, manifest, other, tmp_path / "e")
 
@@ -128,15 +130,15 @@ def test_cells_that_share_pixels_with_other_parts_are_left_out_and_counted(
         (train[0].cell.path, train[1].cell.path),
         (test[1].cell.path, test[2].cell.path),
     ]
-    evaluate(toy_bundle, manifest, split, tmp_path / "e", overlaps=overlaps, rounds=100)
+    evaluate(toy_bundle, manifest, split, tmp_path / "e", pairs=overlaps, rounds=100)
     with (tmp_path / "e/predictions.csv").open(newline="") as file:
         paths = {row["path"] for row in csv.DictReader(file)}
     assert paths == {row.cell.path for row in test[1:]}
     card = (toy_bundle.folder / "MODEL_CARD.md").read_text()
-    assert "by a list of 4 overlapping pairs: 1 cells." in card
+    assert "by a list of 4 pairs: 1 cells." in card
     with pytest.raises(SplitError, match=r"names gone\.jpg, which the data does not have"):
         evaluate(
-            toy_bundle, manifest, split, tmp_path / "f", overlaps=[("gone.jpg", test[0].cell.path)]
+            toy_bundle, manifest, split, tmp_path / "f", pairs=[("gone.jpg", test[0].cell.path)]
         )
 
 

@@ -84,7 +84,7 @@ def test_an_interrupted_run_goes_on_and_ends_as_if_nothing_had_happened(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit(manifest, split, toy_settings, tmp_path, stop)
+        fit(manifest, split, toy_settings, tmp_path, watch=stop)
     assert not (tmp_path / "model.safetensors").exists()
     resumed = fit(manifest, split, toy_settings, tmp_path)
     assert resumed.best_macro_f1 == toy_run.best_macro_f1

@@ -14,7 +14,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from marrowscope.data.manifest import read_manifest
-from marrowscope.data.split import read_overlaps
+from marrowscope.data.split import read_pairs
 from marrowscope.records import Cell
 
 LARGE_STRATUM = 100
@@ -44,7 +44,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     overlapping = {
-        path for pair in read_overlaps(arguments.data / "known_overlaps.csv") for path in pair
+        path for pair in read_pairs(arguments.data / "known_overlaps.csv") for path in pair
     }
     manifest = read_manifest(arguments.data / "cells.csv")
     chosen = choose([c for c in manifest.cells if c.path not in overlapping], arguments.seed)

@@ -65,14 +65,17 @@ class Bundle:
 
     @property
     def evaluation_in_words(self) -> str:
-        """One sentence on how far the bundle's figures can be known."""
+        """Say how far the bundle's figures can be known."""
         if self.evaluation is None:
             return f"The bundle {self.name} has not been evaluated: how often it errs is unknown."
         sets = (
             f"accuracy {figures['accuracy']['value']:.3f} on {figures['cells']:,} cells of {name}"
             for name, figures in self.evaluation["sets"].items()
         )
-        return f"The bundle {self.name} on its test cells: {'; '.join(sets)}."
+        return (
+            f"The bundle {self.name} on its test cells: {'; '.join(sets)}. "
+            f"Split by groups of: {self.evaluation['grouped_by']}."
+        )
 
 
 def class_list_hash(classes: Sequence[str]) -> str:

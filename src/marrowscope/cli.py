@@ -2,23 +2,30 @@
 
 import json
 import logging
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from marrowscope import __version__
-from marrowscope.errors import MarrowscopeError, MissingExtraError
+from marrowscope.cli_data import data_app
+from marrowscope.errors import MissingExtraError
+from marrowscope.terminal import (
+    SOME_REJECTED,
+    AuditOption,
+    DataOption,
+    JsonOption,
+    OverwriteOption,
+    errors_in_words,
+    progress,
+    read_data,
+    training_bar,
+)
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
-SOME_REJECTED = 3
-"""Exit code when everything was done but some inputs were rejected."""
+    from marrowscope.data.manifest import Manifest
+    from marrowscope.data.split import Split
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -29,23 +36,7 @@ app = typer.Typer(
     "Research use only: figures for a person to review, never a diagnosis.",
     epilog="First look: `marrowscope classify FOLDER_WITH_CELL_PICTURES`",
 )
-
-data_app = typer.Typer(no_args_is_help=True, help="Labelled cells: check them before training.")
 app.add_typer(data_app, name="data")
-
-DataOption = Annotated[
-    Path,
-    typer.Option(
-        "--data",
-        help="CSV manifest (path,label and if known source,sha256,patient) or class folders.",
-    ),
-]
-OverwriteOption = Annotated[
-    bool, typer.Option("--overwrite", help="Replace the results in a folder that is not empty.")
-]
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print the outcome as JSON and nothing else.")
-]
 
 
 def _version(wanted: bool) -> None:
@@ -93,14 +84,14 @@ def classify(
     as_json: JsonOption = False,
 ) -> None:
     """Classify pictures of single cells and count them into a differential."""
-    with _errors_in_words():
+    with errors_in_words():
         from marrowscope.bundle import load_bundle
         from marrowscope.classify import classify as run
         from marrowscope.intake import find_files
 
         chosen = load_bundle(bundle)
         files = list(find_files(paths))
-        with _progress("Reading cells", len(files)) as each:
+        with progress("Reading cells", len(files)) as each:
             result = run(
                 files,
                 chosen,
@@ -119,53 +110,26 @@ def classify(
         raise typer.Exit(SOME_REJECTED if result.cells else 1)
 
 
-@data_app.command(
-    epilog="Examples:\n\n"
-    "`marrowscope data audit cells.csv --output audit`\n\n"
-    "`marrowscope train --data cells.csv --overlaps audit/overlaps.csv --output runs/first`"
-)
-def audit(
-    data: Annotated[
-        Path, typer.Argument(metavar="DATA", help="CSV manifest (path,label) or class folders.")
-    ],
-    output: Annotated[
-        Path, typer.Option(help="Folder for overlaps.csv, duplicates.csv and audit.json.")
-    ],
-    overwrite: OverwriteOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Find cells with the same content and pictures that share pixels."""
-    with _errors_in_words():
-        from marrowscope.data.audit import audit as search
-        from marrowscope.data.manifest import read_manifest
-        from marrowscope.screen import show_audit, show_manifest
-
-        manifest = read_manifest(data)
-        show_manifest(manifest, quiet=True)
-        with _progress("Describing cells", len(manifest.cells)) as each:
-            result = search(manifest, output, overwrite=overwrite, each=each)
-        show_audit(result, output, as_json)
-    if manifest.rejects:
-        raise typer.Exit(SOME_REJECTED)
-
-
 @app.command(
     epilog="Examples:\n\n"
     "`marrowscope train --data cells.csv --output runs/first`\n\n"
-    "`marrowscope train --data cells.csv --overlaps overlaps.csv --backbone backbones/dinov2 "
-    "--unfreeze-blocks 4 --output runs/second`\n\n"
+    "`marrowscope train --data cells.csv --split split --pack pack --unfreeze-blocks 4 "
+    "--output runs/second`\n\n"
     "An interrupted training is continued by the same command with `--resume`."
 )
 def train(
     data: DataOption,
     output: Annotated[Path, typer.Option(help="Folder of the run; it must be new or empty.")],
-    overlaps: Annotated[
+    split: Annotated[
         Path | None,
-        typer.Option(help="CSV with path_a,path_b: pairs that share pixels stay in one part."),
+        typer.Option(
+            help="Folder of `data split`.", show_default="split here: 70% train, 15% val, 15% test"
+        ),
     ] = None,
-    hold_out: Annotated[
+    audit: AuditOption = None,
+    pack: Annotated[
         Path | None,
-        typer.Option(help="Manifest of cells that no part may contain, such as shipped samples."),
+        typer.Option(help="Folder of `data pack`: cells are read from there, not decoded anew."),
     ] = None,
     backbone: Annotated[
         str, typer.Option(help="DINOv2: a hub name or a local folder.")
@@ -188,10 +152,6 @@ def train(
     label_smoothing: Annotated[float, typer.Option(help="0 to 1.")] = 0.05,
     zoom: Annotated[float, typer.Option(help="Largest random scale, and 1/scale the least.")] = 1.5,
     stain_jitter: Annotated[float, typer.Option(help="Largest relative change of a stain.")] = 0.2,
-    min_stratum: Annotated[
-        int,
-        typer.Option(help="A class of a source with fewer cells is only tested on, not divided."),
-    ] = 20,
     seed: Annotated[int, typer.Option(help="Of the split and of everything random.")] = 0,
     workers: Annotated[int, typer.Option(help="Processes that decode pictures.")] = 0,
     threads: Annotated[int, typer.Option(help="Threads of torch; 0: one a core.")] = 0,
@@ -199,20 +159,19 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Train a classifier: split, fine-tune DINOv2, keep the best epoch by validation macro-F1."""
-    with _errors_in_words():
+    with errors_in_words():
         _prepare_training()
-        from marrowscope.data.manifest import read_manifest
-        from marrowscope.data.split import read_overlaps, split_cells
-        from marrowscope.labels import FOURTEEN
+        from marrowscope.data.pack import open_pack
+        from marrowscope.data.split import read_split
+        from marrowscope.labels import scheme
         from marrowscope.results import prepare_folder
-        from marrowscope.screen import show_manifest, show_trained
+        from marrowscope.screen import show_trained
         from marrowscope.train.fit import fit
         from marrowscope.train.settings import TrainSettings
 
-        chosen = FOURTEEN if classes == "fourteen" else tuple(filter(None, classes.split(",")))
         settings = TrainSettings(
             backbone=backbone,
-            classes=chosen,
+            classes=scheme(classes),
             min_images=min_images,
             unfreeze_blocks=unfreeze_blocks,
             epochs=epochs,
@@ -227,18 +186,11 @@ def train(
             threads=threads,
         )
         prepare_folder(output, overwrite=resume)
-        manifest = read_manifest(data)
-        show_manifest(manifest, quiet=as_json)
-        reserved = {cell.sha256 for cell in read_manifest(hold_out).cells} if hold_out else set()
-        split = split_cells(
-            manifest.cells,
-            read_overlaps(overlaps) if overlaps else (),
-            reserved,
-            seed=seed,
-            min_stratum=min_stratum,
-        )
-        with _training_bar() as watch:
-            result = fit(manifest, split, settings, output, watch)
+        manifest = read_data(data, quiet=as_json)
+        chosen = read_split(split) if split else _split_here(manifest, audit, seed)
+        with training_bar() as watch:
+            opened = open_pack(pack) if pack else None
+            result = fit(manifest, chosen, settings, output, watch=watch, pack=opened)
         show_trained(result, as_json)
 
 
@@ -262,18 +214,18 @@ def export(
     as_json: JsonOption = False,
 ) -> None:
     """Turn a run into a bundle (ONNX), if it agrees with the run on every validation cell."""
-    with _errors_in_words():
+    with errors_in_words():
         _prepare_training()
-        from marrowscope.data.manifest import read_manifest
         from marrowscope.screen import show_exported
         from marrowscope.train.export import export as export_run
         from marrowscope.train.run import read_run
 
         finished = read_run(run)
-        with _progress("Comparing cells", None) as each:
+        manifest = read_data(data, quiet=True)
+        with progress("Comparing cells", None) as each:
             result = export_run(
                 finished,
-                read_manifest(data),
+                manifest,
                 output,
                 name or output.name,
                 precision=precision,
@@ -298,12 +250,7 @@ def evaluate(
         typer.Option(help="Folder for predictions.csv, metrics.json and confusion matrices."),
     ],
     part: Annotated[str, typer.Option(help="Part of the split; only `test` is sealed.")] = "test",
-    overlaps: Annotated[
-        Path | None,
-        typer.Option(
-            help="CSV of `data audit`: cells that share pixels across parts are left out."
-        ),
-    ] = None,
+    audit: AuditOption = None,
     least_support: Annotated[
         int, typer.Option(min=1, help="True cells a class needs to enter the macro means.")
     ] = 10,
@@ -313,22 +260,22 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Measure a bundle on its sealed test cells and write the figures into its model card."""
-    with _errors_in_words():
+    with errors_in_words():
         from marrowscope.bundle import load_bundle
-        from marrowscope.data.manifest import read_manifest
-        from marrowscope.data.split import read_overlaps, read_split
+        from marrowscope.data.split import read_pairs, read_split
         from marrowscope.evaluate import evaluate as measure
         from marrowscope.screen import show_evaluation
 
         sealed = read_split(split)
-        with _progress("Reading cells", len(sealed.part(part))) as each:
+        manifest = read_data(data, quiet=True)
+        with progress("Reading cells", len(sealed.part(part))) as each:
             result = measure(
                 load_bundle(bundle),
-                read_manifest(data),
+                manifest,
                 sealed,
                 output,
                 part=part,
-                overlaps=read_overlaps(overlaps) if overlaps else (),
+                pairs=read_pairs(audit) if audit else (),
                 least_support=least_support,
                 rounds=rounds,
                 seed=seed,
@@ -340,58 +287,14 @@ def evaluate(
         raise typer.Exit(SOME_REJECTED)
 
 
-@contextmanager
-def _errors_in_words() -> Iterator[None]:
-    """Print an error of ours, or of the disk, as one sentence and exit with 1."""
-    try:
-        yield
-    except MarrowscopeError as error:
-        _fail(str(error))
-    except OSError as error:
-        _fail(f"{error.filename or 'a file'}: {error.strerror or error}")
+def _split_here(manifest: "Manifest", audit: Path | None, seed: int) -> "Split":
+    """Split by the defaults, where no split was made before."""
+    from marrowscope.data.divide import divide
+    from marrowscope.data.plan import SplitPlan
+    from marrowscope.data.split import read_damaged, read_pairs
 
-
-def _fail(message: str) -> NoReturn:
-    print(f"error: {message}", file=sys.stderr)
-    raise typer.Exit(1)
-
-
-@contextmanager
-def _progress(what: str, total: int | None) -> Iterator[Callable[[], None]]:
-    """Show a bar on a terminal's error stream; give the function that moves it by one."""
-    with _bar() as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda: bar.advance(task)
-
-
-@contextmanager
-def _training_bar() -> Iterator[Callable[[int, int, str], None]]:
-    """Show a bar of steps; give the function that sets it and its words."""
-    with _bar() as bar:
-        task = bar.add_task("loading", total=None)
-        yield lambda step, steps, words: bar.update(
-            task, completed=step, total=steps, description=words
-        )
-
-
-def _bar() -> "Progress":
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    console = Console(stderr=True)
-    return Progress(*columns, console=console, disable=not console.is_terminal)
+    plan = SplitPlan(seed=seed, damaged=read_damaged(audit) if audit else frozenset())
+    return divide(manifest.cells, read_pairs(audit) if audit else (), plan)
 
 
 def _new_folder() -> Path:

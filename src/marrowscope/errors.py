@@ -21,6 +21,10 @@ class SplitError(MarrowscopeError):
     """A split that leaks, was changed after it was sealed, or does not fit the data."""
 
 
+class PackError(MarrowscopeError):
+    """A pack that is not whole, or does not fit the cells or the preprocessing."""
+
+
 class BundleError(MarrowscopeError):
     """A bundle that is incomplete, was changed, or is not known by that name."""
 

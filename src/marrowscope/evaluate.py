@@ -80,6 +80,8 @@ class Evaluation:
 
     folder: Path
     bundle: Bundle
+    grouped_by: str
+    """What the split kept together, in words."""
     sets: tuple[SetResult, ...]
     rejects: tuple[Reject, ...]
 
@@ -99,7 +101,7 @@ def evaluate(
     folder: Path,
     *,
     part: str = "test",
-    overlaps: Collection[tuple[str, str]] = (),
+    pairs: Collection[tuple[str, str]] = (),
     least_support: int = 10,
     rounds: int = 2000,
     seed: int = 0,
@@ -111,7 +113,7 @@ def evaluate(
     Only the part `test` is sealed into the bundle and its model card. The macro means run over
     the classes with at least `least_support` true cells in a set; all are in the tables. Cells of
     classes that the bundle does not cover are left out of all figures, counted in `not_covered`;
-    so are cells that, by `overlaps` (pairs of paths), share pixels with a cell of another part.
+    so are cells that, by `pairs` (of paths), share pixels with a cell of another part.
 
     Raises:
         SplitError: the split is not the one the bundle was trained with, or its cells are not in
@@ -119,7 +121,7 @@ def evaluate(
         OutputError: the folder cannot be used.
     """
     _check(bundle, split)
-    sharing = sharing_pixels(split, overlaps, part)
+    sharing = sharing_pixels(split, pairs, part)
     rows = _rows_of(
         manifest, [row for row in split.part(part) if row.cell.path not in sharing], part
     )
@@ -135,7 +137,7 @@ def evaluate(
         f"Brackets: 95% intervals, bootstrap over groups ({rounds} rounds, seed {seed}); recall of "
         "a class: exact binomial. Macro means run over the classes with at least "
         f"{least_support} true cells in the set. Left out for sharing pixels with cells of other "
-        f"parts, by a list of {len(overlaps)} overlapping pairs: {len(sharing)} cells."
+        f"parts, by a list of {len(pairs)} pairs: {len(sharing)} cells."
     )
     summary = _summary(sets, split, part, method)
     details = (
@@ -147,7 +149,7 @@ def evaluate(
     if part == "test":
         bundle = seal_evaluation(bundle, summary)
         write_card(bundle)
-    return Evaluation(folder, bundle, tuple(sets), tuple(rejects))
+    return Evaluation(folder, bundle, split.grouped_by, tuple(sets), tuple(rejects))
 
 
 def _check(bundle: Bundle, split: Split) -> None:

@@ -1,10 +1,12 @@
 """Read one cell's picture from an untrusted file, or say why it cannot be used."""
 
+import io
 import warnings
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from marrowscope.contents import read_content
 from marrowscope.errors import ImageError
 
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
@@ -26,15 +28,32 @@ def read_image(path: Path) -> Image.Image:
     """Decode the picture of one cell: RGB, 8 bits a channel, 24 to 4096 pixels a side.
 
     Raises:
-        ImageError: the file is missing, empty, no picture, damaged, of another colour mode or
-            depth, or of a size that one cell cannot have.
+        ImageError: the file is missing, or `decode_image` refuses its content.
     """
     try:
-        if path.stat().st_size == 0:
-            raise ImageError("the file is empty (0 bytes)")
+        content = read_content(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise ImageError("no such file") from None
+    except PermissionError:
+        raise ImageError("this user may not read the file") from None
+    except OSError as error:
+        raise ImageError(f"it cannot be read ({error.strerror or error})") from None
+    return decode_image(content)
+
+
+def decode_image(content: bytes) -> Image.Image:
+    """Decode the bytes of a picture file: RGB, 8 bits a channel, 24 to 4096 pixels a side.
+
+    Raises:
+        ImageError: it is empty, no picture, damaged, of another colour mode or depth, or of a
+            size that one cell cannot have.
+    """
+    if not content:
+        raise ImageError("the file is empty (0 bytes)")
+    try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as image:
+            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
                 _check_header(image)
                 return _to_rgb(image)
     except Image.DecompressionBombError:
@@ -43,10 +62,6 @@ def read_image(path: Path) -> Image.Image:
         raise ImageError(
             f"not a picture that can be read; {', '.join(FORMATS)} with 8 bits a channel are"
         ) from None
-    except FileNotFoundError:
-        raise ImageError("no such file") from None
-    except PermissionError:
-        raise ImageError("this user may not read the file") from None
     except (OSError, SyntaxError, ValueError) as error:
         raise ImageError(f"the picture is damaged or cut short ({error})") from None
 

@@ -4,9 +4,8 @@ import glob
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from marrowscope.contents import is_left_by_systems
 from marrowscope.records import Found, Reject
-
-LEFT_BY_SYSTEMS = ("thumbs.db", "desktop.ini")
 
 
 def find_files(inputs: Iterable[str]) -> Iterator[Found]:
@@ -49,6 +48,5 @@ def _inside(folder: Path) -> list[Path]:
         file
         for file in folder.rglob("*")
         if file.is_file()
-        and file.name.lower() not in LEFT_BY_SYSTEMS
-        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+        and not any(is_left_by_systems(part) for part in file.relative_to(folder).parts)
     )

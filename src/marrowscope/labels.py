@@ -72,6 +72,14 @@ PBC_PREFIXES: dict[str, str] = {
 }
 """File and folder prefixes of the Barcelona peripheral blood set and the class each stands for."""
 
+PBC_FOLDERS: frozenset[str] = frozenset(
+    {
+        *("basophil", "eosinophil", "erythroblast", "ig"),
+        *("lymphocyte", "monocyte", "neutrophil", "platelet"),
+    }
+)
+"""Folders of the Barcelona set as published; the class stands in the file names below them."""
+
 
 def cell_class(code: str) -> CellClass:
     """Give the class of a code such as `PMO`.
@@ -100,6 +108,17 @@ def class_of_name(name: str) -> CellClass:
         f"unknown class {name!r}; known classes are {', '.join(CLASSES)}; "
         f"known prefixes of the Barcelona set are {', '.join(PBC_PREFIXES)}"
     )
+
+
+def scheme(text: str) -> tuple[str, ...]:
+    """Give the codes of a class scheme: `fourteen`, or codes between commas; none for nothing.
+
+    Raises:
+        UnknownClassError: a code is not one of `CLASSES`.
+    """
+    if text == "fourteen":
+        return FOURTEEN
+    return tuple(cell_class(code.strip()).code for code in text.split(",") if code.strip())
 
 
 def in_order(codes: Iterable[str]) -> tuple[str, ...]:

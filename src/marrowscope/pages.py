@@ -1,8 +1,11 @@
 """Fill the page templates that ship with the package."""
 
+import base64
+import io
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from PIL import Image
 
 _ENVIRONMENT = Environment(
     loader=PackageLoader("marrowscope"),
@@ -17,3 +20,12 @@ _ENVIRONMENT = Environment(
 def render(template: str, **values: Any) -> str:
     """Fill one template; text is escaped in HTML and SVG, and an unknown name is an error."""
     return _ENVIRONMENT.get_template(template).render(**values)
+
+
+def thumbnail(image: Image.Image, pixels: int) -> str:
+    """Give a small JPEG of a picture, at most `pixels` a side, as base64 text."""
+    small = image.copy()
+    small.thumbnail((pixels, pixels), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=85)
+    return base64.b64encode(buffer.getvalue()).decode()

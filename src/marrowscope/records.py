@@ -6,13 +6,22 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Cell:
-    """One labelled cell image of a manifest; `path` is relative to the manifest's root."""
+    """One labelled cell image of a manifest; what is not known is empty."""
 
     path: str
+    """Relative to the manifest's root; it may lead into a zip archive or a Parquet file."""
     sha256: str
+    """Of the file's bytes."""
     label: str
+    """Class code."""
     source: str
+    """Data set or laboratory."""
     patient: str = ""
+    slide: str = ""
+    field: str = ""
+    """Microscope field that the cell was cut from."""
+    um_per_px: float | None = None
+    """Side of a pixel on the slide, in micrometres."""
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,17 @@
 """The report on a set of classified cells: one self-contained HTML page."""
 
-import base64
 import heapq
-import io
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from PIL import Image
 
 from marrowscope import __version__
 from marrowscope.bundle import Bundle
 from marrowscope.differential import Differential
 from marrowscope.images import read_image
 from marrowscope.labels import CLASSES
-from marrowscope.pages import render
+from marrowscope.pages import render, thumbnail
 from marrowscope.records import Prediction, Reject
 
 SHOWN_PER_CLASS = 60
@@ -109,17 +105,8 @@ def _picture(prediction: Prediction, bundle: Bundle) -> Picture:
     )
     return Picture(
         name=Path(prediction.path).name,
-        data=_thumbnail(Path(prediction.path)),
+        data=thumbnail(read_image(Path(prediction.path)), THUMBNAIL_PIXELS),
         percent=100 * prediction.probability,
         second=ranked[1][1],
         second_percent=100 * ranked[1][0],
     )
-
-
-def _thumbnail(path: Path) -> str:
-    """Give a small JPEG of the cell as base64 text."""
-    image = read_image(path)
-    image.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=85)
-    return base64.b64encode(buffer.getvalue()).decode()

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from marrowscope.errors import OutputError
+from marrowscope.errors import MarrowscopeError, OutputError
 from marrowscope.records import Prediction, Reject
 
 PREDICTIONS, REJECTS = "predictions.csv", "rejects.csv"
@@ -32,10 +32,34 @@ def csv_file(path: Path, header: Sequence[str]) -> Iterator[RowWriter]:
     partial.replace(path)
 
 
+def read_csv(
+    file: Path, columns: Sequence[str], failure: type[MarrowscopeError]
+) -> list[dict[str, str]]:
+    """Read the rows of a CSV that must have some columns; surplus values are dropped.
+
+    Raises:
+        MarrowscopeError: of the type `failure`: the file cannot be read or lacks a column.
+    """
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as lines:
+            reader = csv.DictReader(lines)
+            missing = [name for name in columns if name not in (reader.fieldnames or ())]
+            if missing:
+                raise failure(
+                    f"{file}: no column {' or '.join(missing)}; it has "
+                    f"{', '.join(reader.fieldnames or ()) or 'nothing'}"
+                )
+            return [{key: value or "" for key, value in row.items() if key} for row in reader]
+    except (OSError, UnicodeDecodeError) as error:
+        raise failure(f"{file}: cannot be read as CSV ({error})") from None
+
+
 def write_json(file: Path, values: Mapping[str, Any]) -> None:
-    """Write values as JSON that a person can read."""
+    """Write values as JSON that a person can read; the file changes as a whole or not at all."""
+    partial = file.with_name(file.name + ".partial")
     text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
-    file.write_text(text, encoding="utf-8")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(file)
 
 
 def prediction_header(classes: Sequence[str]) -> list[str]:

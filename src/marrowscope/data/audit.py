@@ -1,93 +1,111 @@
-"""Audit labelled cells: the same content twice, and pictures that share pixels."""
+"""Audit labelled cells: damaged pictures, copies, and pictures that share pixels."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
+import numpy as np
+
+from marrowscope.data.audit_page import write_audit_page
+from marrowscope.data.copies import find_copies
+from marrowscope.data.findings import PAGE, Audit, Damage, write_lists
+from marrowscope.data.looks import summarise
 from marrowscope.data.manifest import Manifest
-from marrowscope.data.overlaps import Overlap, find_overlaps
-from marrowscope.results import csv_file, prepare_folder, write_json
+from marrowscope.data.overlaps import overlapping
+from marrowscope.data.survey import Survey, survey
+from marrowscope.results import prepare_folder, write_json
 
-OVERLAPS, DUPLICATES, SUMMARY = "overlaps.csv", "duplicates.csv", "audit.json"
-
-
-@dataclass(frozen=True)
-class Audit:
-    """What was found in a manifest; pairs are places in its list of cells."""
-
-    manifest: Manifest
-    duplicates: tuple[tuple[int, int], ...]
-    """Pairs of the same content; n copies make n - 1 pairs."""
-    overlaps: tuple[Overlap, ...]
-    """Pairs that share pixels without being the same file."""
-
-    def summary(self) -> dict[str, Any]:
-        """Give the counts, for machines."""
-        cells = self.manifest.cells
-        shared = [(each.a, each.b) for each in self.overlaps]
-        return {
-            "cells": len(cells),
-            "rejected": len(self.manifest.rejects),
-            "by_source_and_class": dict(
-                sorted(Counter(f"{cell.source} {cell.label}" for cell in cells).items())
-            ),
-            "duplicates": len(self.duplicates),
-            "duplicates_of_two_classes": self._of_two_classes(self.duplicates),
-            "overlaps": len(shared),
-            "overlaps_of_two_classes": self._of_two_classes(shared),
-            "cells_that_overlap": len({place for pair in shared for place in pair}),
-        }
-
-    def _of_two_classes(self, pairs: Iterable[tuple[int, int]]) -> int:
-        cells = self.manifest.cells
-        return sum(cells[a].label != cells[b].label for a, b in pairs)
+SUMMARY, SURVEY = "audit.json", "survey"
+PICTURES_IN_MEMORY = 3000
+"""Decoded pictures that are kept at hand while pairs are compared."""
+USUAL_SHARE = 0.95
+"""Share of a source's pictures that must have one size before another size is called odd."""
 
 
 def audit(
     manifest: Manifest,
     folder: Path,
     *,
+    workers: int = 0,
     overwrite: bool = False,
     each: Callable[[], object] = lambda: None,
 ) -> Audit:
-    """Search a manifest and write `overlaps.csv`, `duplicates.csv` and `audit.json`.
+    """Search a manifest; write three lists of findings, `audit.html` and `audit.json`.
 
-    `overlaps.csv` is what `train --overlaps` takes. `each` is called for every cell.
+    The folder is what `data split --audit` takes; `audit.json` comes last, so an audit without it
+    is not finished, and the same call goes on with it. `each` is called for every picture that was
+    measured, in `workers` processes (0: one a core).
 
     Raises:
-        MissingExtraError: OpenCV is not installed.
+        MissingExtraError: the extra `data` is not installed.
         OutputError: the folder cannot be used.
     """
-    prepare_folder(folder, overwrite)
+    prepare_folder(folder, overwrite or (folder / SURVEY).is_dir())
+    (folder / SUMMARY).unlink(missing_ok=True)
     cells = manifest.cells
     by_content: dict[str, list[int]] = defaultdict(list)
     for place, cell in enumerate(cells):
         by_content[cell.sha256].append(place)
-    duplicates = [pair for places in by_content.values() for pair in pairwise(places)]
-    unique = [places[0] for places in by_content.values()]
-    overlaps = [
-        replace(o, a=unique[o.a], b=unique[o.b])
-        for o in find_overlaps([manifest.root / cells[place].path for place in unique], each)
-    ]
-    result = Audit(manifest, tuple(duplicates), tuple(overlaps))
-    _write(result, folder)
+    first = [places[0] for places in by_content.values()]
+    files = [manifest.root / cells[place].path for place in first]
+    measured = survey(files, list(by_content), folder / SURVEY, workers=workers, each=each)
+    load = lru_cache(PICTURES_IN_MEMORY)(measured.grey)
+    sources = [cells[place].source for place in first]
+    result = Audit(
+        manifest,
+        tuple(replace(d, place=first[d.place]) for d in _damaged(measured, sources)),
+        tuple(pair for places in by_content.values() for pair in pairwise(places)),
+        tuple(
+            replace(copy, a=first[copy.a], b=first[copy.b])
+            for copy in find_copies(measured.signatures, load)
+        ),
+        tuple(
+            replace(overlap, a=first[overlap.a], b=first[overlap.b])
+            for overlap in overlapping(measured.corners, load)
+        ),
+        summarise(measured.looks, sources),
+    )
+    write_lists(result, folder)
+    write_audit_page(result, folder / PAGE)
+    write_json(folder / SUMMARY, result.summary())
+    del measured, load
+    rmtree(folder / SURVEY)
     return result
 
 
-def _write(result: Audit, folder: Path) -> None:
-    cells = result.manifest.cells
-    with csv_file(folder / DUPLICATES, ["path_a", "path_b", "label_a", "label_b"]) as rows:
-        for one, other in result.duplicates:
-            a, b = cells[one], cells[other]
-            rows.writerow([a.path, b.path, a.label, b.label])
-    header = ["path_a", "path_b", "dx", "dy", "shared_area", "correlation", "label_a", "label_b"]
-    with csv_file(folder / OVERLAPS, header) as rows:
-        for each in result.overlaps:
-            a, b = cells[each.a], cells[each.b]
-            numbers = [f"{each.dx}", f"{each.dy}"]
-            numbers += [f"{each.shared_area:.4f}", f"{each.correlation:.4f}"]
-            rows.writerow([a.path, b.path, *numbers, a.label, b.label])
-    write_json(folder / SUMMARY, result.summary())
+def _damaged(measured: Survey, sources: Sequence[str]) -> list[Damage]:
+    found = [
+        Damage(place, problem.kind, problem.reason)
+        for place, problem in enumerate(measured.problems)
+        if problem.kind
+    ]
+    return found + _odd_sizes(measured.looks[:, :2], sources)
+
+
+def _odd_sizes(sizes: np.ndarray[Any, Any], sources: Sequence[str]) -> list[Damage]:
+    """Find pictures of another size than nearly all of their source have; (N, 2) pixels."""
+    by_source: dict[str, list[int]] = defaultdict(list)
+    for place, source in enumerate(sources):
+        if not np.isnan(sizes[place, 0]):
+            by_source[source].append(place)
+    found = []
+    for places in by_source.values():
+        counts = Counter((int(sizes[place, 0]), int(sizes[place, 1])) for place in places)
+        (width, height), usual = counts.most_common(1)[0]
+        if usual >= USUAL_SHARE * len(places):
+            found += [
+                Damage(
+                    place,
+                    "odd size",
+                    f"{int(sizes[place, 0])} x {int(sizes[place, 1])} pixels, where "
+                    f"{usual / len(places):.1%} of its source have {width} x {height}",
+                )
+                for place in places
+                if tuple(sizes[place]) != (width, height)
+            ]
+    return found

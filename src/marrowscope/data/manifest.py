@@ -1,20 +1,21 @@
-"""Read labelled cells from a CSV manifest or from class folders."""
+"""The manifest: labelled cells below a root, read from any source and written as CSV or Parquet."""
 
-import csv
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from marrowscope.errors import ManifestError, UnknownClassError
+from marrowscope.contents import PARQUET, read_content
+from marrowscope.data.rows import COLUMNS, CSV, REQUIRED_COLUMNS, Row, rows_of
+from marrowscope.errors import ManifestError, MissingExtraError, UnknownClassError
 from marrowscope.labels import class_of_name
 from marrowscope.records import Cell, Reject
+from marrowscope.results import csv_file
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
-REQUIRED_COLUMNS = ("path", "label")
-
-Row = dict[str, str] | Reject
-"""What a source says of one cell, or why it says nothing."""
+ROWS_AT_ONCE = 10_000
+"""Rows that are held before they go into a Parquet file."""
 
 
 @dataclass(frozen=True)
@@ -26,75 +27,146 @@ class Manifest:
     rejects: tuple[Reject, ...]
 
 
-def read_manifest(source: Path) -> Manifest:
-    """Read a CSV manifest (`path,label`, optional `source,sha256,patient`) or class folders.
-
-    Class folders are named by class code or by a prefix of the Barcelona set; a picture may lie
-    at any depth below one. Every file is hashed; one whose content is not what the manifest says
-    becomes a reject.
+def read_manifest(source: Path, each: Callable[[], object] = lambda: None) -> Manifest:
+    """Read all cells of a source, as `read_cells` does.
 
     Raises:
         ManifestError: nothing is there, a column is missing or no cell could be read.
+        MissingExtraError: the source is Parquet, and pyarrow is not installed.
     """
-    if source.is_dir():
-        root, rows = source, _folder_rows(source)
-    elif source.is_file():
-        root, rows = source.parent, _csv_rows(source)
-    else:
-        raise ManifestError(f"{source}: no such file or folder; give a CSV manifest or a folder")
     cells: list[Cell] = []
     rejects: list[Reject] = []
-    for row in rows:
-        found = _to_cell(root, row)
-        if isinstance(found, Cell):
-            cells.append(found)
+    root, found = read_cells(source)
+    for item in found:
+        if isinstance(item, Cell):
+            cells.append(item)
         else:
-            rejects.append(found)
+            rejects.append(item)
+        each()
     if not cells:
         why = f"; the first of {len(rejects)} rejects: {rejects[0].reason}" if rejects else ""
         raise ManifestError(
             f"{source}: no labelled cell found; a folder needs one folder for each class, "
-            f"a CSV the columns {', '.join(REQUIRED_COLUMNS)}{why}"
+            f"a manifest the columns {', '.join(REQUIRED_COLUMNS)}{why}"
         )
     return Manifest(root, tuple(cells), tuple(rejects))
 
 
-def _folder_rows(root: Path) -> Iterator[Row]:
-    for path in sorted(path for path in root.rglob("*") if path.is_file()):
-        relative = path.relative_to(root)
-        if len(relative.parts) == 1:
-            yield Reject(relative.as_posix(), "it lies in no class folder")
-        elif path.suffix.lower() not in SUFFIXES:
-            yield Reject(relative.as_posix(), f"no picture by its name ({', '.join(SUFFIXES)} are)")
-        else:
-            source = root.resolve().name
-            yield {"path": relative.as_posix(), "label": relative.parts[0], "source": source}
+def read_cells(
+    source: Path, name: str = "", code_of: Mapping[str, str] | None = None
+) -> tuple[Path, Iterator[Cell | Reject]]:
+    """Give the root of a source and, one by one, its cells and rejects.
+
+    A source is class folders (named by class code, or by a prefix or as in the Barcelona set; at
+    any depth), a zip archive of them, a manifest in CSV or Parquet, or Parquet with pictures and
+    labels inside. `code_of` translates other labels. Every picture is hashed; one whose content
+    is not what the manifest says becomes a reject. Cells without a source get `name`, or the
+    name of the folder or file.
+
+    Raises:
+        ManifestError: nothing is there, or a column is missing.
+        MissingExtraError: the source is Parquet, and pyarrow is not installed.
+    """
+    root, rows = rows_of(source)
+    called = name or _name_of(source)
+    return root, (_to_cell(root, row, called, code_of or {}) for row in rows)
 
 
-def _csv_rows(file: Path) -> Iterator[Row]:
-    with file.open(newline="", encoding="utf-8-sig") as lines:
-        reader = csv.DictReader(lines)
-        missing = [name for name in REQUIRED_COLUMNS if name not in (reader.fieldnames or ())]
-        if missing:
-            raise ManifestError(
-                f"{file}: no column {' or '.join(missing)}; its first line has "
-                f"{', '.join(reader.fieldnames or ()) or 'nothing'}"
-            )
-        for row in reader:
-            yield {key: value or "" for key, value in row.items() if isinstance(key, str)}
+def _name_of(source: Path) -> str:
+    """Give a source its folder's or archive's name; a CSV names its sources itself, or has none."""
+    if source.is_dir():
+        return source.resolve().name
+    return "" if source.suffix.lower() == CSV else source.stem
 
 
-def _to_cell(root: Path, row: Row) -> Cell | Reject:
+def _to_cell(root: Path, row: Row, name: str, code_of: Mapping[str, str]) -> Cell | Reject:
     if isinstance(row, Reject):
         return row
+    path = row["path"]
     try:
-        label = class_of_name(row["label"]).code
-        content = (root / row["path"]).read_bytes()
-    except UnknownClassError as error:
-        return Reject(row["path"], str(error))
+        label = class_of_name(code_of.get(row["label"], row["label"])).code
+        um_per_px = _micrometres(row.get("um_per_px", ""))
+        content = read_content(root / path)
+    except (UnknownClassError, ValueError) as error:
+        return Reject(path, str(error))
     except OSError as error:
-        return Reject(row["path"], f"cannot be read: {error.strerror}")
+        return Reject(path, f"cannot be read: {error.strerror or error}")
     sha256 = hashlib.sha256(content).hexdigest()
     if row.get("sha256", sha256) not in (sha256, ""):
-        return Reject(row["path"], "its content is not what the manifest's sha256 says")
-    return Cell(row["path"], sha256, label, row.get("source", ""), row.get("patient", ""))
+        return Reject(path, "its content is not what the manifest's sha256 says")
+    return Cell(
+        path,
+        sha256,
+        label,
+        row.get("source", "") or name,
+        row.get("patient", ""),
+        row.get("slide", ""),
+        row.get("field", ""),
+        um_per_px,
+    )
+
+
+def _micrometres(text: str) -> float | None:
+    """Read the side of a pixel, in micrometres; a row that does not know it has nothing there."""
+    try:
+        value = float(text) if text else None
+    except ValueError:
+        value = -1.0
+    if value is not None and not 0 < value < 100:
+        raise ValueError(f"um_per_px must be a number of micrometres above 0, got {text!r}")
+    return value
+
+
+@contextmanager
+def manifest_file(file: Path) -> Iterator[Callable[[Cell], object]]:
+    """Open a manifest for writing, CSV or Parquet by its suffix; give what adds a cell to it.
+
+    It stands under its name only when it is whole.
+
+    Raises:
+        ManifestError: the suffix is neither.
+        MissingExtraError: it is Parquet, and pyarrow is not installed.
+    """
+    suffix = file.suffix.lower()
+    if suffix == CSV:
+        with csv_file(file, COLUMNS) as rows:
+            yield lambda cell: rows.writerow(_as_text(cell))
+    elif suffix == PARQUET:
+        with _parquet_file(file) as add:
+            yield add
+    else:
+        raise ManifestError(f"{file}: a manifest is written as {CSV} or {PARQUET}; name it so")
+
+
+def _as_text(cell: Cell) -> list[str]:
+    values = [getattr(cell, name) for name in COLUMNS]
+    return ["" if value is None else str(value) for value in values]
+
+
+@contextmanager
+def _parquet_file(file: Path) -> Iterator[Callable[[Cell], object]]:
+    try:
+        import pyarrow as pa
+        from pyarrow.parquet import ParquetWriter
+    except ImportError:
+        raise MissingExtraError(
+            "Parquet files need pyarrow; install it with: pip install 'marrowscope[data]'"
+        ) from None
+    types = {"um_per_px": pa.float64()}
+    schema = pa.schema([(name, types.get(name, pa.string())) for name in COLUMNS])
+    partial = file.with_name(file.name + ".partial")
+    waiting: list[dict[str, Any]] = []
+    with ParquetWriter(partial, schema) as writer:
+
+        def add(cell: Cell) -> None:
+            waiting.append({name: getattr(cell, name) for name in COLUMNS})
+            if len(waiting) >= ROWS_AT_ONCE:
+                flush()
+
+        def flush() -> None:
+            writer.write_table(pa.Table.from_pylist(waiting, schema))
+            waiting.clear()
+
+        yield add
+        flush()
+    partial.replace(file)

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from marrowscope.data.pack import Pack
 from marrowscope.errors import ImageError
 from marrowscope.images import read_image
 from marrowscope.preprocess import Preprocessing
@@ -41,6 +43,29 @@ class CellDataset(Dataset[Item]):
         except ImageError as error:
             raise ImageError(f"{path}: {error}") from None
         return torch.from_numpy(pixels.copy()), label
+
+
+class PackedDataset(Dataset[Item]):
+    """The same pictures out of a pack: no decoding, and no memory of its own."""
+
+    def __init__(
+        self,
+        pack: Pack,
+        cells: Sequence[Cell],
+        classes: Sequence[str],
+        preprocessing: Preprocessing,
+    ) -> None:
+        index_of = {code: index for index, code in enumerate(classes)}
+        self._pack = pack
+        self._rows = pack.rows(cells, preprocessing)
+        self._labels = [index_of[cell.label] for cell in cells]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> Item:
+        pixels = torch.from_numpy(np.array(self._pack.pixels[self._rows[index]]))
+        return pixels, self._labels[index]
 
 
 class Collator:

@@ -23,12 +23,13 @@ from transformers import (
 )
 
 from marrowscope.data.manifest import Manifest
+from marrowscope.data.pack import Pack
 from marrowscope.data.split import Split
 from marrowscope.errors import SettingsError
 from marrowscope.labels import CLASSES, in_order
 from marrowscope.metrics import accuracy, confusion_matrix, macro
 from marrowscope.records import Cell
-from marrowscope.train.dataset import AugmentingCollator, CellDataset, Collator
+from marrowscope.train.dataset import AugmentingCollator, CellDataset, Collator, PackedDataset
 from marrowscope.train.model import CellClassifier, load_backbone
 from marrowscope.train.run import finish_run, start_run
 from marrowscope.train.settings import TrainSettings
@@ -54,15 +55,19 @@ def fit(
     split: Split,
     settings: TrainSettings,
     folder: Path,
+    *,
     watch: Watch = lambda *_: None,
+    pack: Pack | None = None,
 ) -> Trained:
     """Train on the part `train`, choose the epoch by macro-F1 on the part `val`, write the run.
 
-    A folder with checkpoints of an interrupted run is continued from the last one.
+    Cells come out of `pack` if there is one, else from their files. A folder with checkpoints of
+    an interrupted run is continued from the last one.
 
     Raises:
         SettingsError: fewer than two classes have enough training images.
         BackboneError: the backbone cannot be loaded.
+        PackError: the pack lacks a cell.
     """
     classes, left_out = choose_classes(split, settings)
     threads = settings.threads or os.cpu_count() or 1
@@ -72,18 +77,12 @@ def fit(
         load_backbone(settings.backbone), len(classes), settings.label_smoothing
     )
     network.freeze_below(settings.unfreeze_blocks)
-    start_run(folder, settings, classes, left_out, split)
-    trainer = CellTrainer(
-        network,
-        settings,
-        folder / CHECKPOINTS,
-        *(
-            CellDataset(
-                manifest.root, _covered(split, part, classes), classes, settings.preprocessing
-            )
-            for part in ("train", "val")
-        ),
+    train, val = (
+        _dataset(manifest, pack, _covered(split, part, classes), classes, settings)
+        for part in ("train", "val")
     )
+    start_run(folder, settings, classes, left_out, split)
+    trainer = CellTrainer(network, settings, folder / CHECKPOINTS, train, val)
     trainer.add_callback(_Watcher(watch))
     interrupted = any((folder / CHECKPOINTS).glob("checkpoint-*"))
     trainer.train(resume_from_checkpoint=interrupted)
@@ -119,6 +118,18 @@ def choose_classes(split: Split, settings: TrainSettings) -> tuple[tuple[str, ..
         if code not in classes
     }
     return classes, left_out
+
+
+def _dataset(
+    manifest: Manifest,
+    pack: Pack | None,
+    cells: Sequence[Cell],
+    classes: Sequence[str],
+    settings: TrainSettings,
+) -> Dataset[Any]:
+    if pack is not None:
+        return PackedDataset(pack, cells, classes, settings.preprocessing)
+    return CellDataset(manifest.root, cells, classes, settings.preprocessing)
 
 
 def _covered(split: Split, part: str, classes: Sequence[str]) -> list[Cell]:

@@ -1,0 +1,157 @@
+"""Pack cells: decoded and resized once into one memory-mapped file, for training."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from marrowscope.data.growing import GrowingFiles, map_array, read_journal
+from marrowscope.data.manifest import Manifest
+from marrowscope.data.processes import spread
+from marrowscope.errors import ImageError, PackError
+from marrowscope.images import read_image
+from marrowscope.preprocess import Preprocessing
+from marrowscope.records import Cell, Reject
+from marrowscope.results import csv_file, reject_row, write_json
+
+PIXELS, INDEX, REJECTS, SEAL = "pixels", "index", "rejects.csv", "pack.json"
+CELLS_AT_ONCE = 64
+"""Cells that a process decodes before they are written."""
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Cells ready for training; the pixels are mapped from the disk and read as they are used."""
+
+    folder: Path
+    pixels: NDArray[np.uint8]
+    """(N, 3, S, S): the cells as `Preprocessing.resize` gives them."""
+    row_of: dict[str, int]
+    """Row of each cell, by the SHA-256 of its content."""
+    size: int
+    resample: str
+    rejects: tuple[Reject, ...]
+
+    def __reduce__(self) -> tuple[Callable[[Path], "Pack"], tuple[Path]]:
+        """Travel to another process as the folder's name, not as its pixels."""
+        return open_pack, (self.folder,)
+
+    def rows(self, cells: Sequence[Cell], preprocessing: Preprocessing) -> list[int]:
+        """Give the rows of some cells.
+
+        Raises:
+            PackError: cells are not in the pack, or it was made for another preprocessing.
+        """
+        asked = (preprocessing.size, preprocessing.resample)
+        if asked != (self.size, self.resample):
+            raise PackError(
+                f"{self.folder}: its cells are {self.size} pixels wide ({self.resample}), the "
+                f"training asks for {asked[0]} ({asked[1]}); pack them again"
+            )
+        lost = [cell.path for cell in cells if cell.sha256 not in self.row_of]
+        if lost:
+            raise PackError(
+                f"{self.folder}: {len(lost)} of {len(cells)} cells are not in it (the first: "
+                f"{lost[0]}); pack the data that is trained on, or leave out what cannot be read"
+            )
+        return [self.row_of[cell.sha256] for cell in cells]
+
+
+def pack(
+    manifest: Manifest,
+    folder: Path,
+    preprocessing: Preprocessing,
+    *,
+    workers: int = 0,
+    each: Callable[[], object] = lambda: None,
+) -> Pack:
+    """Decode all cells of a manifest into `folder`, each content once; go on with what is there.
+
+    Cells that cannot be read become rejects, listed in `rejects.csv`. `each` is called per cell.
+    """
+    cells = list({cell.sha256: cell for cell in manifest.cells}.values())
+    head = f"{preprocessing.size} {preprocessing.resample}"
+    key = hashlib.sha256("\n".join([head, *(cell.sha256 for cell in cells)]).encode()).hexdigest()
+    kept = GrowingFiles(folder, key, (PIXELS, INDEX))
+    if kept.items < len(cells):
+        (folder / SEAL).unlink(missing_ok=True)
+    for _ in range(kept.items):
+        each()
+    chunks = [
+        cells[start : start + CELLS_AT_ONCE]
+        for start in range(kept.items, len(cells), CELLS_AT_ONCE)
+    ]
+    decode = partial(_decode, manifest.root, preprocessing)
+    for chunk, (pixels, lines) in zip(chunks, spread(decode, chunks, workers), strict=True):
+        kept.append(len(chunk), {PIXELS: pixels, INDEX: lines})
+        for _ in chunk:
+            each()
+    _seal(folder, preprocessing, len(cells))
+    return open_pack(folder)
+
+
+def _decode(root: Path, preprocessing: Preprocessing, cells: Sequence[Cell]) -> tuple[bytes, bytes]:
+    """Decode some cells: their pixels, and a line of JSON for each cell."""
+    pixels, lines = [], []
+    for cell in cells:
+        reason = ""
+        try:
+            pixels.append(preprocessing.resize(read_image(root / cell.path)).tobytes())
+        except ImageError as error:
+            reason = str(error)
+        lines.append(json.dumps([cell.sha256, cell.path, reason]) + "\n")
+    return b"".join(pixels), "".join(lines).encode()
+
+
+def _seal(folder: Path, preprocessing: Preprocessing, cells: int) -> None:
+    """Write the list of rejects, then the file that says that the pack is whole."""
+    with csv_file(folder / REJECTS, ["path", "reason"]) as rejected:
+        for _, path, reason in _index(folder):
+            if reason:
+                rejected.writerow(reject_row(Reject(path, reason)))
+    values = {"cells": cells, "size": preprocessing.size, "resample": preprocessing.resample}
+    write_json(folder / SEAL, values)
+
+
+def _index(folder: Path) -> list[tuple[str, str, str]]:
+    lines = (folder / INDEX).read_text(encoding="utf-8").splitlines()
+    return [tuple(json.loads(line)) for line in lines]
+
+
+def _not_whole(folder: Path, why: str) -> PackError:
+    return PackError(
+        f"{folder}: no whole pack there ({why}); `marrowscope data pack` makes one or goes on "
+        "with it"
+    )
+
+
+def open_pack(folder: Path) -> Pack:
+    """Open a pack.
+
+    Raises:
+        PackError: it is not there, not whole, or its files have other lengths than they had.
+    """
+    try:
+        seal = json.loads((folder / SEAL).read_text(encoding="utf-8"))
+        side, resample, cells = int(seal["size"]), str(seal["resample"]), int(seal["cells"])
+        sizes = {name: (folder / name).stat().st_size for name in (PIXELS, INDEX)}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _not_whole(folder, str(error)) from None
+    journal = read_journal(folder)
+    if journal is None or (sizes, cells) != (journal["bytes"], journal["items"]):
+        raise _not_whole(folder, "its files are not as long as they were when it was made")
+    index = _index(folder)
+    packed = (sha256 for sha256, _, reason in index if not reason)
+    return Pack(
+        folder,
+        map_array(folder / PIXELS, np.uint8, (3, side, side)),
+        {sha256: row for row, sha256 in enumerate(packed)},
+        side,
+        resample,
+        tuple(Reject(path, reason) for _, path, reason in index if reason),
+    )

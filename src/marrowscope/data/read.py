@@ -1,0 +1,95 @@
+"""Read sources into one manifest file, row by row: memory does not grow with the pictures."""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from marrowscope.data.manifest import manifest_file, read_cells
+from marrowscope.errors import ManifestError, UnknownClassError
+from marrowscope.labels import class_of_name, in_order
+from marrowscope.records import Reject
+from marrowscope.results import csv_file, read_csv, reject_row
+
+
+@dataclass(frozen=True)
+class SourceRead:
+    """What came of one source: cells by class code, and how many rejects."""
+
+    path: Path
+    cells: dict[str, int]
+    rejects: int
+
+
+@dataclass(frozen=True)
+class DataRead:
+    """The manifest written, the list of rejects beside it, and the counts of each source."""
+
+    manifest: Path
+    rejects: Path
+    sources: tuple[SourceRead, ...]
+
+
+def read(
+    sources: Iterable[tuple[str, Path]],
+    manifest: Path,
+    *,
+    code_of: Mapping[str, str] | None = None,
+    um_per_px: float | None = None,
+    each: Callable[[], object] = lambda: None,
+) -> DataRead:
+    """Read named sources into a manifest, and what could not be used into a list beside it.
+
+    An empty name stands for that of the folder or file. `um_per_px` (micrometres) is for cells
+    whose source does not say. Paths in the manifest are relative to its folder.
+
+    Raises:
+        ManifestError: a source is not there or of no form that is read, or no cell was found.
+        MissingExtraError: Parquet is read or written, and pyarrow is not installed.
+    """
+    rejects = manifest.with_name(f"{manifest.stem}-rejects.csv")
+    manifest.parent.mkdir(parents=True, exist_ok=True)
+    done = []
+    with manifest_file(manifest) as add, csv_file(rejects, ["path", "reason"]) as rejected:
+        for name, source in sources:
+            counts: Counter[str] = Counter()
+            lost = 0
+            root, found = read_cells(source, name, code_of)
+            way = PurePosixPath(Path(os.path.relpath(root, manifest.parent)).as_posix())
+            for item in found:
+                moved = replace(item, path=os.path.normpath(way / item.path))
+                if isinstance(moved, Reject):
+                    rejected.writerow(reject_row(moved))
+                    lost += 1
+                else:
+                    add(replace(moved, um_per_px=moved.um_per_px or um_per_px))
+                    counts[moved.label] += 1
+                each()
+            by_class = {code: counts[code] for code in in_order(counts)}
+            done.append(SourceRead(source, by_class, lost))
+        if not any(one.cells for one in done):
+            raise ManifestError(
+                f"no labelled cell found in {', '.join(str(one.path) for one in done)} "
+                f"({sum(one.rejects for one in done):,} rejects)"
+            )
+    return DataRead(manifest, rejects, tuple(done))
+
+
+def source_of(text: str) -> tuple[str, Path]:
+    """Read `NAME=PATH`, or a path alone, whose name is empty."""
+    name, equals, path = text.partition("=")
+    return (name, Path(path)) if equals and not Path(text).exists() else ("", Path(text))
+
+
+def read_class_map(file: Path) -> dict[str, str]:
+    """Read which class code a label of other data stands for: CSV with the columns `label,code`.
+
+    Raises:
+        ManifestError: the file cannot be read, has other columns or names an unknown class.
+    """
+    rows = read_csv(file, ("label", "code"), ManifestError)
+    try:
+        return {row["label"]: class_of_name(row["code"]).code for row in rows}
+    except UnknownClassError as error:
+        raise ManifestError(f"{file}: {error}") from None

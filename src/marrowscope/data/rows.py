@@ -1,0 +1,149 @@
+"""What a source says of each cell: class folders, zip archives, CSV and Parquet, row by row."""
+
+import csv
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from marrowscope.contents import (
+    PARQUET,
+    ZIP,
+    is_left_by_systems,
+    open_parquet,
+    picture_column,
+    zip_members,
+)
+from marrowscope.errors import ManifestError
+from marrowscope.labels import CLASSES, PBC_FOLDERS, PBC_PREFIXES
+from marrowscope.records import Reject
+
+CSV = ".csv"
+PICTURES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
+REQUIRED_COLUMNS = ("path", "label")
+COLUMNS = ("path", "sha256", "label", "source", "patient", "slide", "field", "um_per_px")
+
+Row = dict[str, str] | Reject
+"""What a source says of one cell (some of `COLUMNS`), or why it says nothing."""
+Rows = Iterator[Row]
+
+
+def rows_of(source: Path) -> tuple[Path, Rows]:
+    """Give the root that the rows' paths are relative to, and the rows one by one.
+
+    Raises:
+        ManifestError: nothing is there, or it is of no form that is read.
+    """
+    if source.is_dir():
+        return source, _folder_rows(source)
+    if not source.is_file():
+        raise ManifestError(f"{source}: no such file or folder; give {_forms()}")
+    form = source.suffix.lower()
+    if form not in FORMS:
+        raise ManifestError(f"{source}: not a form that is read; give {_forms()}")
+    return source.parent, FORMS[form](source, PurePosixPath(source.name))
+
+
+def _forms() -> str:
+    return "class folders, a zip archive of them, a CSV manifest or a Parquet file"
+
+
+def _folder_rows(root: Path) -> Rows:
+    """Walk a folder in sorted order; archives inside it are read like folders."""
+    for folder, below, names in os.walk(root):
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        for name in sorted(name for name in names if not is_left_by_systems(name)):
+            file = Path(folder, name)
+            inner = PurePosixPath(file.relative_to(root).as_posix())
+            form = file.suffix.lower()
+            if form in (ZIP, PARQUET):
+                yield from FORMS[form](file, inner)
+            else:
+                yield _picture_row(inner)
+
+
+def _zip_rows(file: Path, inner: PurePosixPath) -> Rows:
+    try:
+        members = zip_members(file)
+    except OSError as error:
+        yield Reject(str(inner), str(error.strerror))
+        return
+    for member in map(PurePosixPath, members):
+        if member.parts[0] != "__MACOSX" and not is_left_by_systems(member.name):
+            yield _picture_row(inner / member)
+
+
+def _picture_row(path: PurePosixPath) -> Row:
+    """Read the class of a picture off its folders, or off its name in the Barcelona set."""
+    if path.suffix.lower() not in PICTURES:
+        return Reject(str(path), f"no picture by its name ({', '.join(PICTURES)} are)")
+    folders = path.parts[:-1]
+    for folder in folders:
+        if folder in CLASSES or folder in PBC_PREFIXES:
+            return {"path": str(path), "label": folder}
+    if PBC_FOLDERS.intersection(folders):
+        return {"path": str(path), "label": path.name.split("_")[0]}
+    if not folders:
+        return Reject(str(path), "it lies in no class folder")
+    return {"path": str(path), "label": folders[0]}
+
+
+def _csv_rows(file: Path, inner: PurePosixPath) -> Rows:  # noqa: ARG001 - of the form of the others
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as lines:
+            reader = csv.DictReader(lines)
+            _check_columns(file, reader.fieldnames or ())
+            for row in reader:
+                yield {key: value or "" for key, value in row.items() if isinstance(key, str)}
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ManifestError(f"{file}: no CSV in UTF-8 ({error}); save it as such") from None
+
+
+def _check_columns(file: Path, columns: Any) -> None:
+    missing = [name for name in REQUIRED_COLUMNS if name not in columns]
+    if missing:
+        raise ManifestError(
+            f"{file}: no column {' or '.join(missing)}; it has {', '.join(columns) or 'nothing'}"
+        )
+
+
+def _parquet_rows(file: Path, inner: PurePosixPath) -> Rows:
+    """Read a manifest in Parquet, or pictures with labels as Hugging Face serves them."""
+    try:
+        parquet = open_parquet(file)
+    except OSError as error:
+        yield Reject(str(inner), str(error.strerror))
+        return
+    pictures = picture_column(parquet)
+    names = parquet.schema_arrow.names
+    if pictures is None:
+        _check_columns(file, names)
+    elif "label" not in names:
+        raise ManifestError(f"{file}: no column label beside its pictures; it has {names}")
+    wanted = [name for name in COLUMNS if name in names and name != pictures]
+    code_of = _class_names(parquet.schema_arrow.metadata)
+    number = 0
+    for batch in parquet.iter_batches(batch_size=1000, columns=wanted):
+        for values in batch.to_pylist():
+            row = {key: "" if value is None else str(value) for key, value in values.items()}
+            if pictures is not None:
+                row["path"] = str(inner / str(number))
+            row["label"] = code_of.get(row["label"], row["label"])
+            number += 1
+            yield row
+
+
+def _class_names(metadata: Mapping[bytes, bytes] | None) -> dict[str, str]:
+    """Give the names that Hugging Face keeps for numbered labels, by number."""
+    stored = json.loads((metadata or {}).get(b"huggingface", b"{}"))
+    label = stored.get("info", {}).get("features", {}).get("label", {})
+    return {str(number): name for number, name in enumerate(label.get("names", ()))}
+
+
+FORMS: dict[str, Callable[[Path, PurePosixPath], Rows]] = {
+    CSV: _csv_rows,
+    ZIP: _zip_rows,
+    PARQUET: _parquet_rows,
+}
+"""How a file is read, by its suffix."""

@@ -1,0 +1,104 @@
+"""What all commands share: options, exit codes, progress bars, errors in words."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from marrowscope.errors import MarrowscopeError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from marrowscope.data.manifest import Manifest
+
+SOME_REJECTED = 3
+"""Exit code when everything was done but some inputs were rejected."""
+
+SOURCES = "a CSV or Parquet manifest, class folders, a zip of them, or Parquet with pictures"
+DataArgument = Annotated[Path, typer.Argument(metavar="DATA", help=f"The cells: {SOURCES}.")]
+DataOption = Annotated[Path, typer.Option("--data", help=f"The cells: {SOURCES}.")]
+AuditOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--audit",
+        help="Folder of `data audit`, or a CSV with path_a,path_b: pairs that stay in one part.",
+    ),
+]
+OverwriteOption = Annotated[
+    bool, typer.Option("--overwrite", help="Replace the results in a folder that is not empty.")
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print the outcome as JSON and nothing else.")
+]
+WorkersOption = Annotated[
+    int, typer.Option("--workers", min=0, help="Processes; 0 for one a core.")
+]
+
+
+@contextmanager
+def errors_in_words() -> Iterator[None]:
+    """Print an error of ours, or of the disk, as one sentence and exit with 1."""
+    try:
+        yield
+    except MarrowscopeError as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"{error.filename or 'a file'}: {error.strerror or error}")
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    raise typer.Exit(1)
+
+
+def read_data(data: Path, quiet: bool) -> "Manifest":
+    """Read labelled cells with a bar, and print what became of them."""
+    from marrowscope.data.manifest import read_manifest
+    from marrowscope.screen import show_manifest
+
+    with progress("Reading cells", None) as each:
+        manifest = read_manifest(data, each)
+    show_manifest(manifest, quiet)
+    return manifest
+
+
+@contextmanager
+def progress(what: str, total: int | None) -> Iterator[Callable[[], None]]:
+    """Show a bar on a terminal's error stream; give the function that moves it by one."""
+    with _bar() as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda: bar.advance(task)
+
+
+@contextmanager
+def training_bar() -> Iterator[Callable[[int, int, str], None]]:
+    """Show a bar of steps; give the function that sets it and its words."""
+    with _bar() as bar:
+        task = bar.add_task("loading", total=None)
+        yield lambda step, steps, words: bar.update(
+            task, completed=step, total=steps, description=words
+        )
+
+
+def _bar() -> "Progress":
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    return Progress(*columns, console=console, disable=not console.is_terminal)
