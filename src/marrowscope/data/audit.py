@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from marrowscope.data.manifest import Manifest
-from marrowscope.data.overlaps import Overlap, find_overlaps
+from marrowscope.data.overlaps import Overlap, find_overlaps, grey
 from marrowscope.results import csv_file, prepare_folder, write_json
 
 OVERLAPS, DUPLICATES, SUMMARY = "overlaps.csv", "duplicates.csv", "audit.json"
@@ -68,9 +68,10 @@ def audit(
         by_content[cell.sha256].append(place)
     duplicates = [pair for places in by_content.values() for pair in pairwise(places)]
     unique = [places[0] for places in by_content.values()]
+    files = [manifest.root / cells[place].path for place in unique]
     overlaps = [
         replace(o, a=unique[o.a], b=unique[o.b])
-        for o in find_overlaps([manifest.root / cells[place].path for place in unique], each)
+        for o in find_overlaps(len(files), lambda index: grey(files[index]), each)
     ]
     result = Audit(manifest, tuple(duplicates), tuple(overlaps))
     _write(result, folder)
