@@ -1,42 +1,54 @@
 """Find pictures that show the same pixels: crops that were cut from one field, shifted.
 
-Corners are described by 256-bit patterns that survive re-encoding; two pictures of one field have
-some patterns in common to the bit. So candidates come from sorting 64-bit words, not from comparing
-all pairs, and each candidate is then checked by correlation of the area it claims to share.
+Described corners (see `corners`) of two pictures of one field have keys of 32 bits in common. So
+candidates come from sorting keys, not from comparing all pairs: corners of equal keys vote for
+the shift between their pictures, and a shift with enough votes is checked by correlation of the
+area that it claims to share.
 """
 
+import mmap
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from marrowscope.errors import ImageError, MissingExtraError
-from marrowscope.images import read_image
+from marrowscope.data.corners import BITS, CornerFinder, Corners, Grey
+from marrowscope.errors import ImageError
+from marrowscope.images import SMALLEST, read_image
 
-VIEWS = ((1, 0.0, 300, 2), (1, 1.5, 150, 1), (1, 3.0, 60, 1), (2, 2.0, 150, 1))
-"""How each picture is described: enlarged by; blurred by (standard deviation, pixels); corners at
-most; grey values (0..255) by which a corner stands out. Sharp views find texture, blurred ones
-shapes that survive compression and lack of focus, enlarged ones corners near the edge."""
-PATCH_PIXELS = 31
-"""Side of the square that describes a corner."""
-LARGEST_RUN = 24
-"""Neighbours in sorted order that a word is compared with; longer runs of equal words are flat."""
-LARGEST_DISTANCE = 32
+KEYS = BITS // 32
+"""Keys of a corner: halves of its words; one of them must be equal in both pictures."""
+LARGEST_RUN = 32
+"""Corners that may have a key, or else a whole word, in common; more of them are commonplace."""
+LARGEST_DISTANCE = 14
 """Bits of 256 in which two descriptions of the same corner may differ."""
-SURE_DISTANCE = 4
+SURE_DISTANCE = 2
 """Bits that may differ where a single corner speaks for a pair."""
 REGION_PIXELS = 12
 """Side of the squares that count as one vote, however many views saw a corner there."""
-LEAST_SIDE = 24
+LEAST_SIDE = 16
 """Pixels that the shared rectangle needs on each side."""
 LEAST_CONTRAST = 3.0
 """Standard deviation of grey values (0..255) that the shared rectangle needs to be compared."""
 LEAST_CORRELATION = 0.98
+ROWS_AT_ONCE = 1 << 22
+"""Corners that are sorted in one go; 0.5 GB."""
+ROWS_READ = 1 << 20
+"""Corners or pairs of corners that are handled in one step."""
+HALF, MIXER = np.uint64(32), np.uint64(2654435761)
+"""Bits of half a word; an odd number that spreads keys evenly over the slices."""
+BOXES = 64
+"""Files that votes are kept in until they are counted, each for a range of pictures."""
+PICTURES_KEPT = 2000
+"""Decoded pictures that are kept for the next check."""
+ROW = np.dtype([("words", np.uint64, 4), ("points", np.int16, 2), ("picture", np.int32)])
+"""A described corner on disk, 40 bytes."""
 
 
 @dataclass(frozen=True)
@@ -53,136 +65,157 @@ class Overlap:
     """Of the grey values of the shared rectangle, -1..1."""
 
 
-Grey = NDArray[np.uint8]
-View = Callable[[Grey], tuple[NDArray[np.int16], NDArray[np.uint8]]]
-
-
-class Corners(NamedTuple):
-    """Described corners of many pictures, one row each."""
-
-    words: NDArray[np.uint64]
-    """(M, 4): the 256 bits; they may lie on disk."""
-    points: NDArray[np.int16]
-    """(M, 2): x and y in pixels."""
-    picture: NDArray[np.int32]
-    """(M,): index of the picture."""
-
-
 def find_overlaps(
-    files: Sequence[Path], each: Callable[[], object] = lambda: None
+    count: int, load: Callable[[int], Grey], each: Callable[[], object] = lambda: None
 ) -> Iterator[Overlap]:
-    """Give the pairs of pictures that share pixels, by index; unreadable files match nothing.
+    """Give the pairs that share pixels among `count` pictures that `load` gives by index.
 
-    `each` is called for every file that was described. Descriptions go to a temporary file, at
-    most 21 kB a picture; votes for shifts are held in memory.
+    `each` is called for every picture that was described. Descriptions go to a temporary file.
 
     Raises:
         MissingExtraError: OpenCV is not installed.
     """
+    finder = CornerFinder()
     with tempfile.TemporaryFile() as store:
-        candidates = propose(describe(files, store, each))
-    load = lru_cache(maxsize=2000)(lambda index: _grey(files[index]))
-    best: dict[tuple[int, int], Overlap] = {}
-    for a, b, dx, dy in candidates.tolist():
-        found = check(load(a), load(b), dx, dy)
-        if found is None or found[1] < LEAST_CORRELATION:
-            continue
-        overlap = Overlap(a, b, dx, dy, *found)
-        if (a, b) not in best or best[a, b].correlation < overlap.correlation:
-            best[a, b] = overlap
-    yield from (best[key] for key in sorted(best))
+        for index in range(count):
+            points, words = finder(load(index))
+            rows = np.empty(len(points), dtype=ROW)
+            rows["words"], rows["points"], rows["picture"] = words, points, index
+            store.write(rows.tobytes())
+            each()
+        store.flush()
+        if store.tell():
+            table = np.memmap(store, dtype=ROW, mode="r")
+            corners = Corners(table["words"], table["points"], table["picture"])
+            yield from overlapping(corners, load)
 
 
-def describe(
-    files: Sequence[Path], store: IO[bytes], each: Callable[[], object] = lambda: None
-) -> Corners:
-    """Describe the corners of all pictures; their bits are kept in `store`."""
-    views = _views()
-    points = [np.empty((0, 2), dtype=np.int16)]
-    pictures = [np.empty(0, dtype=np.int32)]
-    for index, file in enumerate(files):
-        grey = _grey(file)
-        for view in views:
-            places, bits = view(grey)
-            store.write(bits.tobytes())
-            points.append(places)
-            pictures.append(np.full(len(places), index, dtype=np.int32))
-        each()
-    store.flush()
-    picture = np.concatenate(pictures)
-    if not len(picture):
-        return Corners(np.empty((0, 4), dtype=np.uint64), np.concatenate(points), picture)
-    words = np.memmap(store, dtype=np.uint64, mode="r", shape=(len(picture), 4))
-    return Corners(words, np.concatenate(points), picture)
+def overlapping(
+    corners: Corners, load: Callable[[int], Grey], each: Callable[[], object] = lambda: None
+) -> Iterator[Overlap]:
+    """Give the pairs of pictures, in order, whose corners match and whose pixels agree.
+
+    `each` is called for every shift of a pair that was checked.
+    """
+    kept = lru_cache(maxsize=PICTURES_KEPT)(load)
+    for candidates in propose(corners):
+        best: dict[tuple[int, int], Overlap] = {}
+        for a, b, dx, dy in candidates.tolist():
+            each()
+            found = check(kept(a), kept(b), dx, dy)
+            if found is None or found[1] < LEAST_CORRELATION:
+                continue
+            if (a, b) not in best or best[a, b].correlation < found[1]:
+                best[a, b] = Overlap(a, b, dx, dy, *found)
+        yield from best.values()
 
 
-def _views() -> list[View]:
-    """Give a function for each of `VIEWS` from grey values (H, W) to places (K, 2) and bits."""
-    try:
-        import cv2
-    except ImportError:
-        raise MissingExtraError(
-            "the search for overlapping pictures needs OpenCV; install it with: "
-            "pip install 'marrowscope[data]'"
-        ) from None
-
-    def view(scale: int, blur: float, corners: int, contrast: int) -> View:
-        detector = cv2.ORB.create(
-            nfeatures=corners,
-            nlevels=1,
-            edgeThreshold=PATCH_PIXELS // 2 + 3,
-            patchSize=PATCH_PIXELS,
-            fastThreshold=contrast,
-        )
-
-        def describe_corners(
-            grey: Grey,
-        ) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
-            seen = cv2.resize(grey, None, fx=scale, fy=scale) if scale > 1 else grey
-            seen = cv2.GaussianBlur(seen, (0, 0), blur) if blur else seen
-            keypoints, bits = detector.detectAndCompute(seen, None)
-            places = np.array([keypoint.pt for keypoint in keypoints]).reshape(-1, 2) / scale
-            return places.astype(np.int16), np.asarray(bits if len(places) else [], dtype=np.uint8)
-
-        return describe_corners
-
-    return [view(*settings) for settings in VIEWS]
+def propose(corners: Corners) -> Iterator[NDArray[np.int64]]:
+    """Give candidates (K, 4), in order: picture a, picture b > a, dx and dy that corners share."""
+    pictures = int(corners.picture[-1]) + 1 if len(corners.picture) else 0
+    slices = -(-len(corners.picture) // ROWS_AT_ONCE)
+    with ExitStack() as stack:
+        boxes = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(BOXES)]
+        for key in range(KEYS):
+            for part in range(slices):
+                for votes in _votes(*_sharing(corners, key, part, slices)):
+                    box = (votes[:, 0] >> 32) * BOXES // pictures
+                    for number in np.unique(box).tolist():
+                        boxes[number].write(votes[box == number].tobytes())
+        for box in boxes:
+            box.seek(0)
+            yield _counted(np.frombuffer(box.read(), dtype=np.int64).reshape(-1, 2))
 
 
-def propose(corners: Corners) -> NDArray[np.int64]:
-    """Give candidates (K, 4): picture a, picture b > a, dx and dy that described corners share."""
-    votes = [vote for word in range(4) for vote in _votes(corners, word)]
-    if not votes:
+def _sharing(
+    corners: Corners, key: int, part: int, slices: int
+) -> tuple[Corners, NDArray[np.int64]]:
+    """Give corners that share a key with some others, and the run (K,) that each belongs to.
+
+    Only the keys of one slice are looked at. A run that is too long falls apart into runs of equal
+    whole words; if those are too long, they are left out.
+    """
+    found = []
+    for start in range(0, len(corners.words), ROWS_READ):
+        block = corners.take(slice(start, start + ROWS_READ))
+        found.append(_of_slice(block, key, part, slices))
+    words, points, pictures = zip(*found, strict=True)
+    picked = Corners(np.concatenate(words), np.concatenate(points), np.concatenate(pictures))
+    word = _turned(picked.words, key)
+    order = np.argsort(word)
+    word = word[order]
+    new_key = np.diff(word >> HALF, prepend=~word[:1] >> HALF) != 0
+    long = _lengths(new_key) > LARGEST_RUN
+    new = new_key | long & (np.diff(word, prepend=~word[:1]) != 0)
+    length = _lengths(new)
+    shared = (length > 1) & (length <= LARGEST_RUN)
+    return picked.take(order[shared]), np.cumsum(new)[shared]
+
+
+def _of_slice(corners: Corners, key: int, part: int, slices: int) -> Corners:
+    """Copy the corners whose key belongs to a slice, then let go of the pages read from disk."""
+    mixed = (_turned(corners.words, key) >> HALF) * MIXER & np.uint64(0xFFFFFFFF)
+    here = np.flatnonzero(mixed * np.uint64(slices) >> HALF == part)
+    copied = corners.take(here)
+    for array in (corners.words, corners.points, corners.picture):
+        store: Any = array
+        while isinstance(store, np.ndarray):
+            store = store.base
+        if hasattr(store, "madvise"):
+            store.madvise(mmap.MADV_DONTNEED)
+    return copied
+
+
+def _turned(words: NDArray[np.uint64], key: int) -> NDArray[np.uint64]:
+    """Give the word (K,) that a key is half of, turned so that the key comes first."""
+    word = words[:, key // 2]
+    return word << HALF | word >> HALF if key % 2 else word
+
+
+def _lengths(new: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Give for each member the length of its run; `new` says where runs begin."""
+    starts = np.flatnonzero(new)
+    lengths = np.diff(starts, append=len(new))
+    return np.repeat(lengths, lengths)
+
+
+def _votes(corners: Corners, run: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Give votes (K, 2): a and b in one number; dx, dy, region of a and distance in the other."""
+    for step in range(1, LARGEST_RUN):
+        equal = np.flatnonzero(run[step:] == run[:-step])
+        for start in range(0, len(equal), ROWS_READ):
+            one = equal[start : start + ROWS_READ]
+            one = one[corners.picture[one] != corners.picture[one + step]]
+            other = one + step
+            swap = corners.picture[one] > corners.picture[other]
+            one, other = np.where(swap, other, one), np.where(swap, one, other)
+            differing = corners.words[one] ^ corners.words[other]
+            distance = np.bitwise_count(differing).sum(axis=1, dtype=np.int64)
+            near = distance <= LARGEST_DISTANCE
+            one, other, distance = one[near], other[near], distance[near]
+            place = corners.points[one].astype(np.int64)
+            shift = place - corners.points[other] + (1 << 15)
+            region = place // REGION_PIXELS
+            pair = corners.picture[one].astype(np.int64) << 32 | corners.picture[other]
+            claim = shift @ (1 << 47, 1 << 31) | region @ (1 << 19, 1 << 8) | distance
+            yield np.column_stack((pair, claim))
+
+
+def _counted(votes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Give the candidates (K, 4) that enough votes (N, 2) speak for, in order."""
+    pair, claim = votes[np.lexsort((votes[:, 1], votes[:, 0]))].T
+    new_pair = np.diff(pair, prepend=-1) != 0
+    new_shift = new_pair | (np.diff(claim >> 31, prepend=-1) != 0)
+    new_region = new_shift | (np.diff(claim >> 8, prepend=-1) != 0)
+    starts = np.flatnonzero(new_shift)
+    if not len(starts):
         return np.empty((0, 4), dtype=np.int64)
-    rows = np.unique(np.concatenate(votes), axis=0)
-    shifts, first = np.unique(rows[:, :4], axis=0, return_index=True)
-    nearest = np.minimum.reduceat(rows[:, 5], first)
-    _, regions = np.unique(np.unique(rows[:, :5], axis=0)[:, :4], axis=0, return_counts=True)
-    kept: NDArray[np.int64] = shifts[(regions > 1) | (nearest <= SURE_DISTANCE)]
-    return kept
-
-
-def _votes(corners: Corners, word: int) -> Iterator[NDArray[np.int64]]:
-    """Give (K, 6): a, b, dx, dy, region of a, distance in bits, where a word of two is equal."""
-    column = np.ascontiguousarray(corners.words[:, word])
-    order = np.argsort(column)
-    sorted_words = column[order]
-    del column
-    for step in range(1, min(LARGEST_RUN, len(order))):
-        equal = np.nonzero(sorted_words[step:] == sorted_words[:-step])[0]
-        if not len(equal):
-            return
-        one, other = order[equal], order[equal + step]
-        swap = corners.picture[one] > corners.picture[other]
-        one, other = np.where(swap, other, one), np.where(swap, one, other)
-        differing = corners.words[one] ^ corners.words[other]
-        distance = np.bitwise_count(differing).sum(axis=1, dtype=np.int64)
-        keep = (corners.picture[one] != corners.picture[other]) & (distance <= LARGEST_DISTANCE)
-        one, other = one[keep], other[keep]
-        shift = corners.points[one].astype(np.int64) - corners.points[other]
-        region = (corners.points[one] // REGION_PIXELS).astype(np.int64) @ (1, 1 << 16)
-        pictures = corners.picture[one], corners.picture[other]
-        yield np.column_stack([*pictures, shift, region, distance[keep]]).astype(np.int64)
+    regions = np.add.reduceat(new_region.astype(np.int64), starts)
+    nearest = np.minimum.reduceat(claim & 255, starts)
+    kept = starts[(regions > 1) | (nearest <= SURE_DISTANCE)]
+    pair, claim = pair[kept], claim[kept]
+    shift = (claim >> 47) - (1 << 15), (claim >> 31 & 0xFFFF) - (1 << 15)
+    return np.column_stack((pair >> 32, pair & 0xFFFFFFFF, *shift))
 
 
 def check(a: Grey, b: Grey, dx: int, dy: int) -> tuple[float, float] | None:
@@ -203,9 +236,9 @@ def check(a: Grey, b: Grey, dx: int, dy: int) -> tuple[float, float] | None:
     return of_a.size / min(a.size, b.size), product / (spread[0] * spread[1])
 
 
-def _grey(file: Path) -> Grey:
+def grey(file: Path) -> Grey:
     """Decode a picture to grey values (H, W); a black one where it cannot be read."""
     try:
         return np.asarray(read_image(file).convert("L"))
     except ImageError:
-        return np.zeros((PATCH_PIXELS, PATCH_PIXELS), dtype=np.uint8)
+        return np.zeros((SMALLEST, SMALLEST), dtype=np.uint8)
