@@ -11,9 +11,11 @@ from conftest import SAMPLES
 from PIL import Image
 from test_classify import run
 
+from marrowscope.data import overlaps
 from marrowscope.data.audit import audit
+from marrowscope.data.corners import CornerFinder, Corners
 from marrowscope.data.manifest import Manifest, read_manifest
-from marrowscope.data.overlaps import check, find_overlaps, grey
+from marrowscope.data.overlaps import check, find_overlaps, grey, overlapping
 
 SIDE = 220
 
@@ -46,8 +48,8 @@ def test_planted_overlaps_are_found_with_their_shift_and_area(
 ) -> None:
     files = sorted({file for pair in planted for file in pair})
     seen: list[int] = []
-    overlaps = find_overlaps(len(files), lambda index: grey(files[index]), lambda: seen.append(1))
-    found = {(files[o.a], files[o.b]): o for o in overlaps}
+    search = find_overlaps(len(files), lambda index: grey(files[index]), lambda: seen.append(1))
+    found = {(files[o.a], files[o.b]): o for o in search}
     assert len(seen) == len(files)
     assert len(found.keys() & planted.keys()) >= 0.95 * len(planted)
     assert found.keys() <= planted.keys()
@@ -56,6 +58,40 @@ def test_planted_overlaps_are_found_with_their_shift_and_area(
         assert (overlap.dx, overlap.dy) == (dx, dy)
         assert overlap.shared_area == pytest.approx((SIDE - dx) * (SIDE - dy) / SIDE**2)
         assert overlap.correlation > 0.98
+
+
+def test_corners_on_disk_searched_in_slices_give_the_same_pairs(
+    planted: dict[tuple[Path, Path], tuple[int, int]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pictures = [grey(file) for file in sorted({file for pair in planted for file in pair})]
+    finder = CornerFinder()
+    points, words = zip(*map(finder, pictures), strict=True)
+    counts = [len(each) for each in points]
+    np.save(tmp_path / "points.npy", np.concatenate(points))
+    np.save(tmp_path / "words.npy", np.concatenate(words))
+    np.save(tmp_path / "picture.npy", np.repeat(np.arange(len(counts), dtype=np.int32), counts))
+    stored = Corners(
+        *(np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in Corners._fields)
+    )
+    assert stored.words.shape == (sum(counts), 4)
+    at_once = list(overlapping(stored, pictures.__getitem__))
+    assert at_once == list(find_overlaps(len(pictures), pictures.__getitem__))
+    monkeypatch.setattr(overlaps, "ROWS_AT_ONCE", 1000)
+    monkeypatch.setattr(overlaps, "ROWS_READ", 777)
+    assert list(overlapping(stored, pictures.__getitem__)) == at_once
+    assert len(at_once) >= 0.95 * len(planted)
+
+
+def test_a_flat_or_tiny_picture_has_no_corners() -> None:
+    finder = CornerFinder()
+    for shape in ((24, 24), (24, 300), (250, 250)):
+        points, words = finder(np.full(shape, 9, dtype=np.uint8))
+        assert (points.shape, words.shape) == ((0, 2), (0, 4))
+        assert (points.dtype.name, words.dtype.name) == ("int16", "uint64")
+    assert list(find_overlaps(2, lambda _: np.full((50, 50), 9, dtype=np.uint8))) == []
+    assert list(find_overlaps(0, lambda _: np.full((50, 50), 9, dtype=np.uint8))) == []
 
 
 def test_the_check_of_a_shift_is_exact() -> None:
