@@ -103,6 +103,12 @@ def test_the_check_of_a_shift_is_exact() -> None:
     assert wrong is not None
     assert abs(wrong[1]) < 0.1
     assert check(a, b, 75, 20) is None
+    disc = np.clip(np.hypot(*(np.indices((80, 90)) - 40)) / 30, 0, 1) ** 2
+    noise = np.random.default_rng(1).integers(0, 9, (2, 80, 90))
+    one, other = (20 + 200 * disc + noise).astype(np.uint8)
+    assert np.corrcoef(one.ravel(), other.ravel())[0, 1] > 0.98
+    assert check(one, one, 0, 0) == pytest.approx((1, 1))
+    assert check(one, other, 0, 0) is None
     assert check(np.full_like(a, 7), b, 30, 20) is None
 
 
