@@ -104,7 +104,7 @@ def test_the_check_of_a_shift_is_exact() -> None:
     assert abs(wrong[1]) < 0.1
     assert check(a, b, 75, 20) is None
     disc = np.clip(np.hypot(*(np.indices((80, 90)) - 40)) / 30, 0, 1) ** 2
-    noise = np.random.default_rng(1).integers(0, 9, (2, 80, 90))
+    noise = np.random.default_rng(1).integers(0, 24, (2, 80, 90))
     one, other = (20 + 200 * disc + noise).astype(np.uint8)
     assert np.corrcoef(one.ravel(), other.ravel())[0, 1] > 0.98
     assert check(one, one, 0, 0) == pytest.approx((1, 1))
