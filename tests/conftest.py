@@ -3,8 +3,10 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from transformers import Dinov2Config, Dinov2Model
 
 from marrowscope.bundle import Bundle, load_bundle
@@ -20,6 +22,10 @@ from marrowscope.train.settings import TrainSettings
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = ROOT / "samples"
+SIDE = 220
+"""Of planted crops, in pixels."""
+Planted = dict[tuple[Path, Path], tuple[int, int]]
+"""Pairs of crops of one picture, and the shift from the first to the second."""
 
 
 @pytest.fixture(scope="session")
@@ -83,3 +89,26 @@ def toy_bundle(exported: Path, tmp_path: Path) -> Bundle:
     """A bundle of its own for each test, as tests change it."""
     shutil.copytree(exported, tmp_path / "toy")
     return load_bundle(str(tmp_path / "toy"))
+
+
+@pytest.fixture(scope="session")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Planted:
+    """Two crops of each blood cell picture, shifted at random and encoded anew, in class folders.
+
+    The second crop shares 30% to 70% of the first one's pixels.
+    """
+    folder = tmp_path_factory.mktemp("planted")
+    random = np.random.default_rng(0)
+    pairs = {}
+    for number, file in enumerate(sorted((SAMPLES / "cells/pbc").rglob("*.jpg"))):
+        whole = Image.open(file)
+        room = min(whole.size) - SIDE
+        dx, dy = (int(step) for step in random.integers(30, min(room, 90), 2))
+        left, top = (int(random.integers(0, room - step + 1)) for step in (dx, dy))
+        names = folder / "LYT" / f"{number}_a.jpg", folder / "MON" / f"{number}_b.jpg"
+        for name, (x, y) in zip(names, ((left, top), (left + dx, top + dy)), strict=True):
+            name.parent.mkdir(exist_ok=True)
+            crop = whole.crop((x, y, x + SIDE, y + SIDE))
+            crop.save(name, quality=int(random.integers(85, 96)), subsampling=0)
+        pairs[names] = (dx, dy)
+    return pairs

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SAMPLES
+from conftest import SAMPLES, SIDE, Planted
 from PIL import Image, ImageEnhance
 from test_classify import rows_of, run
 
@@ -18,32 +18,6 @@ from marrowscope.data.audit import audit
 from marrowscope.data.copies import SIGNATURE_LENGTH, find_copies, signature
 from marrowscope.data.looks import LOOKS, look, summarise
 from marrowscope.data.manifest import Manifest, read_manifest
-
-SIDE = 220
-Planted = dict[tuple[Path, Path], tuple[int, int]]
-
-
-@pytest.fixture(scope="module")
-def planted(tmp_path_factory: pytest.TempPathFactory) -> Planted:
-    """Two crops of each blood cell picture, shifted at random and encoded anew, in class folders.
-
-    The second crop shares 30% to 70% of the first one's pixels.
-    """
-    folder = tmp_path_factory.mktemp("planted")
-    random = np.random.default_rng(0)
-    pairs = {}
-    for number, file in enumerate(sorted((SAMPLES / "cells/pbc").rglob("*.jpg"))):
-        whole = Image.open(file)
-        room = min(whole.size) - SIDE
-        dx, dy = (int(step) for step in random.integers(30, min(room, 90), 2))
-        left, top = (int(random.integers(0, room - step + 1)) for step in (dx, dy))
-        names = folder / "LYT" / f"{number}_a.jpg", folder / "MON" / f"{number}_b.jpg"
-        for name, (x, y) in zip(names, ((left, top), (left + dx, top + dy)), strict=True):
-            name.parent.mkdir(exist_ok=True)
-            crop = whole.crop((x, y, x + SIDE, y + SIDE))
-            crop.save(name, quality=int(random.integers(85, 96)), subsampling=0)
-        pairs[names] = (dx, dy)
-    return pairs
 
 
 @pytest.fixture
