@@ -99,7 +99,7 @@ def growth(cells: Path, fields: Path, sizes: Sequence[int], seed: int = 0) -> No
     rows = []
     for size in sizes:
         with tempfile.TemporaryDirectory() as folder:
-            pairs = _grow(cells, fields, size, Path(folder), np.random.default_rng(seed))
+            pairs = grow(cells, fields, size, Path(folder), np.random.default_rng(seed))
             done = subprocess.run(
                 [sys.executable, __file__, "search", folder],
                 stdout=subprocess.PIPE,
@@ -127,7 +127,7 @@ def _project(rows: Sequence[dict[str, float]], sizes: np.ndarray) -> None:
         print(f"{name} projected to {PUBLIC_SET:,} pictures: {text}")
 
 
-def _grow(
+def grow(
     cells: Path, fields: Path, size: int, folder: Path, random: np.random.Generator
 ) -> set[tuple[int, int]]:
     """Write pictures: cells that are turned and scaled, each use otherwise, and planted pairs."""
