@@ -14,7 +14,6 @@ from marrowscope.data.divide import divide
 from marrowscope.data.manifest import Manifest, read_manifest
 from marrowscope.data.plan import SplitPlan
 from marrowscope.data.split import Split
-from marrowscope.preprocess import Preprocessing
 from marrowscope.train.export import export
 from marrowscope.train.fit import Trained, fit
 from marrowscope.train.run import read_run
@@ -39,9 +38,9 @@ def split(manifest: Manifest) -> Split:
 
 
 @pytest.fixture(scope="session")
-def toy_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def toy_network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A DINOv2 with two narrow blocks and random weights, saved as transformers saves it."""
-    folder = tmp_path_factory.mktemp("backbone")
+    folder = tmp_path_factory.mktemp("network")
     torch.manual_seed(0)
     config = Dinov2Config(
         hidden_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=56, patch_size=14
@@ -51,16 +50,17 @@ def toy_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def toy_settings(toy_backbone: Path) -> TrainSettings:
+def toy_settings(toy_network: Path) -> TrainSettings:
     return TrainSettings(
-        backbone=str(toy_backbone),
+        model=str(toy_network),
         min_images=9,
+        size=56,
         unfreeze_blocks=1,
         epochs=2,
         batch_size=12,
         head_learning_rate=1e-2,
         threads=1,
-        preprocessing=Preprocessing(size=56),
+        log="none",
     )
 
 

@@ -117,15 +117,15 @@ def test_a_killed_audit_is_not_taken_for_whole_and_is_gone_on_with(
 
 
 def test_training_keeps_together_and_leaves_out_what_an_audit_names(
-    cells: Path, tmp_path: Path, toy_backbone: Path
+    cells: Path, tmp_path: Path, toy_network: Path
 ) -> None:
     (cells / "LYT/broken.jpg").write_bytes((cells / "LYT/4_a.jpg").read_bytes()[:2000])
     done = run("data", "audit", cells, "--output", tmp_path / "audit")
     assert done.returncode == 0, done.stderr
     trained = run(
         "train", "--data", cells, "--audit", tmp_path / "audit",
-        "--output", tmp_path / "run", "--backbone", toy_backbone, "--min-images", 2,
-        "--epochs", 1, "--unfreeze-blocks", 0, "--threads", 1,
+        "--output", tmp_path / "run", "--model", toy_network, "--epochs", 1,
+        "--set", "min_images=2", "--set", "unfreeze_blocks=0", "--set", "size=56", "--threads", 1,
     )  # fmt: skip
     assert trained.returncode == 0, trained.stderr
     parts = {row["path"]: row["part"] for row in rows_of(tmp_path / "run/split.csv")}

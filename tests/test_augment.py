@@ -1,71 +1,158 @@
-"""Training batches vary, validation batches do not, and a view is still the same cell."""
+"""A view depends on seed, epoch and cell alone, and it is still the same cell."""
 
+import io
+
+import numpy as np
+import pytest
 import torch
 from conftest import SAMPLES
+from PIL import Image
 
 from marrowscope.data.manifest import Manifest
 from marrowscope.images import read_image
 from marrowscope.preprocess import Preprocessing
-from marrowscope.train.augment import (
-    augment,
-    random_geometry,
-    random_stain,
-    restain,
-    warp,
-)
-from marrowscope.train.dataset import AugmentingCollator, CellDataset, Collator
+from marrowscope.train.augment import Views, augment, blur, draw, jpeg_noise, restain, warp
+from marrowscope.train.balance import focal, loss_of, sampling_weights
+from marrowscope.train.dataset import CellDataset, stack
+from marrowscope.train.mix import mix
+from marrowscope.train.settings import TrainSettings
 
 CELL = next((SAMPLES / "cells/mll/EOS").iterdir())
+SETTINGS = TrainSettings(jpeg=1.0)
+STILL = TrainSettings(
+    rotation=0, flips=False, zoom=1, shift=0, stain_jitter=0, colour_jitter=0, blur=0
+)
 
 
 def a_cell() -> torch.Tensor:
     return torch.from_numpy(Preprocessing().resize(read_image(CELL)).copy())
 
 
-def test_training_batches_vary_and_validation_batches_do_not(manifest: Manifest) -> None:
+def test_training_batches_vary_from_epoch_to_epoch_and_cell_to_cell(manifest: Manifest) -> None:
     cells = manifest.cells[:4]
-    data = CellDataset(
-        manifest.root, cells, sorted({cell.label for cell in cells}), Preprocessing()
-    )
-    items = [data[index] for index in range(4)]
-    augmenting = AugmentingCollator(Preprocessing(), zoom=1.5, stain_jitter=0.2)
-    plain = Collator(Preprocessing())
-    first, second = augmenting(items), augmenting(items)
-    for one, other in zip(first["pixel_values"], second["pixel_values"], strict=True):
+    classes = sorted({cell.label for cell in cells})
+    data = CellDataset(manifest.root, cells, classes, Preprocessing())
+    batch, again = (stack([data[index] for index in range(4)]) for _ in range(2))
+    assert torch.equal(batch["pixels"], again["pixels"])
+    views = [augment(batch["pixels"], draw(SETTINGS, epoch, [0, 1, 2, 3])) for epoch in (0, 1)]
+    for one, other, plain in zip(*views, batch["pixels"], strict=True):
         assert not torch.equal(one, other)
-    assert torch.equal(first["labels"], second["labels"])
-    assert torch.equal(plain(items)["pixel_values"], plain(items)["pixel_values"])
-    assert plain(items)["pixel_values"].shape == (4, 3, 224, 224)
+        assert not torch.equal(one, plain)
+    same = augment(torch.stack([a_cell()] * 8), draw(SETTINGS, 0, range(8)))
+    assert len({view.numpy().tobytes() for view in same}) == 8
+    assert same.dtype == torch.uint8
 
 
-def test_pictures_of_one_batch_get_different_views() -> None:
-    views = augment(torch.stack([a_cell()] * 8), zoom=1.5, stain_jitter=0.2)
-    assert len({view.numpy().tobytes() for view in views}) == 8
-    assert views.dtype == torch.uint8
+def test_a_view_does_not_depend_on_the_batch_it_comes_in() -> None:
+    pixels = torch.stack([a_cell()] * 6)
+    together = augment(pixels, draw(SETTINGS, 3, range(6)))
+    apart = [augment(pixels[n : n + 1], draw(SETTINGS, 3, [n])) for n in range(6)]
+    difference = together.int() - torch.cat(apart).int()
+    assert int(difference.abs().max()) <= 1
+
+
+def test_settings_of_nothing_leave_the_picture_alone() -> None:
+    pixels = a_cell()[None]
+    left = augment(pixels, draw(STILL, 0, [7]))
+    assert int((left.int() - pixels.int()).abs().max()) <= 1
 
 
 def test_an_identity_map_leaves_the_picture_alone() -> None:
     images = a_cell()[None].float() / 255
     identity = torch.tensor([[[1.0, 0, 0], [0, 1, 0]]])
     assert torch.allclose(warp(images, identity), images, atol=1e-5)
-    assert torch.allclose(restain(images, torch.eye(3)[None]), images.clamp(min=1 / 255), atol=1e-5)
+    same = restain(images, torch.eye(3)[None], torch.ones(1, 3))
+    assert torch.allclose(same, images.clamp(min=1 / 255), atol=1e-5)
 
 
-def test_scales_and_mirrors_are_as_asked() -> None:
-    maps = random_geometry(4000, zoom=1.5)[:, :, :2]
+def test_scales_mirrors_angles_and_shifts_are_as_asked() -> None:
+    views = draw(TrainSettings(rotation=10, zoom=1.5, shift=0.05), 0, range(4000))
+    maps = views.geometry[:, :, :2]
     areas = torch.linalg.det(maps)
     scales = areas.abs().sqrt()
     assert scales.min() >= 1 / 1.5 - 1e-5
     assert scales.max() <= 1.5 + 1e-5
     assert abs(float(scales.log().mean())) < 0.02
     assert abs(float((areas > 0).float().mean()) - 0.5) < 0.05
+    angles = torch.rad2deg(torch.asin(maps[:, 1, 0].abs() / scales))
+    assert 9 < float(angles.max()) <= 10.01
+    assert 0.095 < float(views.geometry[:, :, 2].abs().max()) <= 0.1
 
 
 def test_stain_jitter_changes_colour_but_white_stays_white() -> None:
+    views = draw(TrainSettings(colour_jitter=0), 0, range(16))
     white = torch.ones(16, 3, 8, 8)
-    maps = random_stain(16, 0.2)
-    assert torch.allclose(restain(white, maps), white, atol=1e-5)
-    changed = restain(a_cell()[None].float().repeat(16, 1, 1, 1) / 255, maps)
-    means = changed.mean(dim=(2, 3))
+    assert torch.allclose(restain(white, views.colour, views.gain), white, atol=1e-5)
+    cells = a_cell()[None].float().repeat(16, 1, 1, 1) / 255
+    means = restain(cells, views.colour, views.gain).mean(dim=(2, 3))
     assert float(means.std(dim=0).min()) > 0.005
-    assert torch.allclose(random_stain(4, 0.0), torch.eye(3).expand(4, 3, 3), atol=1e-5)
+
+
+def test_blur_is_gaussian_and_spares_the_others() -> None:
+    images = torch.zeros(3, 3, 15, 15)
+    images[:, :, 7, 7] = 1
+    seen = blur(images, torch.tensor([0.0, 1.0, 0.5]))
+    assert torch.equal(seen[0], images[0])
+    assert float(seen[1, 0, 7, 8] / seen[1, 0, 7, 7]) == pytest.approx(np.exp(-0.5), abs=1e-4)
+    assert torch.allclose(seen.sum(dim=(2, 3)), torch.ones(3, 3), atol=1e-5)
+
+
+def test_jpeg_noise_is_that_of_the_luma_table() -> None:
+    grey = read_image(CELL).convert("L").resize((224, 224))
+    buffer = io.BytesIO()
+    grey.save(buffer, "JPEG", quality=50)
+    theirs = np.asarray(Image.open(buffer), dtype=np.float64)
+    images = torch.from_numpy(np.asarray(grey).copy()).float()[None, None].repeat(1, 3, 1, 1) / 255
+    ours = jpeg_noise(images, torch.ones(1))[0, 0].numpy() * 255
+    assert np.abs(ours - theirs).mean() < 0.6
+    assert torch.equal(
+        jpeg_noise(images, torch.ones(1))[:, :1], jpeg_noise(images, torch.ones(1))[:, 1:2]
+    )
+    odd = torch.rand(2, 3, 30, 41)
+    assert jpeg_noise(odd, torch.tensor([0.0, 1.0])).shape == odd.shape
+
+
+def test_mixing_keeps_the_share_of_each_class() -> None:
+    images = torch.stack([torch.full((3, 20, 20), float(n)) for n in range(4)])
+    targets = torch.eye(4)
+    random = np.random.default_rng(0)
+    for settings in (
+        TrainSettings(mixup=0.4),
+        TrainSettings(cutmix=1.0),
+        TrainSettings(mixup=1, cutmix=1),
+    ):
+        for _ in range(20):
+            mixed, shares = mix(images, targets, settings, random)
+            assert torch.allclose(shares.sum(dim=1), torch.ones(4))
+            expected = shares @ torch.arange(4.0)
+            assert torch.allclose(mixed.mean(dim=(1, 2, 3)), expected, atol=1e-5)
+    assert mix(images, targets, TrainSettings(), random)[0] is images
+
+
+def test_rare_classes_are_drawn_and_weighed_as_they_should_be() -> None:
+    assert sampling_weights(np.array([0, 0, 0, 1])).tolist() == pytest.approx([1 / 6] * 3 + [0.5])
+    logits, counts = torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([3.0, 1.0])
+    targets = torch.eye(2)
+    plain = -torch.log_softmax(logits, dim=1).diagonal()
+
+    def loss(balance: str) -> float:
+        return float(loss_of(TrainSettings(balance=balance), counts)(logits, targets))
+
+    assert loss("none") == loss("sampler") == pytest.approx(float(plain.mean()))
+    assert loss("weights") == pytest.approx(float((plain * torch.tensor([4 / 6, 2.0])).mean()))
+    adjusted = logits + torch.log(torch.tensor([0.75, 0.25]))
+    assert loss("logit-adjustment") == pytest.approx(
+        float(-torch.log_softmax(adjusted, dim=1).diagonal().mean())
+    )
+    assert loss("focal") == pytest.approx(
+        float(((1 - torch.exp(-plain)) ** 2 * plain).mean()), rel=1e-5
+    )
+    assert float(focal(logits, targets, 0)) == pytest.approx(float(plain.mean()))
+
+
+def test_views_are_made_for_each_cell() -> None:
+    views = draw(SETTINGS, 0, [3, 1, 2])
+    assert isinstance(views, Views)
+    assert [tuple(value.shape) for value in vars(views).values()] == [
+        (3, 2, 3), (3, 3, 3), (3, 3), (3,), (3,),
+    ]  # fmt: skip

@@ -90,9 +90,9 @@ def test_export_refuses_a_model_that_does_something_else(
 
     def write_another(run: Any, file: Path) -> None:
         with torch.no_grad():
-            run.network.head.bias[0] += 0.5
+            run.network.classifier.bias[0] += 0.5
             write(run, file)
-            run.network.head.bias[0] -= 0.5
+            run.network.classifier.bias[0] -= 0.5
 
     monkeypatch.setattr(module, "to_onnx", write_another)
     with pytest.raises(ExportError, match="ONNX and torch disagree"):

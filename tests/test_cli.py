@@ -54,7 +54,7 @@ def test_an_error_is_one_sentence_without_a_traceback(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_from_cells_to_figures_by_the_commands(toy_backbone: Path, tmp_path: Path) -> None:
+def test_from_cells_to_figures_by_the_commands(toy_network: Path, tmp_path: Path) -> None:
     """Six steps of a tiny network on real cells: split, pack, train, export, evaluate, classify."""
     data = SAMPLES / "cells.csv"
     split = run("data", "split", data, "--output", tmp_path / "split", "--min-stratum", 10)
@@ -62,9 +62,10 @@ def test_from_cells_to_figures_by_the_commands(toy_backbone: Path, tmp_path: Pat
     packed = run("data", "pack", data, "--output", tmp_path / "pack")
     assert packed.returncode == 0, packed.stderr
     trained = run(
-        "train", "--data", data, "--output", tmp_path / "run", "--backbone", toy_backbone,
-        "--split", tmp_path / "split", "--pack", tmp_path / "pack", "--min-images", 9,
-        "--epochs", 2, "--unfreeze-blocks", 1, "--batch-size", 32, "--threads", 1, "--json",
+        "train", "--data", data, "--output", tmp_path / "run", "--model", toy_network,
+        "--split", tmp_path / "split", "--pack", tmp_path / "pack", "--epochs", 2,
+        "--batch-size", 32, "--set", "min_images=9", "--set", "unfreeze_blocks=1",
+        "--threads", 1, "--json",
     )  # fmt: skip
     assert trained.returncode == 0, trained.stderr
     assert json.loads(trained.stdout)["classes"][0] == "BLA"
@@ -88,7 +89,10 @@ def test_from_cells_to_figures_by_the_commands(toy_backbone: Path, tmp_path: Pat
     outcome = json.loads(classified.stdout)
     assert f"{figures['pbc']['accuracy']['value']:.3f}" in outcome["warning"]
 
-    again = run("train", "--data", data, "--output", tmp_path / "run", "--backbone", toy_backbone)
+    again = run(
+        "train", "--data", data, "--output", tmp_path / "run", "--model", toy_network,
+        "--set", "min_images=9",
+    )  # fmt: skip
     assert again.returncode == 1
     assert "already holds something" in again.stderr
 

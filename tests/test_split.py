@@ -167,6 +167,12 @@ def test_a_scheme_a_cap_and_damaged_cells() -> None:
     assert divide(many_cells(), plan=plan).hash == split.hash
 
 
+def test_only_the_sources_asked_for_are_divided() -> None:
+    split = divide(many_cells(), plan=SplitPlan(sources=("a",)))
+    assert {row.cell.source for row in split.rows} == {"a"}
+    assert split.left_out == {"of another source": 200}
+
+
 def test_parts_may_have_any_names_and_shares() -> None:
     split = divide(many_cells(), plan=SplitPlan(shares=read_shares("a=0.5, b=0.25,c=0.25")))
     parts = Counter(row.part for row in split.rows)

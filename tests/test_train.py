@@ -2,38 +2,46 @@
 
 import csv
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from conftest import SAMPLES
 from safetensors.torch import load_file
 from torch.utils.data import DataLoader
+from transformers import Dinov2ForImageClassification
 
 from marrowscope.data.manifest import Manifest
 from marrowscope.data.split import Split
-from marrowscope.errors import BackboneError, SettingsError
+from marrowscope.errors import SettingsError, TrainingError
 from marrowscope.metrics import confusion_matrix, macro
-from marrowscope.train.dataset import CellDataset, Collator
+from marrowscope.train.dataset import CellDataset, EpochSampler, stack
 from marrowscope.train.fit import Trained, choose_classes, fit
-from marrowscope.train.model import CellClassifier, load_backbone
+from marrowscope.train.models import load_network
+from marrowscope.train.recipes import RECIPES, read_changes, settings_of
 from marrowscope.train.run import read_run
 from marrowscope.train.settings import TrainSettings
+from marrowscope.train.trainer import optimizer
 
 
 def test_a_run_folder_holds_all_that_went_in_and_came_out(
     toy_run: Trained, split: Split, toy_settings: TrainSettings
 ) -> None:
     assert {file.name for file in toy_run.folder.iterdir()} == {
-        "checkpoints", "config.json", "environment.json", "history.csv", "model.safetensors",
-        "settings.json", "split.csv", "split.json",
+        "checkpoints", "config.json", "curve.svg", "environment.json", "history.csv",
+        "model.safetensors", "settings.json", "split.csv", "split.json",
     }  # fmt: skip
     run = read_run(toy_run.folder)
     assert (
         run.classes == toy_run.classes == ("BLA", "PMO", "NGS", "EOS", "MON", "LYT", "ART", "NIF")
     )
     assert run.split.hash == split.hash
-    assert run.settings == replace(toy_settings, classes=toy_run.classes)
+    assert run.settings == replace(
+        toy_settings, classes=toy_run.classes, preprocessing=run.preprocessing
+    )
     assert run.environment["torch"] == torch.__version__
 
 
@@ -50,21 +58,31 @@ def test_the_loss_falls_and_the_best_epoch_is_kept(
 
     run = read_run(toy_run.folder)
     cells = [row.cell for row in run.split.part("val") if row.cell.label in run.classes]
-    data = CellDataset(manifest.root, cells, run.classes, run.settings.preprocessing)
-    batch = next(iter(DataLoader(data, len(data), collate_fn=Collator(run.settings.preprocessing))))
+    data = CellDataset(manifest.root, cells, run.classes, run.preprocessing)
+    batch = next(iter(DataLoader(data, len(data), collate_fn=stack)))
+    pixels = torch.from_numpy(run.preprocessing.normalise(batch["pixels"].numpy()))
     with torch.inference_mode():
-        predicted = run.network(batch["pixel_values"])["logits"].argmax(dim=1)
+        predicted = run.network(pixel_values=pixels).logits.argmax(dim=1)
     matrix = confusion_matrix(batch["labels"].tolist(), predicted.tolist(), len(run.classes))
     assert macro(matrix).f1 == pytest.approx(max(scores), abs=1e-6)
 
 
-def test_only_the_unfrozen_part_learns(toy_run: Trained, toy_backbone: Path) -> None:
-    before = {f"backbone.{k}": v for k, v in load_backbone(str(toy_backbone)).state_dict().items()}
+def test_only_the_unfrozen_part_learns(toy_run: Trained, toy_network: Path) -> None:
+    before = {f"dinov2.{k}": v for k, v in load_file(toy_network / "model.safetensors").items()}
     after = load_file(toy_run.folder / "model.safetensors")
     changed = {name for name, value in before.items() if not torch.equal(value, after[name])}
     assert changed
-    unfrozen = ("backbone.encoder.layer.1.", "backbone.layernorm.")
+    unfrozen = ("dinov2.encoder.layer.1.", "dinov2.layernorm.")
     assert all(name.startswith(unfrozen) for name in changed)
+
+
+def test_a_run_is_a_checkpoint_of_transformers(toy_run: Trained) -> None:
+    network = Dinov2ForImageClassification.from_pretrained(toy_run.folder)
+    assert network.config.id2label == dict(enumerate(toy_run.classes))
+    ours = read_run(toy_run.folder).network
+    pixels = torch.rand(2, 3, 56, 56)
+    with torch.inference_mode():
+        assert torch.equal(ours(pixels).logits, network.train(mode=False)(pixels).logits)
 
 
 def test_the_same_seed_gives_the_same_weights(
@@ -86,7 +104,9 @@ def test_an_interrupted_run_goes_on_and_ends_as_if_nothing_had_happened(
     with pytest.raises(KeyboardInterrupt):
         fit(manifest, split, toy_settings, tmp_path, watch=stop)
     assert not (tmp_path / "model.safetensors").exists()
-    resumed = fit(manifest, split, toy_settings, tmp_path)
+    (tmp_path / "checkpoints/checkpoint-99").mkdir()
+    resumed = fit(manifest, split, toy_settings, tmp_path, resume=True)
+    assert not (tmp_path / "checkpoints/checkpoint-99").exists()
     assert resumed.best_macro_f1 == toy_run.best_macro_f1
     ours, theirs = (load_file(run.folder / "model.safetensors") for run in (resumed, toy_run))
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
@@ -96,17 +116,7 @@ def test_a_run_is_not_continued_with_other_settings(
     manifest: Manifest, split: Split, toy_settings: TrainSettings, toy_run: Trained
 ) -> None:
     with pytest.raises(SettingsError, match=r"was started with other settings \(epochs\)"):
-        fit(manifest, split, replace(toy_settings, epochs=3), toy_run.folder)
-
-
-def test_logits_are_a_linear_map_of_class_and_mean_patch_token(toy_backbone: Path) -> None:
-    network = CellClassifier(load_backbone(str(toy_backbone)), 3).eval()
-    pixels = torch.rand(2, 3, 56, 56)
-    with torch.inference_mode():
-        tokens = network.backbone(pixels).last_hidden_state
-        features = torch.cat([tokens[:, 0], tokens[:, 1:].mean(dim=1)], dim=1)
-        expected = features @ network.head.weight.T + network.head.bias
-        assert torch.allclose(network(pixels)["logits"], expected, atol=1e-6)
+        fit(manifest, split, replace(toy_settings, epochs=3), toy_run.folder, resume=True)
 
 
 def test_classes_with_too_few_images_are_left_out_with_the_reason(split: Split) -> None:
@@ -129,41 +139,14 @@ def test_classes_with_too_few_images_are_left_out_with_the_reason(split: Split) 
 def test_too_few_images_to_learn_from(split: Split, settings: TrainSettings, message: str) -> None:
     with pytest.raises(SettingsError) as caught:
         choose_classes(split, settings)
-    assert "training images (--min-images)" in str(caught.value)
+    assert "training images (--set min_images)" in str(caught.value)
     assert message in str(caught.value)
 
 
 def test_all_wrong_settings_are_told_at_once() -> None:
     with pytest.raises(SettingsError) as caught:
         TrainSettings(epochs=0, zoom=0.5)
-    assert (
-        str(caught.value)
-        == "--epochs must be at least 1, got 0; --zoom must be at least 1, got 0.5"
-    )
-
-
-def test_more_blocks_than_there_are(toy_backbone: Path) -> None:
-    network = CellClassifier(load_backbone(str(toy_backbone)), 3)
-    with pytest.raises(SettingsError, match="--unfreeze-blocks 5: the backbone has only 2 blocks"):
-        network.freeze_below(5)
-
-
-def test_a_backbone_that_is_not_there_says_what_to_do_online_and_offline(tmp_path: Path) -> None:
-    with pytest.raises(BackboneError) as caught:
-        load_backbone(str(tmp_path / "gone"))
-    assert "Online, give a hub name" in str(caught.value)
-    assert "offline, a folder with config.json and model.safetensors" in str(caught.value)
-
-
-def test_a_backbone_without_all_its_tensors_is_refused(toy_backbone: Path, tmp_path: Path) -> None:
-    from safetensors.torch import save_file
-
-    tensors = load_file(toy_backbone / "model.safetensors")
-    tensors.pop("layernorm.weight")
-    save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    (tmp_path / "config.json").write_text((toy_backbone / "config.json").read_text())
-    with pytest.raises(BackboneError, match=r"missing, the first is layernorm\.weight"):
-        load_backbone(str(tmp_path))
+    assert str(caught.value) == "epochs must be at least 1, got 0; zoom must be at least 1, got 0.5"
 
 
 def test_a_folder_without_a_run(tmp_path: Path) -> None:
@@ -176,3 +159,143 @@ def test_settings_are_saved_as_they_were_resolved(toy_run: Trained) -> None:
     assert values["classes"] == list(toy_run.classes)
     assert values["left_out"] == toy_run.left_out
     assert values["preprocessing"]["size"] == 56
+
+
+def test_every_option_can_be_trained_with_and_resumed(
+    manifest: Manifest, split: Split, toy_settings: TrainSettings, tmp_path: Path
+) -> None:
+    """All that can go together, killed in the second epoch: the end is the same."""
+    settings = replace(
+        toy_settings, average=0.9, mixup=0.4, cutmix=0.4, balance="focal", accumulate=2, jpeg=1.0,
+        layer_decay=0.5, schedule="constant", optimizer="adam", patience=2, log="tensorboard",
+    )  # fmt: skip
+
+    def stop(step: int, *_: object) -> None:
+        if step == 5:
+            raise KeyboardInterrupt
+
+    whole = fit(manifest, split, settings, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        fit(manifest, split, settings, tmp_path / "killed", watch=stop)
+    resumed = fit(manifest, split, settings, tmp_path / "killed", resume=True)
+    ours, theirs = (load_file(run.folder / "model.safetensors") for run in (resumed, whole))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert any((tmp_path / "whole/logs").iterdir())
+    assert (tmp_path / "whole/curve.svg").read_text().count("<circle") == 2
+
+
+def test_the_averaged_weights_are_the_ones_that_are_measured_and_kept(
+    manifest: Manifest, split: Split, toy_settings: TrainSettings, toy_run: Trained, tmp_path: Path
+) -> None:
+    """An average that hardly moves keeps the first weights, so hardly anything is learnt."""
+    slow = fit(manifest, split, replace(toy_settings, average=0.999), tmp_path)
+    rows = [row for row in slow.history if "eval_loss" in row]
+    theirs = [row for row in toy_run.history if "eval_loss" in row]
+    assert rows[0]["eval_loss"] > theirs[0]["eval_loss"]
+    assert slow.best_macro_f1 < toy_run.best_macro_f1
+
+
+def test_a_loss_that_is_no_number_stops_the_training(
+    manifest: Manifest, split: Split, toy_settings: TrainSettings, tmp_path: Path
+) -> None:
+    with pytest.raises(TrainingError, match="the loss is no longer a number at step"):
+        fit(manifest, split, replace(toy_settings, head_learning_rate=1e38), tmp_path)
+
+
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from marrowscope.data.divide import divide
+from marrowscope.data.manifest import read_manifest
+from marrowscope.data.plan import SplitPlan
+from marrowscope.errors import TrainingError
+from marrowscope.train.fit import fit
+from marrowscope.train.settings import TrainSettings
+
+cells, network, folder = sys.argv[1:]
+manifest = read_manifest(Path(cells))
+split = divide(manifest.cells, plan=SplitPlan(min_stratum=10))
+settings = TrainSettings(
+    model=network, min_images=9, size=56, unfreeze_blocks=1, epochs=2, batch_size=12, threads=1,
+    head_learning_rate=1e-2, log="none",
+)
+
+def fill(step, *_):
+    if step == 9:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+try:
+    fit(manifest, split, settings, Path(folder), watch=fill)
+except TrainingError as error:
+    sys.exit(str(error))
+"""
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_and_training_goes_on_later(
+    manifest: Manifest, split: Split, toy_settings: TrainSettings, toy_run: Trained, tmp_path: Path
+) -> None:
+    cells = str(SAMPLES / "cells.csv")
+    command = [sys.executable, "-c", FULL_DISK, cells, toy_settings.model, str(tmp_path)]
+    died = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert "cannot be written" in died.stderr, died.stderr
+    assert "make room, then continue with --resume" in died.stderr
+    assert [each.name for each in (tmp_path / "checkpoints").iterdir()] == ["checkpoint-7"]
+    resumed = fit(manifest, split, toy_settings, tmp_path, resume=True)
+    assert resumed.best_macro_f1 == toy_run.best_macro_f1
+
+
+def test_recipes_are_read_by_name_and_changed_by_name() -> None:
+    assert {"report-resnet50", "report-vit", "resnet50", "vit-base", "dinov2-small"} <= set(RECIPES)
+    for name in RECIPES:
+        assert settings_of(name)
+        assert f"--recipe {name} " in RECIPES[name].read_text()
+    report = settings_of("report-resnet50")
+    assert (report.epochs, report.learning_rate, report.pretrained) == (25, 1e-4, False)
+    changed = settings_of(
+        "report-vit", read_changes(["epochs=7", "flips=false", "classes=BLA,NGS"])
+    )
+    assert (changed.epochs, changed.flips, changed.classes) == (7, False, ("BLA", "NGS"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epoch": "3"}, "no setting is called epoch; there are model, pretrained,"),
+        ({"epochs": "many"}, "epochs must be of the kind int, got 'many'"),
+        ({"flips": "1"}, "flips must be true or false, got '1'"),
+        ({"balance": "weights,focal"}, "balance must be one of none, sampler, weights,"),
+    ],
+)
+def test_settings_that_do_not_exist_or_fit(changes: dict[str, str], message: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        settings_of("dinov2-small", changes)
+    assert message in str(caught.value)
+
+
+def test_recipes_that_are_not_there(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="no recipe 'gone'; there are dinov2-small,"):
+        settings_of("gone")
+    (tmp_path / "r.toml").write_text("epochs = ")
+    with pytest.raises(SettingsError, match="no TOML"):
+        settings_of(str(tmp_path / "r.toml"))
+    with pytest.raises(SettingsError, match="a setting is changed by NAME=VALUE, got epochs"):
+        read_changes(["epochs"])
+
+
+def test_each_block_learns_slower_than_the_one_after_it(toy_network: Path) -> None:
+    network = load_network(str(toy_network), ["BLA", "NGS"])
+    settings = TrainSettings(learning_rate=1e-3, head_learning_rate=1e-2, layer_decay=0.5)
+    rates = {group["lr"] for group in optimizer(network, settings).param_groups}
+    assert rates == {1e-2, 1e-3, 5e-4, 2.5e-4}
+    kept = [g for g in optimizer(network, settings).param_groups if g["weight_decay"] == 0]
+    assert all(parameter.ndim == 1 for group in kept for parameter in group["params"])
+
+
+def test_the_order_of_cells_depends_on_seed_and_epoch_alone() -> None:
+    def order(seed: int, epoch: int) -> list[int]:
+        return list(EpochSampler(None, 50, seed, lambda: epoch))
+
+    assert order(0, 1) == order(0, 1)
+    assert order(0, 1) != order(0, 2)
+    assert order(0, 1) != order(1, 1)
+    assert sorted(order(0, 1)) == list(range(50))

@@ -2,9 +2,10 @@
 
 import json
 import logging
+import os
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -113,8 +114,9 @@ def classify(
 @app.command(
     epilog="Examples:\n\n"
     "`marrowscope train --data cells.csv --output runs/first`\n\n"
-    "`marrowscope train --data cells.csv --split split --pack pack --unfreeze-blocks 4 "
-    "--output runs/second`\n\n"
+    "`marrowscope train --data cells.csv --split split --pack pack --recipe resnet50 "
+    "--set balance=sampler --output runs/second`\n\n"
+    "`accelerate launch -m marrowscope train --data cells.csv --output runs/many`\n\n"
     "An interrupted training is continued by the same command with `--resume`."
 )
 def train(
@@ -131,34 +133,43 @@ def train(
         Path | None,
         typer.Option(help="Folder of `data pack`: cells are read from there, not decoded anew."),
     ] = None,
-    backbone: Annotated[
-        str, typer.Option(help="DINOv2: a hub name or a local folder.")
-    ] = "facebook/dinov2-small",
+    recipe: Annotated[
+        str, typer.Option(help="How to train: a recipe's name, or a TOML file.")
+    ] = "dinov2-small",
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Network: a known name, a hub id or a local folder.",
+            show_default="the recipe's",
+        ),
+    ] = None,
     classes: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="Comma-separated class codes, or `fourteen`.",
             show_default="all with enough images",
         ),
-    ] = "",
-    min_images: Annotated[int, typer.Option(help="Training images a class needs.")] = 100,
-    unfreeze_blocks: Annotated[
-        int, typer.Option(help="Last blocks of the backbone that learn too; 0: the head alone.")
-    ] = 2,
-    epochs: Annotated[int, typer.Option(help="Passes over the training cells.")] = 8,
-    batch_size: Annotated[int, typer.Option(help="Cells in a step.")] = 32,
-    head_lr: Annotated[float, typer.Option(help="Peak learning rate of the head.")] = 1e-3,
-    backbone_lr: Annotated[float, typer.Option(help="Peak learning rate of the blocks.")] = 5e-5,
-    label_smoothing: Annotated[float, typer.Option(help="0 to 1.")] = 0.05,
-    zoom: Annotated[float, typer.Option(help="Largest random scale, and 1/scale the least.")] = 1.5,
-    stain_jitter: Annotated[float, typer.Option(help="Largest relative change of a stain.")] = 0.2,
-    seed: Annotated[int, typer.Option(help="Of the split and of everything random.")] = 0,
+    ] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(help="Passes over the training cells.", show_default="the recipe's"),
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Cells in a step.", show_default="the recipe's")
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="Change any setting of the recipe; may be repeated."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     workers: Annotated[int, typer.Option(help="Processes that decode pictures.")] = 0,
     threads: Annotated[int, typer.Option(help="Threads of torch; 0: one a core.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a classifier: split, fine-tune DINOv2, keep the best epoch by validation macro-F1."""
+    """Train a classifier by a recipe; keep the best epoch by validation macro-F1."""
     with errors_in_words():
         _prepare_training()
         from marrowscope.data.pack import open_pack
@@ -167,30 +178,22 @@ def train(
         from marrowscope.results import prepare_folder
         from marrowscope.screen import show_trained
         from marrowscope.train.fit import fit
-        from marrowscope.train.settings import TrainSettings
+        from marrowscope.train.recipes import read_changes, settings_of
 
-        settings = TrainSettings(
-            backbone=backbone,
-            classes=scheme(classes),
-            min_images=min_images,
-            unfreeze_blocks=unfreeze_blocks,
-            epochs=epochs,
-            batch_size=batch_size,
-            head_learning_rate=head_lr,
-            backbone_learning_rate=backbone_lr,
-            label_smoothing=label_smoothing,
-            zoom=zoom,
-            stain_jitter=stain_jitter,
-            seed=seed,
-            workers=workers,
-            threads=threads,
-        )
-        prepare_folder(output, overwrite=resume)
+        named: dict[str, Any] = {"model": model, "epochs": epochs, "batch_size": batch_size}
+        named |= {"seed": seed, "workers": workers, "threads": threads}
+        named |= {"classes": None if classes is None else scheme(classes)}
+        given = {name: value for name, value in named.items() if value is not None}
+        settings = settings_of(recipe, given | read_changes(changes or []))
+        if os.environ.get("RANK", "0") == "0":
+            prepare_folder(output, overwrite=resume)
         manifest = read_data(data, quiet=as_json)
         chosen = read_split(split) if split else _split_here(manifest, audit, seed)
         with training_bar() as watch:
             opened = open_pack(pack) if pack else None
-            result = fit(manifest, chosen, settings, output, watch=watch, pack=opened)
+            result = fit(
+                manifest, chosen, settings, output, watch=watch, pack=opened, resume=resume
+            )
         show_trained(result, as_json)
 
 
@@ -316,3 +319,7 @@ def _prepare_training() -> None:
             "pip install 'marrowscope[train]'"
         )
     logging.basicConfig(level=logging.WARNING)
+    from transformers.utils import logging as of_transformers
+
+    of_transformers.set_verbosity_error()  # type: ignore[no-untyped-call]
+    of_transformers.disable_progress_bar()  # type: ignore[no-untyped-call]

@@ -118,6 +118,10 @@ def split(
         str,
         typer.Option(help="Comma-separated class codes, or `fourteen`.", show_default="all"),
     ] = "",
+    sources: Annotated[
+        list[str] | None,
+        typer.Option("--source", help="Only cells of this source; may be repeated."),
+    ] = None,
     cap: Annotated[int, typer.Option(min=0, help="Most cells of a class; 0 for no limit.")] = 0,
     lists: Annotated[
         list[str] | None,
@@ -161,6 +165,7 @@ def split(
             seed=seed,
             min_stratum=min_stratum,
             classes=scheme(classes),
+            sources=tuple(sources or ()),
             cap=cap,
             lists=read_lists(lists or ()),
             held_out=frozenset(cell.sha256 for cell in reserved),

@@ -33,6 +33,10 @@ class SettingsError(MarrowscopeError):
     """Settings that contradict each other or the data."""
 
 
+class TrainingError(MarrowscopeError):
+    """A training that cannot go on: the loss is no number, or a checkpoint cannot be written."""
+
+
 class BackboneError(MarrowscopeError):
     """A pretrained network that cannot be loaded."""
 

@@ -191,6 +191,8 @@ def _choose(
     for index, cell in enumerate(cells):
         if plan.classes and cell.label not in plan.classes:
             left_out["of a class outside the scheme"] += 1
+        elif plan.sources and cell.source not in plan.sources:
+            left_out["of another source"] += 1
         elif cell.path in plan.damaged:
             left_out["unreadable or damaged"] += 1
         elif index not in listed and not plan.shares.keys() - plan.lists.keys():

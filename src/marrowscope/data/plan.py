@@ -21,6 +21,8 @@ class SplitPlan:
     """A class of a source with fewer cells goes whole to the last part: too few to learn from."""
     classes: tuple[str, ...] = ()
     """Codes of the class scheme; none for all."""
+    sources: tuple[str, ...] = ()
+    """Names of the sources whose cells are divided; none for all."""
     cap: int = 0
     """Cells that a class may have in all parts together; 0 for no limit."""
     lists: Mapping[str, frozenset[str]] = field(default_factory=dict)

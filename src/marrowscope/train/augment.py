@@ -1,10 +1,20 @@
-"""Random views of cells, made in batches: one warp for all geometry, one pass for the stain."""
+"""Random views of cells, made in batches on the device: one warp, one pass for colour, then noise.
+
+What a view looks like depends on the seed, the epoch and the cell alone: not on the batch it comes
+in, on the number of processes, or on where an interrupted training went on.
+"""
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import affine_grid, grid_sample
+from torch.nn.functional import affine_grid, conv2d, grid_sample, pad
+
+from marrowscope.train.settings import TrainSettings
 
 STAINS = torch.tensor(
     [[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]], dtype=torch.float32
@@ -13,28 +23,84 @@ STAINS = torch.tensor(
 
 Source: Ruifrok and Johnston, Anal Quant Cytol Histol 2001;23:291 (haematoxylin, eosin, DAB).
 """
+LUMA_TABLE = torch.tensor(
+    [
+        [16, 11, 10, 16, 24, 40, 51, 61],
+        [12, 12, 14, 19, 26, 58, 60, 55],
+        [14, 13, 16, 24, 40, 57, 69, 56],
+        [14, 17, 22, 29, 51, 87, 80, 62],
+        [18, 22, 37, 56, 68, 109, 103, 77],
+        [24, 35, 55, 64, 81, 104, 113, 92],
+        [49, 64, 78, 87, 103, 121, 120, 101],
+        [72, 92, 95, 98, 112, 100, 103, 99],
+    ],
+    dtype=torch.float32,
+)
+"""Steps that an 8 x 8 block's frequencies are rounded to at quality 50. Source: ITU-T T.81, K.1."""
+WORST_QUALITY = 2.5
+"""Factor on `LUMA_TABLE` at quality 20."""
+BLURRED, NOISY = 1 / 3, 1 / 2
+"""Share of the pictures that are blurred, and that get JPEG noise."""
+DRAWN = 16
+"""Random numbers that are drawn for each cell."""
 
 
-def augment(pixels: Tensor, zoom: float, stain_jitter: float) -> Tensor:
-    """Give each (N, 3, S, S) uint8 picture a random view; the same shape and type comes back."""
-    images = pixels.float() / 255
-    images = warp(images, random_geometry(len(images), zoom))
-    if stain_jitter > 0:
-        images = restain(images, random_stain(len(images), stain_jitter))
-    return (images * 255).round().clamp(0, 255).to(torch.uint8)
+@dataclass(frozen=True)
+class Views:
+    """What is done to each of N pictures."""
+
+    geometry: Tensor
+    """(N, 2, 3): affine maps of the sampling grid, in half sides."""
+    colour: Tensor
+    """(N, 3, 3): maps of optical density."""
+    gain: Tensor
+    """(N, 3): factors on red, green and blue."""
+    blur: Tensor
+    """(N,): standard deviation, pixels; 0 for none."""
+    jpeg: Tensor
+    """(N,): factor on `LUMA_TABLE`; 0 for none."""
 
 
-def random_geometry(count: int, zoom: float) -> Tensor:
-    """Draw any rotation, a mirror, a scale in 1/zoom..zoom and a shift of up to 5%: (N, 2, 3)."""
-    angle = torch.rand(count) * 2 * math.pi
-    scale = torch.exp((torch.rand(count) * 2 - 1) * math.log(zoom))
-    mirror = torch.where(torch.rand(count) < 0.5, -1.0, 1.0)
-    shift = (torch.rand(count, 2) * 2 - 1) * 0.1
-    cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
-    rows = torch.stack(
-        [torch.stack([cos * mirror, -sin], dim=1), torch.stack([sin * mirror, cos], dim=1)], dim=1
+def draw(settings: TrainSettings, epoch: int, cells: Sequence[int]) -> Views:
+    """Draw the views of some cells, by their places in the training part, in one epoch."""
+    numbers = np.stack(
+        [np.random.default_rng((settings.seed, epoch, cell)).random(DRAWN) for cell in cells]
     )
-    return torch.cat([rows, shift.unsqueeze(2)], dim=2)
+    signed = 2 * numbers - 1
+    jitter = 1 + settings.stain_jitter * signed[:, 5:8]
+    stains = STAINS.numpy().astype(np.float64)
+    colour = np.linalg.inv(stains) @ (jitter[:, :, None] * stains)
+    gain = (1 + settings.colour_jitter * signed[:, 8:9]) * (
+        1 + settings.colour_jitter * signed[:, 9:12]
+    )
+    blurred = np.where(numbers[:, 12] < BLURRED, settings.blur * numbers[:, 13], 0)
+    noisy = np.where(numbers[:, 14] < NOISY, settings.jpeg * WORST_QUALITY * numbers[:, 15], 0)
+    arrays = (_geometry(settings, numbers), colour, gain, blurred, noisy)
+    return Views(*(torch.from_numpy(array.astype(np.float32)) for array in arrays))
+
+
+def _geometry(settings: TrainSettings, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Turn uniform numbers (N, 16) into an angle, a mirror, a scale and a shift each: (N, 2, 3)."""
+    signed = 2 * numbers - 1
+    angle = np.deg2rad(settings.rotation) * signed[:, 0]
+    scale = np.exp(math.log(settings.zoom) * signed[:, 1])
+    mirror = np.where(settings.flips & (numbers[:, 2] < 0.5), -1.0, 1.0)
+    cos, sin = np.cos(angle) * scale, np.sin(angle) * scale
+    shift = 2 * settings.shift * signed[:, 3:5]
+    rows = ((cos * mirror, -sin, shift[:, 0]), (sin * mirror, cos, shift[:, 1]))
+    return np.stack([np.stack(row, axis=1) for row in rows], axis=1)
+
+
+def augment(pixels: Tensor, views: Views) -> Tensor:
+    """Give (N, 3, S, S) uint8 pictures as the views say; the same shape and type comes back."""
+    device = pixels.device
+    images = warp(pixels.float() / 255, views.geometry.to(device))
+    images = restain(images, views.colour.to(device), views.gain.to(device))
+    if views.blur.any():
+        images = blur(images, views.blur.to(device))
+    if views.jpeg.any():
+        images = jpeg_noise(images, views.jpeg.to(device))
+    return (images * 255).round().clamp(0, 255).to(torch.uint8)
 
 
 def warp(images: Tensor, geometry: Tensor) -> Tensor:
@@ -43,15 +109,50 @@ def warp(images: Tensor, geometry: Tensor) -> Tensor:
     return grid_sample(images, grid, padding_mode="reflection", align_corners=False)
 
 
-def random_stain(count: int, jitter: float) -> Tensor:
-    """Draw maps of optical density (N, 3, 3) that strengthen or weaken each stain by `jitter`."""
-    strengths = 1 + (torch.rand(count, 3) * 2 - 1) * jitter
-    maps: Tensor = torch.linalg.inv(STAINS) @ torch.diag_embed(strengths) @ STAINS
-    return maps
-
-
-def restain(images: Tensor, maps: Tensor) -> Tensor:
-    """Apply (N, 3, 3) maps to the optical density of (N, 3, S, S) pictures of values 0..1."""
+def restain(images: Tensor, maps: Tensor, gain: Tensor) -> Tensor:
+    """Change stains by (N, 3, 3) maps of optical density and channels by (N, 3) factors; 0..1."""
     density = -torch.log(images.clamp(min=1 / 255))
     changed = torch.einsum("nchw,ncd->ndhw", density, maps)
-    return torch.exp(-changed).clamp(0, 1)
+    return (torch.exp(-changed) * gain[:, :, None, None]).clamp(0, 1)
+
+
+def blur(images: Tensor, deviation: Tensor) -> Tensor:
+    """Blur the pictures (N, 3, S, S) whose deviation (N,), in pixels, is above 0."""
+    chosen = torch.nonzero(deviation > 0)[:, 0]
+    some, reach = images[chosen], 3
+    steps = torch.arange(-reach, reach + 1, device=images.device)
+    kernel = torch.exp(-((steps / deviation[chosen, None].clamp(min=0.1)) ** 2) / 2)
+    kernel = (kernel / kernel.sum(dim=1, keepdim=True)).repeat_interleave(3, dim=0)
+    flat = some.reshape(1, -1, *some.shape[2:])
+    flat = conv2d(
+        pad(flat, (reach, reach, 0, 0), "reflect"), kernel[:, None, None], groups=len(kernel)
+    )
+    flat = conv2d(
+        pad(flat, (0, 0, reach, reach), "reflect"), kernel[:, None, :, None], groups=len(kernel)
+    )
+    return images.index_copy(0, chosen, flat.reshape(some.shape))
+
+
+def jpeg_noise(images: Tensor, strength: Tensor) -> Tensor:
+    """Round the frequencies of 8 x 8 blocks as JPEG does, where the strength (N,) is above 0."""
+    chosen = torch.nonzero(strength > 0)[:, 0]
+    some = images[chosen]
+    count, channels, height, width = some.shape
+    padded = pad(some, (0, -width % 8, 0, -height % 8), "replicate") * 255 - 128
+    rows, columns = padded.shape[2] // 8, padded.shape[3] // 8
+    blocks = padded.reshape(count, channels, rows, 8, columns, 8).transpose(3, 4)
+    waves = _waves().to(images.device)
+    steps = LUMA_TABLE.to(images.device) * strength[chosen, None, None]
+    steps = steps[:, None, None, None].clamp(min=1)
+    frequencies = waves @ blocks @ waves.T
+    blocks = waves.T @ (torch.round(frequencies / steps) * steps) @ waves
+    noisy = blocks.transpose(3, 4).reshape(padded.shape)[:, :, :height, :width]
+    return images.index_copy(0, chosen, ((noisy + 128) / 255).clamp(0, 1))
+
+
+def _waves() -> Tensor:
+    """Give the orthonormal cosine transform of 8 values: (8, 8)."""
+    places = torch.arange(8, dtype=torch.float32)
+    waves = torch.cos(math.pi / 8 * places[:, None] * (places + 0.5)) / 2
+    waves[0] /= math.sqrt(2)
+    return waves

@@ -1,26 +1,26 @@
-"""Cells as batches of tensors; what is random belongs to the loader, never to the data."""
+"""Cells as batches of tensors; what is random belongs to the training, never to the data."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Sampler
 
 from marrowscope.data.pack import Pack
 from marrowscope.errors import ImageError
 from marrowscope.images import read_image
 from marrowscope.preprocess import Preprocessing
 from marrowscope.records import Cell
-from marrowscope.train.augment import augment
 
-Item = tuple[Tensor, int]
+Item = tuple[Tensor, int, int]
+"""A picture (3, S, S) uint8, the index of its class, and its place in the data."""
 
 
 class CellDataset(Dataset[Item]):
-    """Pictures resized to (3, S, S) uint8, each with the index of its class."""
+    """Pictures that are decoded and resized whenever they are asked for."""
 
     def __init__(
         self,
@@ -29,20 +29,20 @@ class CellDataset(Dataset[Item]):
         classes: Sequence[str],
         preprocessing: Preprocessing,
     ) -> None:
-        index_of = {code: index for index, code in enumerate(classes)}
-        self._items = [(root / cell.path, index_of[cell.label]) for cell in cells]
+        self.labels = indices_of(cells, classes)
+        self._files = [root / cell.path for cell in cells]
         self._preprocessing = preprocessing
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self._files)
 
     def __getitem__(self, index: int) -> Item:
-        path, label = self._items[index]
+        file = self._files[index]
         try:
-            pixels = self._preprocessing.resize(read_image(path))
+            pixels = self._preprocessing.resize(read_image(file))
         except ImageError as error:
-            raise ImageError(f"{path}: {error}") from None
-        return torch.from_numpy(pixels.copy()), label
+            raise ImageError(f"{file}: {error}") from None
+        return torch.from_numpy(pixels.copy()), int(self.labels[index]), index
 
 
 class PackedDataset(Dataset[Item]):
@@ -55,46 +55,53 @@ class PackedDataset(Dataset[Item]):
         classes: Sequence[str],
         preprocessing: Preprocessing,
     ) -> None:
-        index_of = {code: index for index, code in enumerate(classes)}
+        self.labels = indices_of(cells, classes)
         self._pack = pack
         self._rows = pack.rows(cells, preprocessing)
-        self._labels = [index_of[cell.label] for cell in cells]
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def __getitem__(self, index: int) -> Item:
         pixels = torch.from_numpy(np.array(self._pack.pixels[self._rows[index]]))
-        return pixels, self._labels[index]
+        return pixels, int(self.labels[index]), index
 
 
-class Collator:
-    """Stack cells into a normalised batch, the same one every time."""
-
-    def __init__(self, preprocessing: Preprocessing) -> None:
-        self._preprocessing = preprocessing
-
-    def __call__(self, items: Sequence[Item]) -> dict[str, Any]:
-        """Give `pixel_values` (N, 3, S, S) float32 and `labels` (N,)."""
-        pixels = self.view(torch.stack([pixels for pixels, _ in items]))
-        return {
-            "pixel_values": torch.from_numpy(self._preprocessing.normalise(pixels.numpy())),
-            "labels": torch.tensor([label for _, label in items]),
-        }
-
-    def view(self, pixels: Tensor) -> Tensor:
-        """Choose what is shown of (N, 3, S, S) uint8 pictures: here the pictures themselves."""
-        return pixels
+def indices_of(cells: Sequence[Cell], classes: Sequence[str]) -> NDArray[np.int64]:
+    """Give the index of each cell's class in the class list: (N,)."""
+    index_of = {code: index for index, code in enumerate(classes)}
+    return np.array([index_of[cell.label] for cell in cells], dtype=np.int64)
 
 
-class AugmentingCollator(Collator):
-    """Stack cells into a normalised batch of random views."""
+def stack(items: Sequence[Item]) -> dict[str, Tensor]:
+    """Stack items into `pixels` (N, 3, S, S) uint8, `labels` (N,) and `cells` (N,)."""
+    pixels, labels, cells = zip(*items, strict=True)
+    return {
+        "pixels": torch.stack(pixels),
+        "labels": torch.tensor(labels),
+        "cells": torch.tensor(cells),
+    }
 
-    def __init__(self, preprocessing: Preprocessing, zoom: float, stain_jitter: float) -> None:
-        super().__init__(preprocessing)
-        self._zoom = zoom
-        self._stain_jitter = stain_jitter
 
-    def view(self, pixels: Tensor) -> Tensor:
-        """Choose a random view of each picture."""
-        return augment(pixels, self._zoom, self._stain_jitter)
+class EpochSampler(Sampler[int]):
+    """The order of cells, which depends on the seed and the epoch alone."""
+
+    def __init__(
+        self, weights: NDArray[np.float64] | None, count: int, seed: int, epoch: Callable[[], int]
+    ) -> None:
+        """Shuffle `count` cells, or draw as many by `weights` (N,) with replacement."""
+        self._weights = weights
+        self._count = count
+        self._seed = seed
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[int]:
+        random = np.random.default_rng((self._seed, self._epoch()))
+        if self._weights is None:
+            order = random.permutation(self._count)
+        else:
+            order = random.choice(self._count, self._count, p=self._weights)
+        return iter(order.tolist())

@@ -98,7 +98,7 @@ def export(
 
 def to_onnx(run: Run, file: Path) -> None:
     """Write the network with a dynamic batch, its class list among the metadata."""
-    size = run.settings.preprocessing.size
+    size = run.preprocessing.size
     logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of torch, about itself
@@ -139,7 +139,7 @@ class _LogitsOnly(torch.nn.Module):
         self.network = network
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.network(pixel_values)["logits"]
+        logits: torch.Tensor = self.network(pixel_values=pixel_values).logits
         return logits
 
 
@@ -226,7 +226,7 @@ def _by_torch(run: Run) -> Callable[[NDArray[np.float32]], Scores]:
 
     def classify(pixels: NDArray[np.float32]) -> Scores:
         with torch.inference_mode():
-            return softmax(run.network(torch.from_numpy(pixels))["logits"].numpy())
+            return softmax(run.network(pixel_values=torch.from_numpy(pixels)).logits.numpy())
 
     return classify
 
@@ -245,20 +245,20 @@ def _bundle(
     settings = asdict(run.settings)
     for own in ("classes", "preprocessing"):
         settings.pop(own)
-    settings["backbone"] = Path(run.settings.backbone).name
+    settings["model"] = Path(run.settings.model).name
     images = _images(run)
     return Bundle(
         folder=folder,
         name=name,
         classes=run.classes,
         left_out=run.left_out,
-        preprocessing=run.settings.preprocessing,
+        preprocessing=run.preprocessing,
         model_sha256=file_hash(folder / MODEL),
         precision=precision,
         split_hash=run.split.hash,
         licence=licence,
         origin={
-            "network": f"{settings['backbone']} with a linear head on class and mean patch token",
+            "network": f"{settings['model']} ({type(run.network).__name__})",
             "settings": settings,
             "environment": run.environment,
             "grouped_by": run.split.grouped_by,

@@ -1,6 +1,5 @@
 """The run folder: everything that went into a training and came out of it."""
 
-import csv
 import json
 import platform
 from collections.abc import Mapping, Sequence
@@ -9,22 +8,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
+import torch
+from accelerate import PartialState
+from transformers import AutoModelForImageClassification, PreTrainedModel
 
 from marrowscope.data.split import Split, read_split, write_split
 from marrowscope.errors import SettingsError
 from marrowscope.preprocess import Preprocessing
-from marrowscope.results import write_json
-from marrowscope.train.model import CellClassifier, build
+from marrowscope.results import prepare_folder, write_json
+from marrowscope.train.history import write_history
 from marrowscope.train.settings import TrainSettings
 
-SETTINGS, ENVIRONMENT, HISTORY, WEIGHTS = (
-    "settings.json",
-    "environment.json",
-    "history.csv",
-    "model.safetensors",
-)
-MAY_CHANGE = ("workers", "threads")
+SETTINGS, ENVIRONMENT, WEIGHTS = "settings.json", "environment.json", "model.safetensors"
+CHECKPOINTS, LOGS = "checkpoints", "logs"
+MAY_CHANGE = ("workers", "threads", "log")
 """Settings that an interrupted run may be continued with otherwise."""
 LIBRARIES = ("marrowscope", "torch", "transformers", "accelerate", "numpy", "pillow")
 
@@ -39,7 +36,8 @@ class Run:
     left_out: dict[str, str]
     split: Split
     environment: dict[str, Any]
-    network: CellClassifier
+    preprocessing: Preprocessing
+    network: PreTrainedModel
 
 
 def start_run(
@@ -48,20 +46,30 @@ def start_run(
     classes: Sequence[str],
     left_out: Mapping[str, str],
     split: Split,
+    *,
+    resume: bool = False,
 ) -> None:
     """Write what goes into a run: settings, class list, split, environment.
 
     Raises:
+        OutputError: the folder cannot be used, or holds something and is not to be resumed.
         SettingsError: the folder holds a run that was started with other settings or cells.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    prepare_folder(folder, overwrite=resume)
     resolved = asdict(settings) | {"classes": list(classes), "left_out": dict(left_out)}
     _check_same_start(folder, resolved, split)
     write_split(split, folder)
     write_json(folder / SETTINGS, resolved)
-    environment = {name: version(name) for name in LIBRARIES}
+    environment: dict[str, Any] = {name: version(name) for name in LIBRARIES}
     environment |= {"python": platform.python_version(), "machine": platform.machine()}
+    environment |= {"device": _device(), "processes": PartialState().num_processes}
     write_json(folder / ENVIRONMENT, environment)
+
+
+def _device() -> str:
+    if torch.cuda.is_available():
+        return str(torch.cuda.get_device_name())
+    return f"processor, {torch.get_num_threads()} threads"
 
 
 def _check_same_start(folder: Path, resolved: Mapping[str, Any], split: Split) -> None:
@@ -79,16 +87,15 @@ def _check_same_start(folder: Path, resolved: Mapping[str, Any], split: Split) -
         )
 
 
-def finish_run(folder: Path, network: CellClassifier, history: Sequence[Mapping[str, Any]]) -> None:
-    """Write what came out of a run: the best weights, the backbone's shape, the history."""
-    network.backbone.config.save_pretrained(folder)
-    state = {name: value.contiguous() for name, value in network.state_dict().items()}
-    save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
-    columns = sorted({key for row in history for key in row})
-    with (folder / HISTORY).open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(history)
+def finish_run(
+    folder: Path, network: PreTrainedModel, history: Sequence[Mapping[str, Any]]
+) -> None:
+    """Write what came out of a run: the best weights, as transformers saves them, and the history.
+
+    The folder is then itself a checkpoint that transformers loads.
+    """
+    network.save_pretrained(folder)
+    write_history(history, folder)
 
 
 def read_run(folder: Path) -> Run:
@@ -109,8 +116,13 @@ def read_run(folder: Path) -> Run:
     values["classes"] = tuple(values["classes"])
     values["preprocessing"] = Preprocessing.from_dict(values["preprocessing"])
     settings = TrainSettings(**values)
-    network = build(folder, len(settings.classes))
-    network.load_state_dict(load_file(folder / WEIGHTS))
+    network = AutoModelForImageClassification.from_pretrained(folder, use_safetensors=True)
+    named = tuple(network.config.id2label.values())
+    if named != settings.classes:
+        raise SettingsError(
+            f"{folder}: config.json names the classes {', '.join(named)}, settings.json "
+            f"{', '.join(settings.classes)}; the folder was changed: train again"
+        )
     environment = json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8"))
     return Run(
         folder,
@@ -119,5 +131,6 @@ def read_run(folder: Path) -> Run:
         left_out,
         read_split(folder),
         environment,
+        values["preprocessing"],
         network.eval(),
     )

@@ -1,49 +1,99 @@
 """Everything that a training run can be told, checked as a whole."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 from marrowscope.errors import SettingsError
 from marrowscope.preprocess import Preprocessing
+
+BALANCES = ("none", "sampler", "weights", "logit-adjustment", "focal")
+OPTIMIZERS = ("adamw", "adam")
+SCHEDULES = ("cosine", "constant")
+PRECISIONS = ("fp32", "bf16", "fp16")
+LOGS = ("tensorboard", "mlflow", "none")
 
 
 @dataclass(frozen=True)
 class TrainSettings:
     """Settings of one run; they are saved beside its weights."""
 
-    backbone: str = "facebook/dinov2-small"
-    """DINOv2 backbone: a local folder or a hub name."""
+    model: str = "dinov2-small"
+    """Network: a name of `models.MODELS`, a hub id or a local folder."""
+    pretrained: bool = True
+    """Start from published weights; otherwise from random ones."""
     classes: tuple[str, ...] = ()
     """Class codes to learn; empty for every class with enough images."""
     min_images: int = 100
     """Training images a class needs to be learnt, at least 1."""
-    unfreeze_blocks: int = 2
-    """Number of last transformer blocks that are trained with the head; 0 for the head alone."""
-    epochs: int = 8
+    size: int = 0
+    """Side of the input, in pixels; 0 for the network's own."""
+    unfreeze_blocks: int = -1
+    """Last blocks that learn with the head; 0 for the head alone, -1 for the whole network."""
+    epochs: int = 10
     """Passes over the training part."""
+    patience: int = 0
+    """Epochs without a better validation macro-F1 after which training stops; 0 for never."""
     batch_size: int = 32
-    """Cells in a step."""
+    """Cells in a step of one process."""
+    accumulate: int = 1
+    """Steps whose gradients are added up before the weights change."""
+    optimizer: str = "adamw"
+    """One of `OPTIMIZERS`."""
+    learning_rate: float = 1e-4
+    """Peak learning rate of the last block."""
     head_learning_rate: float = 1e-3
-    """Peak learning rate of the linear head (AdamW)."""
-    backbone_learning_rate: float = 5e-5
-    """Peak learning rate of the unfrozen blocks (AdamW)."""
+    """Peak learning rate of the head."""
+    layer_decay: float = 1.0
+    """Factor on the learning rate from each block to the one before it, above 0 to 1."""
     weight_decay: float = 0.05
-    """AdamW weight decay of matrices; biases, norms and scales have none."""
+    """Of matrices; biases, norms and scales have none."""
+    schedule: str = "cosine"
+    """Course of the learning rate after the warm-up: one of `SCHEDULES`."""
     warmup_share: float = 0.1
-    """Share of all steps over which the learning rate rises, 0..1; a cosine to 0 follows."""
+    """Share of all steps over which the learning rate rises, 0..1."""
+    clip_norm: float = 1.0
+    """Largest norm of the gradient; 0 for no limit."""
     label_smoothing: float = 0.05
     """Probability mass spread over the other classes, 0..1."""
+    balance: str = "none"
+    """What is done about rare classes: one of `BALANCES`, never two."""
+    focal_gamma: float = 2.0
+    """Power by which `focal` discounts what is already learnt."""
+    mixup: float = 0.0
+    """Parameter of the Beta distribution by which pairs of cells are blended; 0 for never."""
+    cutmix: float = 0.0
+    """The same for pasting a rectangle of one cell into another; with mixup, one or the other."""
+    average: float = 0.0
+    """Decay of the moving average of the weights (EMA), below 1; 0 for none."""
+    precision: str = "fp32"
+    """Of the arithmetic: one of `PRECISIONS`."""
+    rotation: float = 180.0
+    """Largest random angle, degrees, 0..180."""
+    flips: bool = True
+    """Mirror half of the pictures."""
     zoom: float = 1.5
     """Pictures are scaled by a random factor between 1/zoom and zoom; at least 1."""
+    shift: float = 0.05
+    """Largest random shift, as a share of the side, 0..0.5."""
     stain_jitter: float = 0.2
-    """Largest relative change of each stain's strength, 0..1; 0 switches it off."""
+    """Largest relative change of each stain's strength, 0..1."""
+    colour_jitter: float = 0.05
+    """Largest relative change of brightness and of each channel, 0..1."""
+    blur: float = 1.0
+    """Largest standard deviation of a random blur, pixels; a third of the pictures get one."""
+    jpeg: float = 0.0
+    """Strongest random JPEG noise: 0 for none, 1 for quality 20; half of the pictures get some."""
     seed: int = 0
-    """Seed of the split, the head, the order of cells and the augmentation."""
+    """Of the head, the order of cells and the augmentation."""
     workers: int = 0
     """Processes that decode pictures beside the training process."""
     threads: int = 0
     """Threads of torch; 0 for as many as the machine has cores."""
-    preprocessing: Preprocessing = field(default_factory=Preprocessing)
-    """How a picture becomes model input; travels with the bundle."""
+    log: str = "tensorboard"
+    """Where the course of training is logged besides `history.csv`: one of `LOGS`."""
+    preprocessing: Preprocessing | None = None
+    """How a picture becomes model input; filled in from the network, travels with the bundle."""
 
     def __post_init__(self) -> None:
         """Check all fields at once.
@@ -51,31 +101,77 @@ class TrainSettings:
         Raises:
             SettingsError: one or more fields are out of range; the message lists each.
         """
-        rules = {
-            "--min-images": (self.min_images >= 1, "at least 1", self.min_images),
-            "--unfreeze-blocks": (self.unfreeze_blocks >= 0, "at least 0", self.unfreeze_blocks),
-            "--epochs": (self.epochs >= 1, "at least 1", self.epochs),
-            "--batch-size": (self.batch_size >= 1, "at least 1", self.batch_size),
-            "--head-lr": (
-                self.head_learning_rate > 0,
-                "above 0",
-                self.head_learning_rate,
-            ),
-            "--backbone-lr": (
-                self.backbone_learning_rate > 0,
-                "above 0",
-                self.backbone_learning_rate,
-            ),
-            "--label-smoothing": (0 <= self.label_smoothing < 1, "0 to 1", self.label_smoothing),
-            "--zoom": (self.zoom >= 1, "at least 1", self.zoom),
-            "--stain-jitter": (0 <= self.stain_jitter < 1, "0 to 1", self.stain_jitter),
-            "--workers": (self.workers >= 0, "at least 0", self.workers),
-            "--threads": (self.threads >= 0, "at least 0", self.threads),
-        }
         wrong = [
-            f"{flag} must be {allowed}, got {came}"
-            for flag, (good, allowed, came) in rules.items()
+            f"{name} must be {allowed}, got {getattr(self, name)!r}"
+            for name, (good, allowed) in self._rules().items()
             if not good
         ]
         if wrong:
             raise SettingsError("; ".join(wrong))
+
+    def _rules(self) -> dict[str, tuple[bool, str]]:
+        at_least_1 = {
+            name: (getattr(self, name) >= 1, "at least 1")
+            for name in ("min_images", "epochs", "batch_size", "accumulate", "zoom")
+        }
+        at_least_0 = {
+            name: (getattr(self, name) >= 0, "at least 0")
+            for name in (
+                *("size", "patience", "weight_decay", "clip_norm", "focal_gamma", "mixup"),
+                *("cutmix", "blur", "workers", "threads"),
+            )
+        }
+        below_1 = {
+            name: (0 <= getattr(self, name) < 1, "at least 0 and below 1")
+            for name in ("label_smoothing", "average", "stain_jitter", "colour_jitter")
+        }
+        choices = {
+            name: (getattr(self, name) in allowed, f"one of {', '.join(allowed)}")
+            for name, allowed in (
+                ("balance", BALANCES),
+                ("optimizer", OPTIMIZERS),
+                ("schedule", SCHEDULES),
+                ("precision", PRECISIONS),
+                ("log", LOGS),
+            )
+        }
+        others = {
+            "unfreeze_blocks": (self.unfreeze_blocks >= -1, "-1 or more"),
+            "learning_rate": (self.learning_rate > 0, "above 0"),
+            "head_learning_rate": (self.head_learning_rate > 0, "above 0"),
+            "layer_decay": (0 < self.layer_decay <= 1, "above 0 and at most 1"),
+            "warmup_share": (0 <= self.warmup_share <= 1, "0 to 1"),
+            "rotation": (0 <= self.rotation <= 180, "0 to 180"),
+            "shift": (0 <= self.shift <= 0.5, "0 to 0.5"),
+            "jpeg": (0 <= self.jpeg <= 1, "0 to 1"),
+        }
+        return at_least_1 | at_least_0 | below_1 | choices | others
+
+
+def settings_from(values: Mapping[str, Any]) -> TrainSettings:
+    """Build settings from plain values, text or not: `{"epochs": "3"}` asks for 3 epochs.
+
+    Raises:
+        SettingsError: a name is unknown, or a value is of another kind than its field.
+    """
+    kinds = {field.name: type(field.default) for field in fields(TrainSettings)}
+    del kinds["preprocessing"]
+    unknown = [name for name in values if name not in kinds]
+    if unknown:
+        raise SettingsError(
+            f"no setting is called {', '.join(unknown)}; there are {', '.join(kinds)}"
+        )
+    return TrainSettings(**{name: _typed(name, kinds[name], v) for name, v in values.items()})
+
+
+def _typed(name: str, kind: type, value: Any) -> Any:
+    if kind is tuple:
+        return tuple(value.split(",")) if isinstance(value, str) else tuple(value)
+    if kind is bool and isinstance(value, str):
+        if value.lower() not in {"true", "false"}:
+            raise SettingsError(f"{name} must be true or false, got {value!r}")
+        return value.lower() == "true"
+    try:
+        return kind(value)
+    except ValueError:
+        raise SettingsError(f"{name} must be of the kind {kind.__name__}, got {value!r}") from None

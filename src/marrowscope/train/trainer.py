@@ -1,0 +1,283 @@
+"""The transformers Trainer, told how cells are shown, weighed, mixed and averaged."""
+
+import json
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from shutil import rmtree
+from typing import Any, cast
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, one_hot
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader, Sampler
+from transformers import (
+    AutoModelForImageClassification,
+    EarlyStoppingCallback,
+    EvalPrediction,
+    PreTrainedModel,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
+
+from marrowscope.errors import TrainingError
+from marrowscope.metrics import accuracy, confusion_matrix, macro
+from marrowscope.preprocess import Preprocessing
+from marrowscope.train.augment import augment, draw
+from marrowscope.train.balance import loss_of, sampling_weights
+from marrowscope.train.dataset import CellDataset, EpochSampler, PackedDataset, stack
+from marrowscope.train.mix import mix
+from marrowscope.train.models import depths
+from marrowscope.train.settings import TrainSettings
+
+Cells = CellDataset | PackedDataset
+STATE, AVERAGE = "trainer_state.json", "average.safetensors"
+
+
+class CellTrainer(Trainer):
+    """Trains on random views of cells, validates on the cells as they are."""
+
+    def __init__(
+        self,
+        network: PreTrainedModel,
+        settings: TrainSettings,
+        folder: Path,
+        train: Cells,
+        val: Cells,
+    ) -> None:
+        self._settings = settings
+        self._network = network
+        self._classes = int(network.config.num_labels or 0)
+        self._preprocessing = cast("Preprocessing", settings.preprocessing)
+        counts = np.bincount(train.labels, minlength=self._classes)
+        self._loss = loss_of(settings, torch.from_numpy(counts).float())
+        self._average = _average_of(network, settings.average)
+        super().__init__(
+            model=network,
+            args=training_arguments(settings, folder),
+            data_collator=stack,
+            train_dataset=train,
+            eval_dataset=val,
+            compute_metrics=self._figures,
+            optimizers=(optimizer(network, settings), None),
+            callbacks=[_Averaging(self._average)],
+        )
+        if settings.patience:
+            self.add_callback(EarlyStoppingCallback(settings.patience))
+        self.remove_callback(PrinterCallback)
+
+    @property
+    def epoch(self) -> int:
+        """The number of finished epochs."""
+        return math.floor((self.state.epoch or 0) + 1e-6)
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,  # noqa: ARG002 - of the Trainer's form
+    ) -> Any:
+        """Show the cells, score them, and give the mean loss.
+
+        Raises:
+            TrainingError: the loss is no longer a number.
+        """
+        pixels, cells = inputs["pixels"], inputs["cells"].tolist()
+        targets = one_hot(inputs["labels"], self._classes).float()
+        if not model.training:
+            logits = model(pixel_values=self._normalised(pixels)).logits
+            loss = cross_entropy(logits, targets)
+            return (loss, {"loss": loss, "logits": logits}) if return_outputs else loss
+        settings = self._settings
+        images = self._normalised(augment(pixels, draw(settings, self.epoch, cells)))
+        random = np.random.default_rng((settings.seed, self.epoch, *cells[:2]))
+        images, targets = mix(images, targets, settings, random)
+        targets = _smooth(targets, settings.label_smoothing)
+        loss = self._loss(model(pixel_values=images).logits, targets)
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                f"the loss is no longer a number at step {self.state.global_step}; the last good "
+                "checkpoint is kept: start again with a lower learning_rate or with precision=fp32"
+            )
+        return loss
+
+    def _normalised(self, pixels: Tensor) -> Tensor:
+        mean, std = (
+            255 * torch.tensor(values, device=pixels.device).view(3, 1, 1)
+            for values in (self._preprocessing.mean, self._preprocessing.std)
+        )
+        return (pixels.float() - mean) / std
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
+        data = cast("Cells", train_dataset or self.train_dataset)
+        weights = sampling_weights(data.labels) if self._settings.balance == "sampler" else None
+        return EpochSampler(weights, len(data), self._settings.seed, lambda: self.epoch)
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
+        """Load validation cells, prepared so that no cell is dropped from the figures."""
+        loader = DataLoader(
+            cast("Cells", self.eval_dataset if eval_dataset is None else eval_dataset),
+            batch_size=self.args.eval_batch_size,
+            collate_fn=stack,
+            num_workers=self.args.dataloader_num_workers,
+        )
+        return cast("DataLoader[Any]", self.accelerator.prepare(loader))
+
+    def _figures(self, outcome: EvalPrediction) -> dict[str, float]:
+        truth, logits = np.asarray(outcome.label_ids), np.asarray(outcome.predictions)
+        matrix = confusion_matrix(truth.tolist(), logits.argmax(axis=1).tolist(), self._classes)
+        return {"macro_f1": macro(matrix).f1, "accuracy": accuracy(matrix)}
+
+    def evaluate(self, *arguments: Any, **named: Any) -> dict[str, float]:
+        """Measure the averaged weights, if there are any."""
+        with self._averaged():
+            return super().evaluate(*arguments, **named)
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        if self._average is None:
+            yield
+            return
+        own = {name: value.clone() for name, value in self._network.state_dict().items()}
+        self._network.load_state_dict(self._average.module.state_dict())
+        yield
+        self._network.load_state_dict(own)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Save a checkpoint; the file that says that it is whole comes last.
+
+        Raises:
+            TrainingError: the disk does not take it; the checkpoint before it is kept.
+        """
+        folder = Path(str(self.args.output_dir), f"checkpoint-{self.state.global_step}")
+        try:
+            if self._average is not None and self.args.should_save:
+                folder.mkdir(parents=True, exist_ok=True)
+                state = self._average.module.state_dict()
+                tensors = {name: value.contiguous() for name, value in state.items()}
+                save_file(tensors, folder / AVERAGE)
+            super()._save_checkpoint(model, trial)
+        except (OSError, RuntimeError, SafetensorError) as error:
+            rmtree(folder, ignore_errors=True)
+            raise TrainingError(
+                f"the checkpoint after step {self.state.global_step} cannot be written ({error}); "
+                "the one before it is kept: make room, then continue with --resume"
+            ) from None
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:  # noqa: ARG002
+        folder = Path(resume_from_checkpoint)
+        self._network.load_state_dict(_weights(folder))
+        if self._average is not None:
+            self._average.module.load_state_dict(load_file(folder / AVERAGE))
+            self._average.n_averaged.fill_(1)  # else the next step would start a new average
+
+    def _load_best_model(self) -> None:
+        best = Path(str(self.state.best_model_checkpoint))
+        own = self._average is None
+        self._network.load_state_dict(_weights(best) if own else load_file(best / AVERAGE))
+
+
+def _weights(checkpoint: Path) -> dict[str, Tensor]:
+    """Read the weights of a checkpoint by the names that the network has now.
+
+    The Trainer's own way skips, with a warning, weights that transformers saves under older names.
+    """
+    network = AutoModelForImageClassification.from_pretrained(checkpoint, use_safetensors=True)
+    return dict(network.state_dict())
+
+
+class _Averaging(TrainerCallback):
+    """Takes the weights into the moving average after each step."""
+
+    def __init__(self, average: AveragedModel | None) -> None:
+        self._average = average
+
+    def on_step_end(self, *_: Any, **named: Any) -> None:
+        if self._average is not None:
+            self._average.update_parameters(named["model"])
+
+
+def _average_of(network: nn.Module, decay: float) -> AveragedModel | None:
+    if not decay:
+        return None
+    average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+    return AveragedModel(network, multi_avg_fn=average, use_buffers=True)
+
+
+def _smooth(targets: Tensor, smoothing: float) -> Tensor:
+    """Spread a share of the probability over all classes; (N, C)."""
+    return targets * (1 - smoothing) + smoothing / targets.shape[1]
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """Give the newest whole checkpoint, and clear away what a kill left half-written."""
+    whole = []
+    for checkpoint in folder.glob("checkpoint-*"):
+        try:
+            json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
+            whole.append(checkpoint)
+        except (OSError, ValueError):
+            rmtree(checkpoint)
+    return max(whole, key=lambda checkpoint: int(checkpoint.name.split("-")[1]), default=None)
+
+
+def training_arguments(settings: TrainSettings, folder: Path) -> TrainingArguments:
+    """Translate our settings into those of the Trainer."""
+    return TrainingArguments(
+        output_dir=str(folder),
+        num_train_epochs=settings.epochs,
+        per_device_train_batch_size=settings.batch_size,
+        per_device_eval_batch_size=settings.batch_size,
+        gradient_accumulation_steps=settings.accumulate,
+        lr_scheduler_type="cosine" if settings.schedule == "cosine" else "constant_with_warmup",
+        warmup_steps=settings.warmup_share,
+        max_grad_norm=settings.clip_norm,
+        bf16=settings.precision == "bf16",
+        fp16=settings.precision == "fp16",
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        logging_strategy="epoch",
+        save_total_limit=1,
+        load_best_model_at_end=True,
+        metric_for_best_model="macro_f1",
+        greater_is_better=True,
+        dataloader_num_workers=settings.workers,
+        dataloader_persistent_workers=settings.workers > 0,
+        seed=settings.seed,
+        remove_unused_columns=False,
+        label_names=["labels"],
+        report_to=[],
+        disable_tqdm=True,
+        dataloader_pin_memory=torch.cuda.is_available(),
+    )
+
+
+def optimizer(network: PreTrainedModel, settings: TrainSettings) -> torch.optim.Optimizer:
+    """Give each block its learning rate, lower by `layer_decay` from the last to the first."""
+    depth = depths(network)
+    head = max(depth.values())
+    groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault((depth[name], parameter.ndim > 1), []).append(parameter)
+    kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
+    return kind(
+        [
+            {
+                "params": parameters,
+                "lr": settings.head_learning_rate
+                if at == head
+                else settings.learning_rate * settings.layer_decay ** (head - 1 - at),
+                "weight_decay": settings.weight_decay if is_matrix else 0.0,
+            }
+            for (at, is_matrix), parameters in groups.items()
+        ]
+    )

@@ -1,0 +1,118 @@
+"""Networks by name and by folder: loaded as transformers loads them, or refused with advice."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import (
+    AutoModelForImageClassification,
+    MobileNetV2Config,
+    MobileNetV2ForImageClassification,
+    PretrainedConfig,
+    ResNetConfig,
+    ViTConfig,
+)
+
+from marrowscope.errors import BackboneError, SettingsError
+from marrowscope.preprocess import Preprocessing
+from marrowscope.train.models import (
+    depths,
+    freeze_below,
+    load_network,
+    preprocessing_of,
+)
+
+CLASSES = ("BLA", "NGS", "EOS")
+
+
+@pytest.mark.parametrize("config", [ResNetConfig(), ViTConfig()], ids=["resnet50", "vit-base"])
+def test_a_local_folder_gives_the_logits_of_transformers(
+    config: PretrainedConfig, tmp_path: Path
+) -> None:
+    config.update({"num_labels": 3, "id2label": dict(enumerate(CLASSES))})
+    theirs = AutoModelForImageClassification.from_config(config).train(mode=False)  # type: ignore[no-untyped-call]
+    theirs.save_pretrained(tmp_path)
+    ours = load_network(str(tmp_path), CLASSES).train(mode=False)
+    pixels = torch.rand(1, 3, 224, 224)
+    with torch.inference_mode():
+        difference = (ours(pixels).logits - theirs(pixels).logits).abs().max()
+    assert float(difference) < 1e-5
+
+
+def test_other_classes_get_a_new_head(tmp_path: Path) -> None:
+    first = load_network("tiny", CLASSES)
+    first.save_pretrained(tmp_path)
+    body = load_file(tmp_path / "model.safetensors")
+    for classes in (("BLA", "EOS", "NGS"), ("BLA", "NGS")):
+        network = load_network(str(tmp_path), classes)
+        assert network.config.id2label == dict(enumerate(classes))
+        state = network.state_dict()
+        assert torch.equal(state["vit.layernorm.weight"], body["vit.layernorm.weight"])
+        query = "vit.layers.0.attention.q_proj.weight"
+        assert torch.equal(state[query], first.state_dict()[query])
+        assert not torch.equal(state["classifier.weight"][0], body["classifier.weight"][0])
+        assert not state["classifier.bias"].any()
+
+
+@pytest.mark.parametrize("name", ["resnet50", "convnext-tiny", "dinov2-small", "tiny"])
+def test_every_named_network_has_ordered_depths(name: str) -> None:
+    network = load_network(name, CLASSES, pretrained=False)
+    depth = depths(network)
+    head = max(depth.values())
+    assert {key.split(".")[0] for key, at in depth.items() if at == head} == {"classifier"}
+    assert set(depth.values()) == set(range(head + 1))
+    freeze_below(network, 1)
+    learning = {key for key, value in network.named_parameters() if value.requires_grad}
+    assert {depth[key] for key in learning} == {head, head - 1}
+
+
+def test_other_families_of_networks_have_blocks_too() -> None:
+    network = MobileNetV2ForImageClassification(MobileNetV2Config())
+    assert max(depths(network).values()) == 17
+
+
+def test_more_blocks_than_there_are() -> None:
+    network = load_network("tiny", CLASSES)
+    with pytest.raises(SettingsError, match="unfreeze_blocks is 5; the network has only 2 blocks"):
+        freeze_below(network, 5)
+
+
+def test_a_network_that_is_not_there_says_what_to_do_online_and_offline(tmp_path: Path) -> None:
+    with pytest.raises(BackboneError) as caught:
+        load_network(str(tmp_path / "gone"), CLASSES)
+    assert "Known names: resnet50," in str(caught.value)
+    assert "Online, any image classification checkpoint" in str(caught.value)
+    assert "offline, a folder with config.json and model.safetensors" in str(caught.value)
+
+
+def test_a_network_without_all_its_tensors_is_refused(toy_network: Path, tmp_path: Path) -> None:
+    tensors = load_file(toy_network / "model.safetensors")
+    tensors.pop("layernorm.weight")
+    save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    (tmp_path / "config.json").write_text((toy_network / "config.json").read_text())
+    with pytest.raises(BackboneError, match=r"missing, the first is .*layernorm\.weight"):
+        load_network(str(tmp_path), CLASSES)
+
+
+def test_pickled_weights_are_never_read(toy_network: Path, tmp_path: Path) -> None:
+    torch.save(load_file(toy_network / "model.safetensors"), tmp_path / "pytorch_model.bin")
+    (tmp_path / "config.json").write_text((toy_network / "config.json").read_text())
+    with pytest.raises(BackboneError, match="cannot be loaded"):
+        load_network(str(tmp_path), CLASSES)
+
+
+def test_a_checkpoint_brings_its_own_preprocessing(tmp_path: Path) -> None:
+    values = {
+        "size": {"shortest_edge": 256}, "crop_size": {"height": 224, "width": 224},
+        "do_center_crop": True, "resample": 3, "image_mean": [0.1, 0.2, 0.3],
+        "image_std": [0.4, 0.5, 0.6],
+    }  # fmt: skip
+    file = tmp_path / "preprocessor_config.json"
+    file.write_text(json.dumps(values))
+    expected = Preprocessing(224, "bicubic", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    assert preprocessing_of(str(tmp_path)) == expected
+    file.write_text(json.dumps({"size": 384, "resample": 2}))
+    assert preprocessing_of(str(tmp_path)) == Preprocessing(384, "bilinear")
+    assert preprocessing_of("vit-base").mean == (0.5, 0.5, 0.5)
