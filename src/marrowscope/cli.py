@@ -185,16 +185,18 @@ def train(
         named |= {"classes": None if classes is None else scheme(classes)}
         given = {name: value for name, value in named.items() if value is not None}
         settings = settings_of(recipe, given | read_changes(changes or []))
-        if os.environ.get("RANK", "0") == "0":
+        is_first = os.environ.get("RANK", "0") == "0"
+        if is_first:
             prepare_folder(output, overwrite=resume)
-        manifest = read_data(data, quiet=as_json)
+        manifest = read_data(data, quiet=as_json or not is_first)
         chosen = read_split(split) if split else _split_here(manifest, audit, seed)
         with training_bar() as watch:
             opened = open_pack(pack) if pack else None
             result = fit(
                 manifest, chosen, settings, output, watch=watch, pack=opened, resume=resume
             )
-        show_trained(result, as_json)
+        if is_first:
+            show_trained(result, as_json)
 
 
 @app.command(

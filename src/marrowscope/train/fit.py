@@ -22,7 +22,7 @@ from marrowscope.train.history import write_history
 from marrowscope.train.models import freeze_below, load_network, preprocessing_of
 from marrowscope.train.run import CHECKPOINTS, LOGS, finish_run, start_run
 from marrowscope.train.settings import TrainSettings
-from marrowscope.train.trainer import Cells, CellTrainer, last_checkpoint
+from marrowscope.train.trainer import ON_PROCESSOR, Cells, CellTrainer, last_checkpoint
 
 Watch = Callable[[int, int, str], object]
 """Is told the steps done, the steps in all, and the last validation figures in words."""
@@ -72,7 +72,7 @@ def fit(
         _dataset(manifest, pack, _covered(split, part, classes), classes, settings)
         for part in ("train", "val")
     )
-    processes = PartialState()
+    processes = PartialState(cpu=ON_PROCESSOR)
     if processes.is_main_process:
         start_run(folder, settings, classes, left_out, split, resume=resume)
     processes.wait_for_everyone()

@@ -38,6 +38,8 @@ from marrowscope.train.models import depths
 from marrowscope.train.settings import TrainSettings
 
 Cells = CellDataset | PackedDataset
+ON_PROCESSOR = not torch.accelerator.is_available()
+"""Whether there is no other device to train on."""
 STATE, AVERAGE = "trainer_state.json", "average.safetensors"
 
 
@@ -240,6 +242,8 @@ def training_arguments(settings: TrainSettings, folder: Path) -> TrainingArgumen
         lr_scheduler_type="cosine" if settings.schedule == "cosine" else "constant_with_warmup",
         warmup_steps=settings.warmup_share,
         max_grad_norm=settings.clip_norm,
+        use_cpu=ON_PROCESSOR,
+        ddp_find_unused_parameters=False,
         bf16=settings.precision == "bf16",
         fp16=settings.precision == "fp16",
         eval_strategy="epoch",
