@@ -15,9 +15,12 @@ from marrowscope.errors import MissingExtraError
 from marrowscope.terminal import (
     SOME_REJECTED,
     AuditOption,
+    ChangesOption,
+    DataArgument,
     DataOption,
     JsonOption,
     OverwriteOption,
+    RecipeOption,
     errors_in_words,
     progress,
     read_data,
@@ -133,9 +136,7 @@ def train(
         Path | None,
         typer.Option(help="Folder of `data pack`: cells are read from there, not decoded anew."),
     ] = None,
-    recipe: Annotated[
-        str, typer.Option(help="How to train: a recipe's name, or a TOML file.")
-    ] = "dinov2-small",
+    recipe: RecipeOption = "dinov2-small",
     model: Annotated[
         str | None,
         typer.Option(
@@ -157,12 +158,7 @@ def train(
     batch_size: Annotated[
         int | None, typer.Option(help="Cells in a step.", show_default="the recipe's")
     ] = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="NAME=VALUE", help="Change any setting of the recipe; may be repeated."
-        ),
-    ] = None,
+    changes: ChangesOption = None,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     workers: Annotated[int, typer.Option(help="Processes that decode pictures.")] = 0,
     threads: Annotated[int, typer.Option(help="Threads of torch; 0: one a core.")] = 0,
@@ -197,6 +193,30 @@ def train(
             )
         if is_first:
             show_trained(result, as_json)
+
+
+@app.command(
+    epilog="Example:\n\n"
+    "`marrowscope preview cells.csv --recipe dinov2-small --set zoom=2 --output views.html`"
+)
+def preview(
+    data: DataArgument,
+    output: Annotated[Path, typer.Option(help="The page to write.")] = Path("views.html"),
+    recipe: RecipeOption = "dinov2-small",
+    changes: ChangesOption = None,
+    cells: Annotated[int, typer.Option(min=1, help="Cells to show.")] = 12,
+    views: Annotated[int, typer.Option(min=1, help="Random views of each.")] = 6,
+) -> None:
+    """Draw random views of real cells, as a recipe's training would see them."""
+    with errors_in_words():
+        _prepare_training()
+        from marrowscope.train.preview import preview as draw
+        from marrowscope.train.recipes import read_changes, settings_of
+
+        settings = settings_of(recipe, read_changes(changes or []))
+        manifest = read_data(data, quiet=True)
+        draw(manifest, settings, output, cells=cells, views=views)
+        print(f"Page: {output}")
 
 
 @app.command(

@@ -28,6 +28,15 @@ AuditOption = Annotated[
         help="Folder of `data audit`, or a CSV with path_a,path_b: pairs that stay in one part.",
     ),
 ]
+RecipeOption = Annotated[
+    str, typer.Option("--recipe", help="How to train: a recipe's name, or a TOML file.")
+]
+ChangesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="NAME=VALUE", help="Change any setting of the recipe; may be repeated."
+    ),
+]
 OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Replace the results in a folder that is not empty.")
 ]

@@ -16,6 +16,7 @@ from marrowscope.data.pack import Pack
 from marrowscope.data.split import Split
 from marrowscope.errors import MissingExtraError, SettingsError
 from marrowscope.labels import CLASSES, in_order
+from marrowscope.preprocess import Preprocessing
 from marrowscope.records import Cell
 from marrowscope.train.dataset import CellDataset, PackedDataset
 from marrowscope.train.history import write_history
@@ -65,11 +66,11 @@ def fit(
     classes, left_out = choose_classes(split, settings)
     torch.set_num_threads(settings.threads or os.cpu_count() or 1)
     set_seed(settings.seed)
-    settings = _resolved(settings)
+    settings, preprocessing = resolved(settings)
     network = load_network(settings.model, classes, pretrained=settings.pretrained)
     freeze_below(network, settings.unfreeze_blocks)
     train, val = (
-        _dataset(manifest, pack, _covered(split, part, classes), classes, settings)
+        _dataset(manifest, pack, _covered(split, part, classes), classes, preprocessing)
         for part in ("train", "val")
     )
     processes = PartialState(cpu=ON_PROCESSOR)
@@ -89,10 +90,11 @@ def fit(
     return Trained(folder, classes, left_out, history, float(trainer.state.best_metric or 0.0))
 
 
-def _resolved(settings: TrainSettings) -> TrainSettings:
+def resolved(settings: TrainSettings) -> tuple[TrainSettings, Preprocessing]:
     """Fill in what depends on the network: how a picture becomes its input."""
     own = preprocessing_of(settings.model)
-    return replace(settings, preprocessing=replace(own, size=settings.size or own.size))
+    preprocessing = replace(own, size=settings.size or own.size)
+    return replace(settings, preprocessing=preprocessing), preprocessing
 
 
 def _dataset(
@@ -100,13 +102,11 @@ def _dataset(
     pack: Pack | None,
     cells: Sequence[Cell],
     classes: Sequence[str],
-    settings: TrainSettings,
+    preprocessing: Preprocessing,
 ) -> Cells:
-    if settings.preprocessing is None:
-        raise SettingsError("the preprocessing is not known yet")
     if pack is not None:
-        return PackedDataset(pack, cells, classes, settings.preprocessing)
-    return CellDataset(manifest.root, cells, classes, settings.preprocessing)
+        return PackedDataset(pack, cells, classes, preprocessing)
+    return CellDataset(manifest.root, cells, classes, preprocessing)
 
 
 def _log(trainer: CellTrainer, settings: TrainSettings, folder: Path) -> None:

@@ -1,0 +1,85 @@
+"""A page that shows what augmentation does to real cells."""
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from marrowscope import __version__
+from marrowscope.data.manifest import Manifest
+from marrowscope.images import read_image
+from marrowscope.labels import CLASSES
+from marrowscope.pages import render, thumbnail
+from marrowscope.records import Cell
+from marrowscope.train.augment import augment, draw
+from marrowscope.train.fit import resolved
+from marrowscope.train.settings import TrainSettings
+
+PICTURE_PIXELS = 160
+
+
+@dataclass(frozen=True)
+class Row:
+    """A cell as the network would see it, and random views of it."""
+
+    cell: Cell
+    plain: str
+    views: list[str]
+
+
+def preview(
+    manifest: Manifest, settings: TrainSettings, file: Path, *, cells: int = 12, views: int = 6
+) -> list[Row]:
+    """Write a page with some cells, one of each class and source first, and their random views.
+
+    Raises:
+        ImageError: a chosen cell cannot be read.
+    """
+    settings, preprocessing = resolved(settings)
+    chosen = _choose(manifest.cells, cells, settings.seed)
+    rows = []
+    for place, cell in enumerate(chosen):
+        pixels = preprocessing.resize(read_image(manifest.root / cell.path))
+        seen = torch.from_numpy(pixels.copy()).expand(views, -1, -1, -1)
+        drawn = [draw(settings, epoch, [place]) for epoch in range(views)]
+        shown = [augment(seen[:1], view)[0].numpy() for view in drawn]
+        rows.append(Row(cell, _picture(pixels), [_picture(view) for view in shown]))
+    text = render(
+        "preview.html.j2",
+        rows=rows,
+        settings={name: getattr(settings, name) for name in SHOWN},
+        classes=CLASSES,
+        version=__version__,
+    )
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+    return rows
+
+
+SHOWN = (
+    *("rotation", "flips", "zoom", "shift", "stain_jitter", "colour_jitter", "blur", "jpeg"),
+    "seed",
+)
+"""Settings that the page names."""
+
+
+def _choose(cells: Iterable[Cell], limit: int, seed: int) -> list[Cell]:
+    """Choose cells at random, as many different classes and sources as there is room for."""
+    shuffled = list(cells)
+    random.Random(seed).shuffle(shuffled)
+    seen: dict[tuple[str, str], int] = {}
+    ranked = []
+    for cell in shuffled:
+        kind = (cell.label, cell.source)
+        seen[kind] = seen.get(kind, 0) + 1
+        ranked.append((seen[kind], cell))
+    ranked.sort(key=lambda pair: pair[0])
+    return [cell for _, cell in ranked[:limit]]
+
+
+def _picture(pixels: np.ndarray) -> str:
+    return thumbnail(Image.fromarray(pixels.transpose(1, 2, 0)), PICTURE_PIXELS)
