@@ -14,9 +14,10 @@ from conftest import SAMPLES
 
 from marrowscope.bundle import FILES, Bundle, class_list_hash, load_bundle, seal_evaluation
 from marrowscope.data.manifest import Manifest
-from marrowscope.errors import BundleError, ExportError, OutputError
+from marrowscope.errors import BundleError, ExportError, OutputError, SplitError
 from marrowscope.images import read_image
 from marrowscope.predictor import Predictor, softmax
+from marrowscope.records import Picture
 from marrowscope.train.export import check_close, check_same, export, to_int8
 from marrowscope.train.fit import Trained
 from marrowscope.train.run import read_run
@@ -125,12 +126,12 @@ def test_eight_bits_shrink_the_matrices_and_hardly_move_the_figures(
     toy_bundle: Bundle, tmp_path: Path
 ) -> None:
     files = sorted((SAMPLES / "cells/mll").rglob("*.jpg"))[::4]
-    before = list(Predictor(toy_bundle, threads=1).classify(files))
+    before = list(Predictor(toy_bundle, threads=1).classify(map(Picture, files)))
     small = replace(toy_bundle, folder=tmp_path / "small")
     small.folder.mkdir()
     small.model_file.write_bytes(toy_bundle.model_file.read_bytes())
     to_int8(small.model_file)
-    after = list(Predictor(small, threads=1).classify(files))
+    after = list(Predictor(small, threads=1).classify(map(Picture, files)))
     assert small.model_file.stat().st_size < 0.8 * toy_bundle.model_file.stat().st_size
     difference = max(abs(a.probability - b.probability) for a, b in zip(before, after, strict=True))  # type: ignore[union-attr]
     assert 0 < difference < 0.02
@@ -144,7 +145,7 @@ def test_an_unknown_precision(toy_run: Trained, manifest: Manifest, tmp_path: Pa
 def test_other_data_than_the_run_had(toy_run: Trained, tmp_path: Path) -> None:
     from marrowscope.data.manifest import read_manifest
 
-    with pytest.raises(ExportError, match="validation cells are not in the data given"):
+    with pytest.raises(SplitError, match=r"cells of the part .val. are not in the data given"):
         export(
             read_run(toy_run.folder), read_manifest(SAMPLES / "cells/pbc"), tmp_path / "b", "toy"
         )

@@ -19,7 +19,7 @@ from marrowscope.classify import classify
 from marrowscope.errors import OutputError
 from marrowscope.intake import find_files
 from marrowscope.predictor import Predictor
-from marrowscope.records import Prediction, Reject
+from marrowscope.records import Picture, Prediction, Reject
 from marrowscope.report import Gallery
 
 CELLS = SAMPLES / "cells/mll/NGS"
@@ -174,7 +174,9 @@ def test_patterns_files_and_folders_lead_to_each_file_once(tmp_path: Path) -> No
         (tmp_path / name).touch()
     inputs = [f"{tmp_path}/*.jpg", str(tmp_path / "a.jpg"), str(tmp_path), f"{tmp_path}/*.png"]
     found = list(find_files(inputs))
-    assert [each.relative_to(tmp_path).as_posix() for each in found if isinstance(each, Path)] == [
+    assert [
+        each.path.relative_to(tmp_path).as_posix() for each in found if isinstance(each, Picture)
+    ] == [
         "a.jpg", "b.jpg", "sub/c.jpg", "sub/deeper/d.jpg",
     ]  # fmt: skip
     assert found[-1] == Reject(f"{tmp_path}/*.png", "no file matches this pattern")
@@ -183,7 +185,7 @@ def test_patterns_files_and_folders_lead_to_each_file_once(tmp_path: Path) -> No
 def test_batches_do_not_change_a_prediction(toy_bundle: Bundle) -> None:
     files = [*sorted(CELLS.iterdir())[:5], Path("gone.jpg"), *sorted(CELLS.iterdir())[5:7]]
     predictor = Predictor(toy_bundle, threads=1)
-    one, all_at_once = (list(predictor.classify(files, size)) for size in (1, 32))
+    one, all_at_once = (list(predictor.classify(map(Picture, files), size)) for size in (1, 32))
     assert one[5] == all_at_once[5] == Reject("gone.jpg", "no such file")
     for a, b in zip(one, all_at_once, strict=True):
         if isinstance(a, Prediction) and isinstance(b, Prediction):
@@ -196,7 +198,7 @@ def test_no_half_written_file_stands_under_its_name(toy_bundle: Bundle, tmp_path
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        classify(sorted(CELLS.iterdir()), toy_bundle, tmp_path / "out", each=stop)
+        classify(map(Picture, sorted(CELLS.iterdir())), toy_bundle, tmp_path / "out", each=stop)
     assert {file.suffix for file in (tmp_path / "out").iterdir()} == {".partial"}
 
 
@@ -220,7 +222,9 @@ def test_the_report_needs_nothing_from_outside_and_escapes_names(
     folder = tmp_path / "<script>alert(1)<"
     folder.mkdir()
     shutil.copy(min(CELLS.iterdir()), folder / "<b>cell.jpg")
-    classify([folder / "<b>cell.jpg", folder / "gone.jpg"], toy_bundle, tmp_path / "out")
+    classify(
+        map(Picture, (folder / "<b>cell.jpg", folder / "gone.jpg")), toy_bundle, tmp_path / "out"
+    )
     page = (tmp_path / "out/report.html").read_text()
     assert "<script" not in page
     assert "&lt;b&gt;cell.jpg" in page
@@ -235,7 +239,7 @@ def test_the_report_shows_each_class_with_its_least_certain_cell_first(
     toy_bundle: Bundle, tmp_path: Path
 ) -> None:
     files = sorted((SAMPLES / "cells/mll").rglob("*.jpg"))
-    classify(files, toy_bundle, tmp_path / "out")
+    classify(map(Picture, files), toy_bundle, tmp_path / "out")
     page = (tmp_path / "out/report.html").read_text()
     sections = re.split(r'<h3 id="', page)[1:]
     assert len(sections) == len({row["label"] for row in rows_of(tmp_path / "out/predictions.csv")})

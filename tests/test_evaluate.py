@@ -17,6 +17,7 @@ from marrowscope.data.split import Split
 from marrowscope.errors import SplitError
 from marrowscope.evaluate import evaluate
 from marrowscope.predictor import Predictor
+from marrowscope.records import Picture
 
 
 def test_figures_equal_those_of_scikit_learn_on_the_predictions(
@@ -108,7 +109,9 @@ def test_predictions_are_those_of_the_serving_predictor(
     evaluate(toy_bundle, manifest, split, tmp_path / "e", least_support=1, rounds=200)
     with (tmp_path / "e/predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    served = Predictor(toy_bundle, threads=1).classify(manifest.root / row["path"] for row in rows)
+    served = Predictor(toy_bundle, threads=1).classify(
+        Picture(manifest.root / row["path"]) for row in rows
+    )
     assert [row["label"] for row in rows] == [each.label for each in served]  # type: ignore[union-attr]
 
 

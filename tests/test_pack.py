@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -128,3 +129,15 @@ def test_workers_give_the_same_pack(manifest: Manifest, packed: Pack, tmp_path: 
     cell = manifest.cells[7]
     whole = SMALL.resize(read_image(manifest.root / cell.path))
     assert np.array_equal(spread.pixels[spread.row_of[cell.sha256]], whole)
+
+
+def test_a_pack_shows_cells_at_their_own_scale(manifest: Manifest, tmp_path: Path) -> None:
+    scales = {"mll": 0.09, "pbc": 0.12}
+    cells = tuple(replace(cell, um_per_px=scales[cell.source]) for cell in manifest.cells[::20])
+    scaled, field = replace(manifest, cells=cells), Preprocessing(size=56, field_um=20)
+    made = pack(scaled, tmp_path, field, workers=1)
+    for cell in cells:
+        expected = field.resize(read_image(manifest.root / cell.path), cell.um_per_px)
+        assert np.array_equal(made.pixels[made.row_of[cell.sha256]], expected)
+    with pytest.raises(PackError, match="bicubic, 20 micrometres"):
+        made.rows(cells, SMALL)

@@ -48,7 +48,7 @@ class Classified:
 
 
 def classify(
-    files: Iterable[Found],
+    found: Iterable[Found],
     bundle: Bundle,
     folder: Path,
     *,
@@ -56,7 +56,7 @@ def classify(
     threads: int = 0,
     each: Callable[[], object] = lambda: None,
 ) -> Classified:
-    """Classify files with a bundle and write the four result files; `each` is called per file.
+    """Classify pictures with a bundle, write the four result files; `each` is called for each.
 
     Raises:
         OutputError: the folder cannot be used, or holds something and must not be overwritten.
@@ -71,7 +71,7 @@ def classify(
         csv_file(folder / PREDICTIONS, prediction_header(bundle.classes)) as predictions,
         csv_file(folder / REJECTS, ["path", "reason"]) as rejected,
     ):
-        for outcome in predictor.classify(files):
+        for outcome in predictor.classify(found):
             if isinstance(outcome, Reject):
                 rejects.append(outcome)
                 rejected.writerow(reject_row(outcome))

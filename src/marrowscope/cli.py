@@ -81,6 +81,10 @@ def classify(
             show_default="a new folder, named on the screen",
         ),
     ] = None,
+    um_per_px: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="Side of a pixel in micrometres, if the bundle asks for it."),
+    ] = None,
     overwrite: OverwriteOption = False,
     threads: Annotated[
         int, typer.Option(min=0, help="Processor threads; 0 for as many as there are cores.")
@@ -94,7 +98,7 @@ def classify(
         from marrowscope.intake import find_files
 
         chosen = load_bundle(bundle)
-        files = list(find_files(paths))
+        files = list(find_files(paths, um_per_px))
         with progress("Reading cells", len(files)) as each:
             result = run(
                 files,

@@ -202,6 +202,13 @@ def pack(
     data: DataArgument,
     output: Annotated[Path, typer.Option(help="Folder of the pack: 0.15 MB a cell of 224 pixels.")],
     size: Annotated[int, typer.Option(min=14, help="Side of a cell, in pixels.")] = 224,
+    resample: Annotated[str, typer.Option(help="Filter: bicubic or bilinear.")] = "bicubic",
+    field_um: Annotated[
+        float,
+        typer.Option(
+            min=0, help="Side of the square that is shown, in micrometres; 0: the whole picture."
+        ),
+    ] = 0,
     workers: WorkersOption = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -211,9 +218,10 @@ def pack(
         from marrowscope.preprocess import Preprocessing
         from marrowscope.screen import show_packed
 
+        wanted = Preprocessing(size=size, resample=resample, field_um=field_um)
         manifest = read_data(data, quiet=True)
         with progress("Packing cells", len({cell.sha256 for cell in manifest.cells})) as each:
-            result = run(manifest, output, Preprocessing(size=size), workers=workers, each=each)
+            result = run(manifest, output, wanted, workers=workers, each=each)
         show_packed(result, as_json)
     if manifest.rejects or result.rejects:
         raise typer.Exit(SOME_REJECTED)

@@ -16,7 +16,7 @@ from marrowscope import __version__
 from marrowscope.bundle import Bundle, seal_evaluation
 from marrowscope.card import write_card
 from marrowscope.data.manifest import Manifest
-from marrowscope.data.split import Split, SplitRow, sharing_pixels
+from marrowscope.data.split import Split, SplitRow, located, sharing_pixels
 from marrowscope.errors import SplitError
 from marrowscope.metrics import (
     Interval,
@@ -30,7 +30,7 @@ from marrowscope.metrics import (
 )
 from marrowscope.pages import render
 from marrowscope.predictor import Predictor
-from marrowscope.records import Prediction, Reject
+from marrowscope.records import Picture, Prediction, Reject
 from marrowscope.results import (
     PREDICTIONS,
     REJECTS,
@@ -122,9 +122,8 @@ def evaluate(
     """
     _check(bundle, split)
     sharing = sharing_pixels(split, pairs, part)
-    rows = _rows_of(
-        manifest, [row for row in split.part(part) if row.cell.path not in sharing], part
-    )
+    whole = [row for row in split.part(part) if row.cell.path not in sharing]
+    rows = located(whole, manifest.cells, part)
     prepare_folder(folder, overwrite)
     scored, rejects = _score(bundle, manifest, rows, folder, each)
     sets = [
@@ -161,21 +160,6 @@ def _check(bundle: Bundle, split: Split) -> None:
         )
 
 
-def _rows_of(manifest: Manifest, rows: Sequence[SplitRow], part: str) -> list[SplitRow]:
-    """Give the rows of a part with the paths that they have in this manifest."""
-    path_of = {(cell.sha256, cell.label): cell.path for cell in manifest.cells}
-    lost = [row.cell.path for row in rows if (row.cell.sha256, row.cell.label) not in path_of]
-    if lost:
-        raise SplitError(
-            f"{len(lost)} of {len(rows)} cells of the part {part!r} are not in the data given "
-            f"(the first: {lost[0]}); give the data that the split was made from"
-        )
-    return [
-        replace(row, cell=replace(row.cell, path=path_of[row.cell.sha256, row.cell.label]))
-        for row in rows
-    ]
-
-
 def _score(
     bundle: Bundle,
     manifest: Manifest,
@@ -186,7 +170,9 @@ def _score(
     """Classify all cells of the part and write `predictions.csv` and `rejects.csv`."""
     scored: list[_Scored] = []
     rejects: list[Reject] = []
-    outcomes = Predictor(bundle).classify(manifest.root / row.cell.path for row in rows)
+    outcomes = Predictor(bundle).classify(
+        Picture(manifest.root / row.cell.path, row.cell.um_per_px) for row in rows
+    )
     header = [*prediction_header(bundle.classes), "truth", "source", "group"]
     with (
         csv_file(folder / PREDICTIONS, header) as predictions,

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from marrowscope.contents import is_left_by_systems
-from marrowscope.records import Found, Reject
+from marrowscope.records import Found, Picture, Reject
 
 
-def find_files(inputs: Iterable[str]) -> Iterator[Found]:
-    """Give the files behind the inputs, each once, folders in sorted order at any depth.
+def find_files(inputs: Iterable[str], um_per_px: float | None = None) -> Iterator[Found]:
+    """Give the pictures behind the inputs, each once, folders in sorted order at any depth.
 
     An input that leads to no file comes back as a reject. Hidden files (a name that starts with a
     dot) and what operating systems leave in folders (`Thumbs.db`, `desktop.ini`) are no input.
@@ -24,7 +24,7 @@ def find_files(inputs: Iterable[str]) -> Iterator[Found]:
             identity = file.resolve()
             if identity not in seen:
                 seen.add(identity)
-                yield file
+                yield Picture(file, um_per_px)
 
 
 def _files_of(given: str) -> list[Path] | Reject:

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -56,34 +57,34 @@ class Predictor:
         """Score normalised pictures (N, 3, S, S): (N, C) values in 0..1, each row adds up to 1."""
         return softmax(self.logits(pixels))
 
-    def classify(self, files: Iterable[Found], batch_size: int = BATCH_SIZE) -> Iterator[Outcome]:
-        """Classify files in batches, in their order; what cannot be read comes back as a reject."""
-        for batch in _batches(files, batch_size):
+    def classify(self, found: Iterable[Found], batch_size: int = BATCH_SIZE) -> Iterator[Outcome]:
+        """Classify pictures in batches, in order; what cannot be read comes back as a reject."""
+        for batch in _batches(found, batch_size):
             yield from self._classify_batch(batch)
 
-    def _classify_batch(self, files: Sequence[Found]) -> Iterator[Outcome]:
-        rows = [self._read(file) for file in files]
+    def _classify_batch(self, found: Sequence[Found]) -> Iterator[Outcome]:
+        rows = [self._read(each) for each in found]
         pixels = [row for row in rows if not isinstance(row, Reject)]
         scores = iter(
             self.probabilities(self.bundle.preprocessing.normalise(np.stack(pixels)))
             if pixels
             else ()
         )
-        for file, row in zip(files, rows, strict=True):
-            yield row if isinstance(row, Reject) else self._prediction(str(file), next(scores))
+        for each, row in zip(found, rows, strict=True):
+            yield row if isinstance(row, Reject) else self._prediction(each.path, next(scores))
 
-    def _read(self, file: Found) -> NDArray[np.uint8] | Reject:
-        if isinstance(file, Reject):
-            return file
+    def _read(self, found: Found) -> NDArray[np.uint8] | Reject:
+        if isinstance(found, Reject):
+            return found
         try:
-            return self.bundle.preprocessing.resize(read_image(file))
+            return self.bundle.preprocessing.resize(read_image(found.path), found.um_per_px)
         except ImageError as error:
-            return Reject(str(file), str(error))
+            return Reject(str(found.path), str(error))
 
-    def _prediction(self, path: str, scores: NDArray[np.float64]) -> Prediction:
+    def _prediction(self, path: Path | str, scores: NDArray[np.float64]) -> Prediction:
         best = int(scores.argmax())
         return Prediction(
-            path, self.bundle.classes[best], float(scores[best]), tuple(map(float, scores))
+            str(path), self.bundle.classes[best], float(scores[best]), tuple(map(float, scores))
         )
 
 
@@ -97,7 +98,7 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
-def _batches(files: Iterable[Found], size: int) -> Iterator[list[Found]]:
-    iterator = iter(files)
+def _batches(found: Iterable[Found], size: int) -> Iterator[list[Found]]:
+    iterator = iter(found)
     while batch := list(islice(iterator, size)):
         yield batch

@@ -1,5 +1,6 @@
 """The one definition of how a picture becomes model input, for training and serving alike."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from marrowscope.errors import BundleError
+from marrowscope.errors import BundleError, ImageError, SettingsError
 
 RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Stretch to `size` x `size` pixels, scale to 0..1, subtract `mean`, divide by `std`."""
+    """Resize to `size` x `size` pixels, scale to 0..1, subtract `mean`, divide by `std`."""
 
     size: int = 224
     """Side of the square input, in pixels."""
@@ -24,10 +25,41 @@ class Preprocessing:
     """Per channel (red, green, blue), of values in 0..1."""
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     """Per channel (red, green, blue), of values in 0..1."""
+    field_um: float = 0.0
+    """Side of the square around the middle that the input shows, in micrometres on the slide, so
+    that cells of all scanners have one scale; 0 to stretch the whole picture."""
 
-    def resize(self, image: Image.Image) -> NDArray[np.uint8]:
-        """Stretch an RGB picture to the input size: (3, size, size) uint8."""
-        square = image.resize((self.size, self.size), RESAMPLING[self.resample])
+    def __post_init__(self) -> None:
+        """Check the filter.
+
+        Raises:
+            SettingsError: it is not known.
+        """
+        if self.resample not in RESAMPLING:
+            known = ", ".join(RESAMPLING)
+            raise SettingsError(f"resample must be one of {known}, got {self.resample!r}")
+
+    def resize(self, image: Image.Image, um_per_px: float | None = None) -> NDArray[np.uint8]:
+        """Bring an RGB picture to the input size: (3, size, size) uint8.
+
+        A field of 25 micrometres in a picture of 0.1 micrometres a pixel is its middle 250 pixels;
+        what lies beyond its edges is mirrored.
+
+        Raises:
+            ImageError: a field is to be shown, and the size of a pixel is not known.
+        """
+        size = (self.size, self.size)
+        resample = RESAMPLING[self.resample]
+        if not self.field_um:
+            square = image.resize(size, resample)
+        elif um_per_px is None:
+            raise ImageError(
+                f"the network sees {self.field_um:g} micrometres around a cell, and the size of "
+                "this picture's pixels is not known: give um_per_px in the manifest, or --um-per-px"
+            )
+        else:
+            image, box = _field(image, self.field_um / um_per_px)
+            square = image.resize(size, resample, box)
         return np.asarray(square, dtype=np.uint8).transpose(2, 0, 1)
 
     def normalise(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -47,6 +79,7 @@ class Preprocessing:
             BundleError: a field is missing, surplus or of a value that is not supported.
         """
         fields = set(cls.__dataclass_fields__)
+        values = {"field_um": 0.0} | values
         if set(values) != fields or values["resample"] not in RESAMPLING:
             raise BundleError(
                 f"preprocessing must have the fields {', '.join(sorted(fields))} and a resample "
@@ -57,7 +90,21 @@ class Preprocessing:
             values["resample"],
             _three(values["mean"]),
             _three(values["std"]),
+            float(values["field_um"]),
         )
+
+
+Box = tuple[float, float, float, float]
+
+
+def _field(image: Image.Image, side: float) -> tuple[Image.Image, Box]:
+    """Give the box of a central square of `side` pixels, and the picture, mirrored to hold it."""
+    margin = max(0, math.ceil((side - min(image.size)) / 2))
+    if margin:
+        pixels = np.pad(np.asarray(image), ((margin, margin), (margin, margin), (0, 0)), "reflect")
+        image = Image.fromarray(pixels)
+    left, top = ((length - side) / 2 for length in image.size)
+    return image, (left, top, left + side, top + side)
 
 
 def _three(values: list[float]) -> tuple[float, float, float]:

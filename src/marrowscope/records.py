@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 
 @dataclass(frozen=True)
@@ -42,5 +43,12 @@ class Prediction:
     probabilities: tuple[float, ...]
 
 
-Found = Path | Reject
-"""What stands behind an input: a file to read, or the reason why there is none."""
+class Picture(NamedTuple):
+    """A picture to read, and the side of its pixels on the slide, in micrometres, if known."""
+
+    path: Path
+    um_per_px: float | None = None
+
+
+Found = Picture | Reject
+"""What stands behind an input: a picture to read, or the reason why there is none."""

@@ -35,6 +35,7 @@ class Pack:
     """Row of each cell, by the SHA-256 of its content."""
     size: int
     resample: str
+    field_um: float
     rejects: tuple[Reject, ...]
 
     def __reduce__(self) -> tuple[Callable[[Path], "Pack"], tuple[Path]]:
@@ -47,11 +48,11 @@ class Pack:
         Raises:
             PackError: cells are not in the pack, or it was made for another preprocessing.
         """
-        asked = (preprocessing.size, preprocessing.resample)
-        if asked != (self.size, self.resample):
+        asked, there = _words(preprocessing), _words(self)
+        if asked != there:
             raise PackError(
-                f"{self.folder}: its cells are {self.size} pixels wide ({self.resample}), the "
-                f"training asks for {asked[0]} ({asked[1]}); pack them again"
+                f"{self.folder}: its cells are {there}, the training asks for {asked}; "
+                "pack them again"
             )
         lost = [cell.path for cell in cells if cell.sha256 not in self.row_of]
         if lost:
@@ -60,6 +61,12 @@ class Pack:
                 f"{lost[0]}); pack the data that is trained on, or leave out what cannot be read"
             )
         return [self.row_of[cell.sha256] for cell in cells]
+
+
+def _words(like: "Preprocessing | Pack") -> str:
+    """Say how cells are resized."""
+    shown = f"{like.field_um:g} micrometres" if like.field_um else "the whole picture"
+    return f"{like.size} pixels wide ({like.resample}, {shown})"
 
 
 def pack(
@@ -75,8 +82,7 @@ def pack(
     Cells that cannot be read become rejects, listed in `rejects.csv`. `each` is called per cell.
     """
     cells = list({cell.sha256: cell for cell in manifest.cells}.values())
-    head = f"{preprocessing.size} {preprocessing.resample}"
-    key = hashlib.sha256("\n".join([head, *(cell.sha256 for cell in cells)]).encode()).hexdigest()
+    key = _key(preprocessing, cells)
     kept = GrowingFiles(folder, key, (PIXELS, INDEX))
     if kept.items < len(cells):
         (folder / SEAL).unlink(missing_ok=True)
@@ -95,13 +101,20 @@ def pack(
     return open_pack(folder)
 
 
+def _key(preprocessing: Preprocessing, cells: Sequence[Cell]) -> str:
+    """Give a hash of all that the pixels depend on."""
+    lines = [_words(preprocessing), *(f"{cell.sha256} {cell.um_per_px}" for cell in cells)]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
 def _decode(root: Path, preprocessing: Preprocessing, cells: Sequence[Cell]) -> tuple[bytes, bytes]:
     """Decode some cells: their pixels, and a line of JSON for each cell."""
     pixels, lines = [], []
     for cell in cells:
         reason = ""
         try:
-            pixels.append(preprocessing.resize(read_image(root / cell.path)).tobytes())
+            picture = read_image(root / cell.path)
+            pixels.append(preprocessing.resize(picture, cell.um_per_px).tobytes())
         except ImageError as error:
             reason = str(error)
         lines.append(json.dumps([cell.sha256, cell.path, reason]) + "\n")
@@ -115,7 +128,7 @@ def _seal(folder: Path, preprocessing: Preprocessing, cells: int) -> None:
             if reason:
                 rejected.writerow(reject_row(Reject(path, reason)))
     values = {"cells": cells, "size": preprocessing.size, "resample": preprocessing.resample}
-    write_json(folder / SEAL, values)
+    write_json(folder / SEAL, values | {"field_um": preprocessing.field_um})
 
 
 def _index(folder: Path) -> list[tuple[str, str, str]]:
@@ -139,6 +152,7 @@ def open_pack(folder: Path) -> Pack:
     try:
         seal = json.loads((folder / SEAL).read_text(encoding="utf-8"))
         side, resample, cells = int(seal["size"]), str(seal["resample"]), int(seal["cells"])
+        field_um = float(seal["field_um"])
         sizes = {name: (folder / name).stat().st_size for name in (PIXELS, INDEX)}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _not_whole(folder, str(error)) from None
@@ -153,5 +167,6 @@ def open_pack(folder: Path) -> Pack:
         {sha256: row for row, sha256 in enumerate(packed)},
         side,
         resample,
+        field_um,
         tuple(Reject(path, reason) for _, path, reason in index if reason),
     )

@@ -5,7 +5,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from marrowscope.errors import SplitError
@@ -102,6 +102,26 @@ def sharing_pixels(split: Split, overlaps: Iterable[tuple[str, str]], part: str)
             if part_of[one] == part and part_of[other] not in (part, HELD_OUT):
                 sharing.add(one)
     return sharing
+
+
+def located(rows: Sequence[SplitRow], cells: Iterable[Cell], part: str) -> list[SplitRow]:
+    """Give rows of a part with their cells as a manifest has them: where they lie, their scale.
+
+    Raises:
+        SplitError: the manifest lacks a cell.
+    """
+    found = {(cell.sha256, cell.label): cell for cell in cells}
+    keys = [(row.cell.sha256, row.cell.label) for row in rows]
+    lost = [row.cell.path for row, key in zip(rows, keys, strict=True) if key not in found]
+    if lost:
+        raise SplitError(
+            f"{len(lost)} of {len(rows)} cells of the part {part!r} are not in the data given "
+            f"(the first: {lost[0]}); give the data that the split was made from"
+        )
+    return [
+        replace(row, cell=replace(row.cell, path=found[key].path, um_per_px=found[key].um_per_px))
+        for row, key in zip(rows, keys, strict=True)
+    ]
 
 
 def unknown_pair(paths: Sequence[str]) -> SplitError:

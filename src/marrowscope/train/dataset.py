@@ -13,7 +13,7 @@ from marrowscope.data.pack import Pack
 from marrowscope.errors import ImageError
 from marrowscope.images import read_image
 from marrowscope.preprocess import Preprocessing
-from marrowscope.records import Cell
+from marrowscope.records import Cell, Picture
 
 Item = tuple[Tensor, int, int]
 """A picture (3, S, S) uint8, the index of its class, and its place in the data."""
@@ -30,16 +30,16 @@ class CellDataset(Dataset[Item]):
         preprocessing: Preprocessing,
     ) -> None:
         self.labels = indices_of(cells, classes)
-        self._files = [root / cell.path for cell in cells]
+        self._pictures = [Picture(root / cell.path, cell.um_per_px) for cell in cells]
         self._preprocessing = preprocessing
 
     def __len__(self) -> int:
-        return len(self._files)
+        return len(self._pictures)
 
     def __getitem__(self, index: int) -> Item:
-        file = self._files[index]
+        file, um_per_px = self._pictures[index]
         try:
-            pixels = self._preprocessing.resize(read_image(file))
+            pixels = self._preprocessing.resize(read_image(file), um_per_px)
         except ImageError as error:
             raise ImageError(f"{file}: {error}") from None
         return torch.from_numpy(pixels.copy()), int(self.labels[index]), index

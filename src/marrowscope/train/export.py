@@ -20,17 +20,19 @@ from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 from marrowscope.bundle import MODEL, Bundle, file_hash, write_description
 from marrowscope.card import write_card
 from marrowscope.data.manifest import Manifest
+from marrowscope.data.split import located
 from marrowscope.errors import ExportError, ImageError
 from marrowscope.images import read_image
 from marrowscope.metrics import confusion_matrix, macro
 from marrowscope.predictor import BATCH_SIZE, CLASSES_KEY, Predictor, softmax
 from marrowscope.preprocess import Preprocessing
+from marrowscope.records import Picture
 from marrowscope.results import prepare_folder
 from marrowscope.train.run import Run
 
 Scores = NDArray[np.float64]
 """Probabilities (N, C), 0..1."""
-Labelled = tuple[Path, str]
+Labelled = tuple[Picture, str]
 """A picture and the code of its class."""
 
 PRECISIONS = ("fp32", "int8")
@@ -187,15 +189,11 @@ def check_close(full: Scores, quantised: Scores, truth: Sequence[int]) -> str:
 
 
 def _validation_cells(run: Run, manifest: Manifest) -> list[Labelled]:
-    path_of = {cell.sha256: cell.path for cell in manifest.cells}
-    cells = [row.cell for row in run.split.part("val") if row.cell.label in run.classes]
-    lost = [cell.path for cell in cells if cell.sha256 not in path_of]
-    if lost:
-        raise ExportError(
-            f"{len(lost)} of {len(cells)} validation cells are not in the data given (the first: "
-            f"{lost[0]}); give the data that the run was trained on"
-        )
-    return [(manifest.root / path_of[cell.sha256], cell.label) for cell in cells]
+    rows = [row for row in run.split.part("val") if row.cell.label in run.classes]
+    return [
+        (Picture(manifest.root / row.cell.path, row.cell.um_per_px), row.cell.label)
+        for row in located(rows, manifest.cells, "val")
+    ]
 
 
 def _score(
@@ -207,18 +205,20 @@ def _score(
     """Score cells in batches by a function of normalised pictures: (N, C) probabilities."""
     scores = []
     for start in range(0, len(cells), BATCH_SIZE):
-        batch = [_read(path, preprocessing) for path, _ in cells[start : start + BATCH_SIZE]]
+        batch = [_read(picture, preprocessing) for picture, _ in cells[start : start + BATCH_SIZE]]
         scores.append(classify(preprocessing.normalise(np.stack(batch))))
         for _ in batch:
             each()
     return np.concatenate(scores)
 
 
-def _read(path: Path, preprocessing: Preprocessing) -> NDArray[np.uint8]:
+def _read(picture: Picture, preprocessing: Preprocessing) -> NDArray[np.uint8]:
     try:
-        return preprocessing.resize(read_image(path))
+        return preprocessing.resize(read_image(picture.path), picture.um_per_px)
     except ImageError as error:
-        raise ExportError(f"{path}: {error}; the validation cells must be readable") from None
+        raise ExportError(
+            f"{picture.path}: {error}; the validation cells must be readable"
+        ) from None
 
 
 def _by_torch(run: Run) -> Callable[[NDArray[np.float32]], Scores]:

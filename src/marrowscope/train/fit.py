@@ -13,7 +13,7 @@ from transformers import TrainerCallback, set_seed
 
 from marrowscope.data.manifest import Manifest
 from marrowscope.data.pack import Pack
-from marrowscope.data.split import Split
+from marrowscope.data.split import Split, located
 from marrowscope.errors import MissingExtraError, SettingsError
 from marrowscope.labels import CLASSES, in_order
 from marrowscope.preprocess import Preprocessing
@@ -70,7 +70,7 @@ def fit(
     network = load_network(settings.model, classes, pretrained=settings.pretrained)
     freeze_below(network, settings.unfreeze_blocks)
     train, val = (
-        _dataset(manifest, pack, _covered(split, part, classes), classes, preprocessing)
+        _dataset(manifest, pack, _covered(manifest, split, part, classes), classes, preprocessing)
         for part in ("train", "val")
     )
     processes = PartialState(cpu=ON_PROCESSOR)
@@ -93,7 +93,8 @@ def fit(
 def resolved(settings: TrainSettings) -> tuple[TrainSettings, Preprocessing]:
     """Fill in what depends on the network: how a picture becomes its input."""
     own = preprocessing_of(settings.model)
-    preprocessing = replace(own, size=settings.size or own.size)
+    size = settings.size or own.size
+    preprocessing = replace(own, size=size, field_um=settings.field_um)
     return replace(settings, preprocessing=preprocessing), preprocessing
 
 
@@ -162,8 +163,9 @@ def choose_classes(split: Split, settings: TrainSettings) -> tuple[tuple[str, ..
     return classes, left_out
 
 
-def _covered(split: Split, part: str, classes: Sequence[str]) -> list[Cell]:
-    return [row.cell for row in split.part(part) if row.cell.label in classes]
+def _covered(manifest: Manifest, split: Split, part: str, classes: Sequence[str]) -> list[Cell]:
+    rows = [row for row in split.part(part) if row.cell.label in classes]
+    return [row.cell for row in located(rows, manifest.cells, part)]
 
 
 class _Watcher(TrainerCallback):

@@ -43,7 +43,7 @@ def preview(
     chosen = _choose(manifest.cells, cells, settings.seed)
     rows = []
     for place, cell in enumerate(chosen):
-        pixels = preprocessing.resize(read_image(manifest.root / cell.path))
+        pixels = preprocessing.resize(read_image(manifest.root / cell.path), cell.um_per_px)
         seen = torch.from_numpy(pixels.copy()).expand(views, -1, -1, -1)
         drawn = [draw(settings, epoch, [place]) for epoch in range(views)]
         shown = [augment(seen[:1], view)[0].numpy() for view in drawn]

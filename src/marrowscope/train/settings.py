@@ -28,6 +28,8 @@ class TrainSettings:
     """Training images a class needs to be learnt, at least 1."""
     size: int = 0
     """Side of the input, in pixels; 0 for the network's own."""
+    field_um: float = 0.0
+    """Side of the square around the middle that is shown, in micrometres; 0 for the picture."""
     unfreeze_blocks: int = -1
     """Last blocks that learn with the head; 0 for the head alone, -1 for the whole network."""
     epochs: int = 10
@@ -117,7 +119,15 @@ class TrainSettings:
         at_least_0 = {
             name: (getattr(self, name) >= 0, "at least 0")
             for name in (
-                *("size", "patience", "weight_decay", "clip_norm", "focal_gamma", "mixup"),
+                *(
+                    "size",
+                    "field_um",
+                    "patience",
+                    "weight_decay",
+                    "clip_norm",
+                    "focal_gamma",
+                    "mixup",
+                ),
                 *("cutmix", "blur", "workers", "threads"),
             )
         }
