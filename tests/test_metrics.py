@@ -8,11 +8,13 @@ from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 from sklearn.metrics import confusion_matrix as sklearn_matrix
 
 from marrowscope.metrics import (
+    Matrix,
     accuracy,
     bootstrap_intervals,
     confusion_matrix,
     exact_interval,
     macro,
+    paired_difference,
     per_class,
 )
 
@@ -111,3 +113,30 @@ def test_bootstrap_over_groups_is_wider_than_over_cells() -> None:
         return interval.high - interval.low
 
     assert width(groups) > 3 * width(list(range(400)))
+
+
+def test_a_paired_difference_tells_apart_what_separate_intervals_do_not() -> None:
+    random = np.random.default_rng(0)
+    truth = random.integers(0, 2, 400)
+    one = np.where(random.random(400) < 0.75, truth, 1 - truth)
+    other = one.copy()
+    right = np.flatnonzero(one == truth)[:16]
+    other[right] = 1 - truth[right]
+    groups = np.arange(400).tolist()
+
+    def figure(matrix: Matrix) -> float:
+        return accuracy(matrix)
+
+    paired = paired_difference(
+        figure, truth.tolist(), one.tolist(), other.tolist(), groups, classes=2, rounds=500
+    )
+    assert paired.value == pytest.approx(16 / 400)
+    assert 0 < paired.low < paired.value < paired.high < 0.07
+    apart = [
+        bootstrap_intervals(
+            lambda matrix: {"accuracy": accuracy(matrix)},
+            truth.tolist(), each.tolist(), groups, classes=2, rounds=500,
+        )["accuracy"]
+        for each in (one, other)
+    ]  # fmt: skip
+    assert apart[0].low < apart[1].high

@@ -1,6 +1,6 @@
 """Figures of merit, by scikit-learn's definitions, and their intervals."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -114,15 +114,10 @@ def bootstrap_intervals(
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
     """
-    pairs = np.asarray(truth, dtype=np.int64) * classes + np.asarray(predicted, dtype=np.int64)
-    group = np.asarray(groups, dtype=np.int64)
-    count = int(group.max()) + 1
-    random = np.random.default_rng(seed)
-    drawn_figures: list[Mapping[str, float]] = []
-    for _ in range(rounds):
-        times = np.bincount(random.integers(0, count, count), minlength=count)
-        cells = np.bincount(pairs, weights=times[group], minlength=classes * classes)
-        drawn_figures.append(figures(cells.astype(np.int64).reshape(classes, classes)))
+    drawn_figures = [
+        figures(matrix)
+        for matrix in _drawn(truth, predicted, groups, classes=classes, rounds=rounds, seed=seed)
+    ]
     tail = (1 - level) / 2
     intervals = {}
     for name, value in figures(confusion_matrix(truth, predicted, classes)).items():
@@ -131,3 +126,51 @@ def bootstrap_intervals(
         low, high = np.quantile(known, [tail, 1 - tail]) if len(known) else (value, value)
         intervals[name] = Interval(value, float(low), float(high))
     return intervals
+
+
+def paired_difference(
+    figure: Callable[[Matrix], float],
+    truth: Sequence[int],
+    one: Sequence[int],
+    other: Sequence[int],
+    groups: Sequence[int],
+    *,
+    classes: int,
+    rounds: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """Bootstrap how much better one set of predictions is than another on the same cells.
+
+    Both are measured on the same draws of whole groups (0..G-1), so what is hard for both cancels.
+    An interval that lacks 0 tells them apart.
+    """
+    drawn = (
+        _drawn(truth, each, groups, classes=classes, rounds=rounds, seed=seed)
+        for each in (one, other)
+    )
+    values = np.array([figure(a) - figure(b) for a, b in zip(*drawn, strict=True)])
+    whole = (figure(confusion_matrix(truth, each, classes)) for each in (one, other))
+    tail = (1 - level) / 2
+    low, high = np.nanquantile(values, [tail, 1 - tail])
+    return Interval(next(whole) - next(whole), float(low), float(high))
+
+
+def _drawn(
+    truth: Sequence[int],
+    predicted: Sequence[int],
+    groups: Sequence[int],
+    *,
+    classes: int,
+    rounds: int,
+    seed: int,
+) -> Iterator[Matrix]:
+    """Give the confusion matrices of draws of whole groups with replacement."""
+    pairs = np.asarray(truth, dtype=np.int64) * classes + np.asarray(predicted, dtype=np.int64)
+    group = np.asarray(groups, dtype=np.int64)
+    count = int(group.max()) + 1
+    random = np.random.default_rng(seed)
+    for _ in range(rounds):
+        times = np.bincount(random.integers(0, count, count), minlength=count)
+        cells = np.bincount(pairs, weights=times[group], minlength=classes * classes)
+        yield cells.astype(np.int64).reshape(classes, classes)
