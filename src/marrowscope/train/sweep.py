@@ -21,8 +21,8 @@ WIDTH, HEIGHT = 320, 170
 """Of a plotted area, in pixels."""
 MARGIN = 16
 """Between a plotted area's sides and the ends of a range, in pixels."""
-STEPS = 4
-"""Between the ends of an axis."""
+STEPS, LEVELS = 4, 5
+"""Between the ends of the axis of a setting, and of macro-F1."""
 GOLDEN = 0.618
 """Shifts the dots of one choice aside, each by another amount."""
 
@@ -175,7 +175,8 @@ def _ticks(range_: Any) -> list[tuple[float, str]]:
     """Place words under a plot: each choice, or some numbers from one end to the other."""
     if isinstance(range_, CategoricalDistribution):
         room = WIDTH / len(range_.choices)
-        return [(room * (at + 0.5), str(choice)) for at, choice in enumerate(range_.choices)]
+        words = [Path(str(choice)).name for choice in range_.choices]
+        return [(room * (at + 0.5), word) for at, word in enumerate(words)]
     whole = isinstance(range_, IntDistribution)
     steps = min(STEPS, range_.high - range_.low) if whole else STEPS
     numbers = dict.fromkeys(_between(range_, step / steps) for step in range(steps + 1))
@@ -201,5 +202,5 @@ def _ends(ended: Sequence[Ended]) -> tuple[float, float]:
 
 def _heights(ended: Sequence[Ended]) -> list[tuple[float, str]]:
     low, high = _ends(ended)
-    scores = [low + (high - low) * step / STEPS for step in range(STEPS + 1)]
-    return [(_y(score, low, high), f"{score:.3f}".rstrip("0")) for score in scores]
+    scores = [low + (high - low) * level / LEVELS for level in range(LEVELS + 1)]
+    return [(_y(score, low, high), f"{score:.2f}") for score in scores]

@@ -263,10 +263,11 @@ def _keep(sweep: _Sweep, study: optuna.Study) -> list[Ended]:
 def _ended(trial: FrozenTrial) -> Ended:
     state = ENDS[trial.state]
     scores = trial.intermediate_values.values()
+    best = {"done": trial.value, "pruned": max(scores, default=None)}
     return Ended(
         number=trial.number,
         state=state,
-        macro_f1=None if state == "failed" else trial.value,
+        macro_f1=best.get(state),
         epochs=len(scores),
         seconds=trial.user_attrs.get(SECONDS, 0.0),
         values=trial.params,
