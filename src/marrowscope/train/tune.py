@@ -3,7 +3,7 @@
 import gc
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.pruners import MedianPruner
 from optuna.samplers import TPESampler
 from optuna.storages import RDBStorage
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from sqlalchemy.exc import SQLAlchemyError
 
 from marrowscope.data.manifest import Manifest
@@ -179,24 +179,27 @@ def _study(storage: RDBStorage) -> optuna.Study:
 
 
 def _next_trial(sweep: _Sweep, study: optuna.Study, storage: RDBStorage) -> Trial:
-    """Go on with the trial that was interrupted, or ask for another.
-
-    What is tried depends on the seed and the trials before alone, not on interruptions.
-    """
+    """Go on with the trial that was interrupted, or begin another."""
     trials = study.get_trials(deepcopy=False)
-    for trial in trials:
-        if trial.state == TrialState.RUNNING and trial.params.keys() == sweep.ranges.keys():
-            return _reopened(study, storage, trial.number)
-        if trial.state == TrialState.RUNNING:  # killed before its settings were chosen
-            study.tell(trial.number, state=TrialState.FAIL)
-    seed = np.random.SeedSequence((sweep.settings.seed, len(trials))).generate_state(1)
-    study.sampler = TPESampler(seed=int(seed[0]))
-    return study.ask(dict(sweep.ranges))
-
-
-def _reopened(study: optuna.Study, storage: RDBStorage, number: int) -> Trial:
+    running = [trial.number for trial in trials if trial.state == TrialState.RUNNING]
+    if not running:
+        study.add_trial(_proposed(sweep, trials))
     of_study = storage.get_study_id_from_name(NAME)
+    number = running[0] if running else len(trials)
     return Trial(study, storage.get_trial_id_from_study_id_trial_number(of_study, number))
+
+
+def _proposed(sweep: _Sweep, before: Sequence[FrozenTrial]) -> FrozenTrial:
+    """Choose settings by the seed and the trials before alone.
+
+    They are chosen in memory, so that a kill leaves a trial in the file with all or none.
+    """
+    seed = np.random.SeedSequence((sweep.settings.seed, len(before))).generate_state(1)
+    draft = optuna.create_study(direction="maximize", sampler=TPESampler(seed=int(seed[0])))
+    draft.add_trials(before)
+    ranges = dict(sweep.ranges)
+    params = draft.ask(ranges).params
+    return create_trial(state=TrialState.RUNNING, params=params, distributions=ranges)
 
 
 def _run(sweep: _Sweep, study: optuna.Study, trial: Trial) -> None:
