@@ -11,8 +11,18 @@ from test_classify import run
 
 from marrowscope import __version__
 
-COMMANDS = ("classify", "train", "export", "evaluate", "data audit")
-HEAVY = ("torch", "transformers", "onnx", "onnxruntime", "scipy", "numpy", "PIL", "jinja2")
+COMMANDS = ("classify", "train", "tune", "export", "evaluate", "data audit")
+HEAVY = (
+    "torch",
+    "transformers",
+    "onnx",
+    "onnxruntime",
+    "optuna",
+    "scipy",
+    "numpy",
+    "PIL",
+    "jinja2",
+)
 
 
 def test_help_imports_nothing_heavy() -> None:

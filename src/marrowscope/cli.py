@@ -1,7 +1,6 @@
 """The command line: it only parses, calls one function for each verb, prints and exits."""
 
 import json
-import logging
 import os
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +10,7 @@ import typer
 
 from marrowscope import __version__
 from marrowscope.cli_data import data_app
-from marrowscope.errors import MissingExtraError
+from marrowscope.cli_tune import EPILOG, tune
 from marrowscope.terminal import (
     SOME_REJECTED,
     AuditOption,
@@ -22,6 +21,7 @@ from marrowscope.terminal import (
     OverwriteOption,
     RecipeOption,
     errors_in_words,
+    prepare_training,
     progress,
     read_data,
     training_bar,
@@ -171,7 +171,7 @@ def train(
 ) -> None:
     """Train a classifier by a recipe; keep the best epoch by validation macro-F1."""
     with errors_in_words():
-        _prepare_training()
+        prepare_training()
         from marrowscope.data.pack import open_pack
         from marrowscope.data.split import read_split
         from marrowscope.labels import scheme
@@ -223,6 +223,9 @@ def preview(
         print(f"Page: {output}")
 
 
+app.command(epilog=EPILOG)(tune)
+
+
 @app.command(
     epilog="Example:\n\n"
     "`marrowscope export runs/first --data cells.csv --output bundles/first --precision int8`"
@@ -244,7 +247,7 @@ def export(
 ) -> None:
     """Turn a run into a bundle (ONNX), if it agrees with the run on every validation cell."""
     with errors_in_words():
-        _prepare_training()
+        prepare_training()
         from marrowscope.screen import show_exported
         from marrowscope.train.export import export as export_run
         from marrowscope.train.run import read_run
@@ -328,24 +331,3 @@ def _split_here(manifest: "Manifest", audit: Path | None, seed: int) -> "Split":
 
 def _new_folder() -> Path:
     return Path(f"marrowscope-{datetime.now().astimezone():%Y%m%d-%H%M%S}")
-
-
-def _prepare_training() -> None:
-    """Check that the training extra is there, and keep its libraries from chatting.
-
-    Raises:
-        MissingExtraError: torch, transformers or onnx is not installed.
-    """
-    from importlib.util import find_spec
-
-    missing = [name for name in ("torch", "transformers", "onnx") if find_spec(name) is None]
-    if missing:
-        raise MissingExtraError(
-            f"this command needs {', '.join(missing)}; install it with: "
-            "pip install 'marrowscope[train]'"
-        )
-    logging.basicConfig(level=logging.WARNING)
-    from transformers.utils import logging as of_transformers
-
-    of_transformers.set_verbosity_error()  # type: ignore[no-untyped-call]
-    of_transformers.disable_progress_bar()  # type: ignore[no-untyped-call]

@@ -37,6 +37,10 @@ class TrainingError(MarrowscopeError):
     """A training that cannot go on: the loss is no number, or a checkpoint cannot be written."""
 
 
+class DivergedError(TrainingError):
+    """A training whose loss is no longer a number."""
+
+
 class BackboneError(MarrowscopeError):
     """A pretrained network that cannot be loaded."""
 

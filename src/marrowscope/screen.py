@@ -30,6 +30,7 @@ from marrowscope.results import REJECTS
 if TYPE_CHECKING:
     from marrowscope.train.export import Exported
     from marrowscope.train.fit import Trained
+    from marrowscope.train.tune import Tuned
 
 SHOWN_REJECTS = 10
 PAIRS_IN_WORDS = {
@@ -189,6 +190,19 @@ def show_trained(result: "Trained", as_json: bool) -> None:
         print(f"left out: {code}: {reason}")
     print(f"best validation macro-F1: {result.best_macro_f1:.4f}")
     print(f"Run: {result.folder}")
+
+
+def show_tuned(result: "Tuned", as_json: bool) -> None:
+    """Print the best trial, what it changed, how many trials there were, and where they are."""
+    if as_json:
+        print(json.dumps(asdict(result), default=str))
+        return
+    print(f"{result.done:,} trials, {result.pruned:,} pruned, {result.failed:,} failed")
+    print(f"best validation macro-F1: {result.best_macro_f1:.4f} (trial {result.best_trial})")
+    for name, value in result.best.items():
+        print(f"  {name} = {value}")
+    print(f"Recipe: {result.folder / 'best.toml'}")
+    print(f"Page: {result.folder / 'sweep.html'}")
 
 
 def show_exported(result: "Exported", as_json: bool) -> None:

@@ -1,5 +1,6 @@
 """What all commands share: options, exit codes, progress bars, errors in words."""
 
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from marrowscope.errors import MarrowscopeError
+from marrowscope.errors import MarrowscopeError, MissingExtraError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -62,6 +63,28 @@ def errors_in_words() -> Iterator[None]:
 def _fail(message: str) -> NoReturn:
     print(f"error: {message}", file=sys.stderr)
     raise typer.Exit(1)
+
+
+def prepare_training(*also: str) -> None:
+    """Check that the training extra is there, and keep its libraries from chatting.
+
+    Raises:
+        MissingExtraError: torch, transformers, onnx or a library in `also` is not installed.
+    """
+    from importlib.util import find_spec
+
+    needed = ("torch", "transformers", "onnx", *also)
+    missing = [name for name in needed if find_spec(name) is None]
+    if missing:
+        raise MissingExtraError(
+            f"this command needs {', '.join(missing)}; install it with: "
+            "pip install 'marrowscope[train]'"
+        )
+    logging.basicConfig(level=logging.WARNING)
+    from transformers.utils import logging as of_transformers
+
+    of_transformers.set_verbosity_error()  # type: ignore[no-untyped-call]
+    of_transformers.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def read_data(data: Path, quiet: bool) -> "Manifest":

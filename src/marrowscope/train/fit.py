@@ -27,6 +27,8 @@ from marrowscope.train.trainer import ON_PROCESSOR, Cells, CellTrainer, last_che
 
 Watch = Callable[[int, int, str], object]
 """Is told the steps done, the steps in all, and the last validation figures in words."""
+EachEpoch = Callable[[int, float], object]
+"""Is told the epochs done and the validation macro-F1; what it raises ends the training."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ def fit(
     watch: Watch = lambda *_: None,
     pack: Pack | None = None,
     resume: bool = False,
+    each_epoch: EachEpoch = lambda *_: None,
 ) -> Trained:
     """Train on the part `train`, choose the epoch by macro-F1 on the part `val`, write the run.
 
@@ -79,7 +82,7 @@ def fit(
     processes.wait_for_everyone()
     trainer = CellTrainer(network, settings, folder / CHECKPOINTS, train, val)
     if processes.is_main_process:
-        trainer.add_callback(_Watcher(watch, folder))
+        trainer.add_callback(_Watcher(watch, each_epoch, folder))
         _log(trainer, settings, folder)
     checkpoint = last_checkpoint(folder / CHECKPOINTS) if resume else None
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -171,8 +174,9 @@ def _covered(manifest: Manifest, split: Split, part: str, classes: Sequence[str]
 class _Watcher(TrainerCallback):
     """Tells how far the training is, and draws its curve after each epoch."""
 
-    def __init__(self, watch: Watch, folder: Path) -> None:
+    def __init__(self, watch: Watch, each_epoch: EachEpoch, folder: Path) -> None:
         self._watch = watch
+        self._each_epoch = each_epoch
         self._folder = folder
         self._words = "first epoch"
 
@@ -184,3 +188,4 @@ class _Watcher(TrainerCallback):
         self._words = f"epoch {state.epoch:.0f}: macro-F1 {figure:.4f}"
         self._watch(state.global_step, state.max_steps, self._words)
         write_history([row for row in state.log_history if "epoch" in row], self._folder)
+        self._each_epoch(round(state.epoch), figure)

@@ -27,7 +27,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from marrowscope.errors import TrainingError
+from marrowscope.errors import DivergedError, TrainingError
 from marrowscope.metrics import accuracy, confusion_matrix, macro
 from marrowscope.preprocess import Preprocessing
 from marrowscope.train.augment import augment, draw
@@ -90,7 +90,7 @@ class CellTrainer(Trainer):
         """Show the cells, score them, and give the mean loss.
 
         Raises:
-            TrainingError: the loss is no longer a number.
+            DivergedError: the loss is no longer a number.
         """
         pixels, cells = inputs["pixels"], inputs["cells"].tolist()
         targets = one_hot(inputs["labels"], self._classes).float()
@@ -105,7 +105,7 @@ class CellTrainer(Trainer):
         targets = _smooth(targets, settings.label_smoothing)
         loss = self._loss(model(pixel_values=images).logits, targets)
         if not torch.isfinite(loss):
-            raise TrainingError(
+            raise DivergedError(
                 f"the loss is no longer a number at step {self.state.global_step}; the last good "
                 "checkpoint is kept: start again with a lower learning_rate or with precision=fp32"
             )
