@@ -213,7 +213,7 @@ def preview(
 ) -> None:
     """Draw random views of real cells, as a recipe's training would see them."""
     with errors_in_words():
-        _prepare_training()
+        prepare_training()
         from marrowscope.train.preview import preview as draw
         from marrowscope.train.recipes import read_changes, settings_of
 
