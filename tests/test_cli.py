@@ -104,7 +104,7 @@ def test_from_cells_to_figures_by_the_commands(toy_network: Path, tmp_path: Path
         "--set", "min_images=9",
     )  # fmt: skip
     assert again.returncode == 1
-    assert "already holds something" in again.stderr
+    assert "already holds something; give another folder, or --resume" in again.stderr
 
 
 def test_held_out_cells_are_in_no_part(tmp_path: Path) -> None:

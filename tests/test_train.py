@@ -299,3 +299,13 @@ def test_the_order_of_cells_depends_on_seed_and_epoch_alone() -> None:
     assert order(0, 1) != order(0, 2)
     assert order(0, 1) != order(1, 1)
     assert sorted(order(0, 1)) == list(range(50))
+
+
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="there is a device for fp16 here")
+def test_half_precision_without_a_gpu_is_refused_in_words(
+    manifest: Manifest, split: Split, toy_settings: TrainSettings, tmp_path: Path
+) -> None:
+    with pytest.raises(SettingsError, match="precision fp16 needs a GPU"):
+        fit(manifest, split, replace(toy_settings, precision="fp16"), tmp_path)
+    done = fit(manifest, split, replace(toy_settings, precision="bf16", epochs=1), tmp_path / "b")
+    assert done.best_macro_f1 >= 0

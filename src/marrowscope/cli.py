@@ -175,7 +175,7 @@ def train(
         from marrowscope.data.pack import open_pack
         from marrowscope.data.split import read_split
         from marrowscope.labels import scheme
-        from marrowscope.results import prepare_folder
+        from marrowscope.results import CONTINUE, prepare_folder
         from marrowscope.screen import show_trained
         from marrowscope.train.fit import fit
         from marrowscope.train.recipes import read_changes, settings_of
@@ -187,7 +187,7 @@ def train(
         settings = settings_of(recipe, given | read_changes(changes or []))
         is_first = os.environ.get("RANK", "0") == "0"
         if is_first:
-            prepare_folder(output, overwrite=resume)
+            prepare_folder(output, overwrite=resume, otherwise=CONTINUE)
         manifest = read_data(data, quiet=as_json or not is_first)
         chosen = read_split(split) if split else _split_here(manifest, audit, seed)
         with training_bar() as watch:

@@ -78,8 +78,12 @@ def reject_row(reject: Reject) -> list[str]:
     return [reject.path, reject.reason]
 
 
-def prepare_folder(folder: Path, overwrite: bool) -> None:
-    """Make a folder for results.
+REPLACE = "--overwrite to replace the results in it"
+CONTINUE = "--resume to go on with the run in it"
+
+
+def prepare_folder(folder: Path, overwrite: bool, otherwise: str = REPLACE) -> None:
+    """Make a folder for results; `otherwise` says how one that holds something may be used.
 
     Raises:
         OutputError: it cannot be made, or holds something and must not be overwritten.
@@ -90,7 +94,4 @@ def prepare_folder(folder: Path, overwrite: bool) -> None:
     except OSError as error:
         raise OutputError(f"{folder}: cannot be used for results: {error.strerror}") from None
     if occupied and not overwrite:
-        raise OutputError(
-            f"{folder} already holds something; give another folder, or --overwrite to replace "
-            "the results in it"
-        )
+        raise OutputError(f"{folder} already holds something; give another folder, or {otherwise}")

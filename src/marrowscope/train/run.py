@@ -15,7 +15,7 @@ from transformers import AutoModelForImageClassification, PreTrainedModel
 from marrowscope.data.split import Split, read_split, write_split
 from marrowscope.errors import SettingsError
 from marrowscope.preprocess import Preprocessing
-from marrowscope.results import prepare_folder, write_json
+from marrowscope.results import CONTINUE, prepare_folder, write_json
 from marrowscope.train.history import write_history
 from marrowscope.train.settings import TrainSettings
 
@@ -55,7 +55,7 @@ def start_run(
         OutputError: the folder cannot be used, or holds something and is not to be resumed.
         SettingsError: the folder holds a run that was started with other settings or cells.
     """
-    prepare_folder(folder, overwrite=resume)
+    prepare_folder(folder, overwrite=resume, otherwise=CONTINUE)
     resolved = asdict(settings) | {"classes": list(classes), "left_out": dict(left_out)}
     _check_same_start(folder, resolved, split)
     write_split(split, folder)

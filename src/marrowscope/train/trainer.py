@@ -27,7 +27,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from marrowscope.errors import DivergedError, TrainingError
+from marrowscope.errors import DivergedError, SettingsError, TrainingError
 from marrowscope.metrics import accuracy, confusion_matrix, macro
 from marrowscope.preprocess import Preprocessing
 from marrowscope.train.augment import augment, draw
@@ -232,7 +232,16 @@ def last_checkpoint(folder: Path) -> Path | None:
 
 
 def training_arguments(settings: TrainSettings, folder: Path) -> TrainingArguments:
-    """Translate our settings into those of the Trainer."""
+    """Translate our settings into those of the Trainer.
+
+    Raises:
+        SettingsError: the precision needs a device that is not there.
+    """
+    if settings.precision == "fp16" and ON_PROCESSOR:
+        raise SettingsError(
+            "precision fp16 needs a GPU, and there is none; use fp32, which is also the fastest "
+            "on a processor"
+        )
     return TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=settings.epochs,
