@@ -74,16 +74,17 @@ class Clock:
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
         self._left = 0
-        self._start = self.waited = 0.0
+        self._start = self._cpu = self.waited = 0.0
 
     def step(self) -> None:
         """Note that a step ended; after the last one of a turn, report and wait for the next."""
         self._left -= 1
         if self._left > 0:
             return
-        self._pipe.send((time.perf_counter() - self._start, self.waited))
+        cpu = time.process_time() - self._cpu
+        self._pipe.send((time.perf_counter() - self._start, cpu, self.waited))
         self._left = self._pipe.recv()
-        self._start, self.waited = time.perf_counter(), 0.0
+        self._start, self._cpu, self.waited = time.perf_counter(), time.process_time(), 0.0
 
 
 class Timed(TrainerCallback):
@@ -176,7 +177,7 @@ def measure(given: argparse.Namespace, manifest: Manifest, folder: Path) -> None
         processes.append(context.Process(target=live, args=arguments, daemon=True))
         processes[-1].start()
         pipes[variant].recv()  # the first step, which is not counted
-    turns: dict[str, list[tuple[float, float]]] = {variant: [] for variant in variants}
+    turns: dict[str, list[tuple[float, float, float]]] = {variant: [] for variant in variants}
     for turn in range(given.turns + 1):
         for variant, pipe in pipes.items():
             pipe.send(given.steps if turn else 1)
@@ -186,14 +187,16 @@ def measure(given: argparse.Namespace, manifest: Manifest, folder: Path) -> None
     for process in processes:
         process.terminate()
         process.join()
-    rates = {v: [given.steps * BATCH / wall for wall, _ in turns[v]] for v in variants}
+    rates = {v: [given.steps * BATCH / wall for wall, _, _ in turns[v]] for v in variants}
     for variant in variants:
         ratio = median(a / b for a, b in zip(rates[variant], rates[PLAIN], strict=True))
-        waiting = median(waited / wall for wall, waited in turns[variant])
+        waiting = median(waited / wall for wall, _, waited in turns[variant])
+        cpu = median(given.steps * BATCH / seconds for _, seconds, _ in turns[variant])
         print(
             f"{variant}: {median(rates[variant]):.2f}/s "
             f"({min(rates[variant]):.2f} to {max(rates[variant]):.2f}), "
-            f"ratio {ratio:.2f}, waits for data {waiting:.1%} of the time",
+            f"ratio {ratio:.2f}, {cpu:.2f} a core-second, "
+            f"waits for data {waiting:.1%} of the time",
             flush=True,
         )
 
