@@ -23,6 +23,7 @@ from marrowscope.train.history import write_history
 from marrowscope.train.models import freeze_below, load_network, preprocessing_of
 from marrowscope.train.run import CHECKPOINTS, LOGS, finish_run, start_run
 from marrowscope.train.settings import TrainSettings
+from marrowscope.train.speed import keep_memory
 from marrowscope.train.trainer import ON_PROCESSOR, Cells, CellTrainer, last_checkpoint
 
 Watch = Callable[[int, int, str], object]
@@ -68,6 +69,7 @@ def fit(
     """
     classes, left_out = choose_classes(split, settings)
     torch.set_num_threads(settings.threads or os.cpu_count() or 1)
+    keep_memory()
     set_seed(settings.seed)
     settings, preprocessing = resolved(settings)
     network = load_network(settings.model, classes, pretrained=settings.pretrained)

@@ -36,6 +36,7 @@ from marrowscope.train.dataset import CellDataset, EpochSampler, PackedDataset, 
 from marrowscope.train.mix import mix
 from marrowscope.train.models import depths
 from marrowscope.train.settings import TrainSettings
+from marrowscope.train.speed import order_channels
 
 Cells = CellDataset | PackedDataset
 ON_PROCESSOR = not torch.accelerator.is_available()
@@ -60,6 +61,7 @@ class CellTrainer(Trainer):
         self._preprocessing = cast("Preprocessing", settings.preprocessing)
         counts = np.bincount(train.labels, minlength=self._classes)
         self._loss = loss_of(settings, torch.from_numpy(counts).float())
+        self._layout = order_channels(network)
         self._average = _average_of(network, settings.average)
         super().__init__(
             model=network,
@@ -116,7 +118,7 @@ class CellTrainer(Trainer):
             255 * torch.tensor(values, device=pixels.device).view(3, 1, 1)
             for values in (self._preprocessing.mean, self._preprocessing.std)
         )
-        return (pixels.float() - mean) / std
+        return ((pixels.float() - mean) / std).contiguous(memory_format=self._layout)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         data = cast("Cells", train_dataset or self.train_dataset)
