@@ -73,6 +73,8 @@ class CellTrainer(Trainer):
             optimizers=(optimizer(network, settings), None),
             callbacks=[_Averaging(self._average)],
         )
+        if self._average is not None:
+            self._average.to(self.args.device)
         if settings.patience:
             self.add_callback(EarlyStoppingCallback(settings.patience))
         self.remove_callback(PrinterCallback)
