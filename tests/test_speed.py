@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from test_train import resumed_like_whole
 from torch import nn
 from transformers import ResNetConfig, ResNetForImageClassification
 
 from marrowscope.data.manifest import Manifest
 from marrowscope.data.split import Split
-from marrowscope.train.fit import fit
 from marrowscope.train.models import freeze_below, load_network
 from marrowscope.train.settings import TrainSettings
 from marrowscope.train.speed import order_channels
@@ -111,14 +110,4 @@ def test_a_convolutional_network_resumes_to_the_same_end(
     settings = replace(
         toy_settings, model=str(tmp_path / "network"), unfreeze_blocks=-1, average=0.9
     )
-
-    def stop(step: int, *_: object) -> None:
-        if step == 8:
-            raise KeyboardInterrupt
-
-    whole = fit(manifest, split, settings, tmp_path / "whole")
-    with pytest.raises(KeyboardInterrupt):
-        fit(manifest, split, settings, tmp_path / "killed", watch=stop)
-    resumed = fit(manifest, split, settings, tmp_path / "killed", resume=True)
-    ours, theirs = (load_file(run.folder / "model.safetensors") for run in (resumed, whole))
-    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    resumed_like_whole(manifest, split, settings, tmp_path, 8)

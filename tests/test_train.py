@@ -161,6 +161,23 @@ def test_settings_are_saved_as_they_were_resolved(toy_run: Trained) -> None:
     assert values["preprocessing"]["size"] == 56
 
 
+def resumed_like_whole(
+    manifest: Manifest, split: Split, settings: TrainSettings, folder: Path, step: int
+) -> None:
+    """Train once at a stretch and once interrupted after a step: the weights are the same."""
+
+    def stop(done: int, *_: object) -> None:
+        if done == step:
+            raise KeyboardInterrupt
+
+    whole = fit(manifest, split, settings, folder / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        fit(manifest, split, settings, folder / "killed", watch=stop)
+    resumed = fit(manifest, split, settings, folder / "killed", resume=True)
+    ours, theirs = (load_file(run.folder / "model.safetensors") for run in (resumed, whole))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
 def test_every_option_can_be_trained_with_and_resumed(
     manifest: Manifest, split: Split, toy_settings: TrainSettings, tmp_path: Path
 ) -> None:
@@ -169,17 +186,7 @@ def test_every_option_can_be_trained_with_and_resumed(
         toy_settings, average=0.9, mixup=0.4, cutmix=0.4, balance="focal", accumulate=2, jpeg=1.0,
         layer_decay=0.5, schedule="constant", optimizer="adam", patience=2, log="tensorboard",
     )  # fmt: skip
-
-    def stop(step: int, *_: object) -> None:
-        if step == 5:
-            raise KeyboardInterrupt
-
-    whole = fit(manifest, split, settings, tmp_path / "whole")
-    with pytest.raises(KeyboardInterrupt):
-        fit(manifest, split, settings, tmp_path / "killed", watch=stop)
-    resumed = fit(manifest, split, settings, tmp_path / "killed", resume=True)
-    ours, theirs = (load_file(run.folder / "model.safetensors") for run in (resumed, whole))
-    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    resumed_like_whole(manifest, split, settings, tmp_path, 5)
     assert any((tmp_path / "whole/logs").iterdir())
     assert (tmp_path / "whole/curve.svg").read_text().count("<circle") == 2
 

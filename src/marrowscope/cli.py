@@ -17,9 +17,13 @@ from marrowscope.terminal import (
     ChangesOption,
     DataArgument,
     DataOption,
+    DecodersOption,
+    EpochsOption,
     JsonOption,
     OverwriteOption,
+    PackOption,
     RecipeOption,
+    ThreadsOption,
     errors_in_words,
     prepare_training,
     progress,
@@ -136,10 +140,7 @@ def train(
         ),
     ] = None,
     audit: AuditOption = None,
-    pack: Annotated[
-        Path | None,
-        typer.Option(help="Folder of `data pack`: cells are read from there, not decoded anew."),
-    ] = None,
+    pack: PackOption = None,
     recipe: RecipeOption = "dinov2-small",
     model: Annotated[
         str | None,
@@ -155,17 +156,14 @@ def train(
             show_default="all with enough images",
         ),
     ] = None,
-    epochs: Annotated[
-        int | None,
-        typer.Option(help="Passes over the training cells.", show_default="the recipe's"),
-    ] = None,
+    epochs: EpochsOption = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Cells in a step.", show_default="the recipe's")
     ] = None,
     changes: ChangesOption = None,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
-    workers: Annotated[int, typer.Option(help="Processes that decode pictures.")] = 0,
-    threads: Annotated[int, typer.Option(help="Threads of torch; 0: one a core.")] = 0,
+    workers: DecodersOption = 0,
+    threads: ThreadsOption = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -307,7 +305,7 @@ def evaluate(
                 sealed,
                 output,
                 part=part,
-                pairs=read_pairs(audit) if audit else (),
+                pairs=read_pairs(audit),
                 least_support=least_support,
                 rounds=rounds,
                 seed=seed,
@@ -325,8 +323,8 @@ def _split_here(manifest: "Manifest", audit: Path | None, seed: int) -> "Split":
     from marrowscope.data.plan import SplitPlan
     from marrowscope.data.split import read_damaged, read_pairs
 
-    plan = SplitPlan(seed=seed, damaged=read_damaged(audit) if audit else frozenset())
-    return divide(manifest.cells, read_pairs(audit) if audit else (), plan)
+    plan = SplitPlan(seed=seed, damaged=read_damaged(audit))
+    return divide(manifest.cells, read_pairs(audit), plan)
 
 
 def _new_folder() -> Path:

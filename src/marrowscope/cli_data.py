@@ -169,10 +169,10 @@ def split(
             cap=cap,
             lists=read_lists(lists or ()),
             held_out=frozenset(cell.sha256 for cell in reserved),
-            damaged=read_damaged(audit) if audit else frozenset(),
+            damaged=read_damaged(audit),
             leave_out_leaks=leave_out_leaks,
         )
-        pairs = read_pairs(audit) if audit else []
+        pairs = read_pairs(audit)
         manifest = read_data(data, quiet=as_json)
         made = (
             {"": divide(manifest.cells, pairs, plan)}

@@ -6,8 +6,13 @@ from typing import Annotated, Any
 import typer
 
 from marrowscope.terminal import (
+    ChangesOption,
     DataOption,
+    DecodersOption,
+    EpochsOption,
     JsonOption,
+    PackOption,
+    ThreadsOption,
     errors_in_words,
     prepare_training,
     read_data,
@@ -40,23 +45,12 @@ def tune(
         str, typer.Option(help="All other settings: a recipe's name, or a TOML file.")
     ] = "dinov2-small",
     trials: Annotated[int, typer.Option(min=1, help="Trainings in all.")] = 20,
-    pack: Annotated[
-        Path | None,
-        typer.Option(help="Folder of `data pack`: cells are read from there, not decoded anew."),
-    ] = None,
-    epochs: Annotated[
-        int | None,
-        typer.Option(help="Passes over the training cells.", show_default="the recipe's"),
-    ] = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="NAME=VALUE", help="Change any setting of the recipe; may be repeated."
-        ),
-    ] = None,
+    pack: PackOption = None,
+    epochs: EpochsOption = None,
+    changes: ChangesOption = None,
     seed: Annotated[int, typer.Option(help="Of every training and of what is tried.")] = 0,
-    workers: Annotated[int, typer.Option(help="Processes that decode pictures.")] = 0,
-    threads: Annotated[int, typer.Option(help="Threads of torch; 0: one a core.")] = 0,
+    workers: DecodersOption = 0,
+    threads: ThreadsOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Try settings within ranges; keep the training with the best validation macro-F1."""

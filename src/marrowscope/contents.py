@@ -3,7 +3,9 @@
 import os
 import zipfile
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -100,18 +102,26 @@ def open_parquet(path: Path) -> "ParquetFile":
     return _parquet(Stamp(path, path.stat().st_mtime_ns, os.getpid()))
 
 
-@lru_cache(maxsize=8)
-def _parquet(stamp: Stamp) -> "ParquetFile":
+def arrow() -> ModuleType:
+    """Give the module `pyarrow`, with its part for Parquet.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
     try:
-        from pyarrow import ArrowInvalid
-        from pyarrow.parquet import ParquetFile
+        import_module("pyarrow.parquet")
     except ImportError:
         raise MissingExtraError(
             "Parquet files need pyarrow; install it with: pip install 'marrowscope[data]'"
         ) from None
+    return import_module("pyarrow")
+
+
+@lru_cache(maxsize=8)
+def _parquet(stamp: Stamp) -> "ParquetFile":
     try:
-        return ParquetFile(stamp.path)
-    except ArrowInvalid as error:
+        return arrow().parquet.ParquetFile(stamp.path)
+    except arrow().ArrowInvalid as error:
         raise OSError(5, f"it is no whole Parquet file ({error})", str(stamp.path)) from None
 
 

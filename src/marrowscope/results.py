@@ -22,20 +22,32 @@ class RowWriter(Protocol):
 
 
 @contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give the name to write a file under; it gets its own name only when nothing went wrong."""
+    partial = path.with_name(path.name + ".partial")
+    yield partial
+    partial.replace(path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text; the file changes as a whole or not at all."""
+    with whole_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+@contextmanager
 def csv_file(path: Path, header: Sequence[str]) -> Iterator[RowWriter]:
     """Open a CSV that stands under its name only when it is whole, and write its header."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
+    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(header)
         yield writer
-    partial.replace(path)
 
 
 def read_csv(
     file: Path, columns: Sequence[str], failure: type[MarrowscopeError]
-) -> list[dict[str, str]]:
-    """Read the rows of a CSV that must have some columns; surplus values are dropped.
+) -> Iterator[dict[str, str]]:
+    """Give the rows of a CSV that must have some columns, one by one; surplus values are dropped.
 
     Raises:
         MarrowscopeError: of the type `failure`: the file cannot be read or lacks a column.
@@ -43,23 +55,31 @@ def read_csv(
     try:
         with file.open(newline="", encoding="utf-8-sig") as lines:
             reader = csv.DictReader(lines)
-            missing = [name for name in columns if name not in (reader.fieldnames or ())]
-            if missing:
-                raise failure(
-                    f"{file}: no column {' or '.join(missing)}; it has "
-                    f"{', '.join(reader.fieldnames or ()) or 'nothing'}"
-                )
-            return [{key: value or "" for key, value in row.items() if key} for row in reader]
-    except (OSError, UnicodeDecodeError) as error:
-        raise failure(f"{file}: cannot be read as CSV ({error})") from None
+            check_columns(file, columns, reader.fieldnames or (), failure)
+            for row in reader:
+                yield {key: value or "" for key, value in row.items() if key}
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise failure(f"{file}: cannot be read as CSV in UTF-8 ({error})") from None
+
+
+def check_columns(
+    file: Path, wanted: Sequence[str], there: Sequence[str], failure: type[MarrowscopeError]
+) -> None:
+    """Check that a table has some columns.
+
+    Raises:
+        MarrowscopeError: of the type `failure`: it lacks one.
+    """
+    missing = [name for name in wanted if name not in there]
+    if missing:
+        raise failure(
+            f"{file}: no column {' or '.join(missing)}; it has {', '.join(there) or 'nothing'}"
+        )
 
 
 def write_json(file: Path, values: Mapping[str, Any]) -> None:
     """Write values as JSON that a person can read; the file changes as a whole or not at all."""
-    partial = file.with_name(file.name + ".partial")
-    text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(file)
+    write_text(file, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
 
 
 def prediction_header(classes: Sequence[str]) -> list[str]:

@@ -38,6 +38,19 @@ ChangesOption = Annotated[
         "--set", metavar="NAME=VALUE", help="Change any setting of the recipe; may be repeated."
     ),
 ]
+PackOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--pack",
+        help="Folder of `data pack`: cells are read from there, not decoded anew.",
+    ),
+]
+EpochsOption = Annotated[
+    int | None,
+    typer.Option("--epochs", help="Passes over the training cells.", show_default="the recipe's"),
+]
+DecodersOption = Annotated[int, typer.Option("--workers", help="Processes that decode pictures.")]
+ThreadsOption = Annotated[int, typer.Option("--threads", help="Threads of torch; 0: one a core.")]
 OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Replace the results in a folder that is not empty.")
 ]

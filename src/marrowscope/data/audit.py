@@ -16,13 +16,11 @@ from marrowscope.data.copies import find_copies
 from marrowscope.data.findings import PAGE, Audit, Damage, write_lists
 from marrowscope.data.looks import summarise
 from marrowscope.data.manifest import Manifest
-from marrowscope.data.overlaps import overlapping
+from marrowscope.data.overlaps import PICTURES_KEPT, overlapping
 from marrowscope.data.survey import Survey, survey
 from marrowscope.results import prepare_folder, write_json
 
 SUMMARY, SURVEY = "audit.json", "survey"
-PICTURES_IN_MEMORY = 3000
-"""Decoded pictures that are kept at hand while pairs are compared."""
 USUAL_SHARE = 0.95
 """Share of a source's pictures that must have one size before another size is called odd."""
 
@@ -54,7 +52,7 @@ def audit(
     first = [places[0] for places in by_content.values()]
     files = [manifest.root / cells[place].path for place in first]
     measured = survey(files, list(by_content), folder / SURVEY, workers=workers, each=each)
-    load = lru_cache(PICTURES_IN_MEMORY)(measured.grey)
+    load = lru_cache(PICTURES_KEPT)(measured.grey)
     sources = [cells[place].source for place in first]
     result = Audit(
         manifest,

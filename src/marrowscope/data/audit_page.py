@@ -1,11 +1,9 @@
 """The page of an audit: what was found, with pictures to look at."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
-
-from PIL import Image
 
 from marrowscope import __version__
 from marrowscope.data.copies import Copy
@@ -15,6 +13,7 @@ from marrowscope.data.overlaps import Overlap
 from marrowscope.errors import ImageError
 from marrowscope.images import read_image
 from marrowscope.pages import render, thumbnail
+from marrowscope.results import write_text
 
 SHOWN = 60
 """Pairs or pictures of each kind on the page; the lists have all."""
@@ -75,7 +74,7 @@ def write_audit_page(result: Audit, file: Path) -> None:
         units=LOOKS,
         version=__version__,
     )
-    file.write_text(text, encoding="utf-8")
+    write_text(file, text)
 
 
 Found = TypeVar("Found", Overlap, Copy)
@@ -108,37 +107,31 @@ def _overlap(result: Audit, overlap: Overlap) -> Pair:
         f"{overlap.shared_area:.0%} shared, shifted by {overlap.dx}, {overlap.dy} pixels; "
         f"correlation {overlap.correlation:.3f}"
     )
-    one, other = (_size(result, place) for place in (overlap.a, overlap.b))
+    a, b = _picture(result, overlap.a), _picture(result, overlap.b)
     left, top = max(0, overlap.dx), max(0, overlap.dy)
-    width = min(one[0], other[0] + overlap.dx) - left
-    height = min(one[1], other[1] + overlap.dy) - top
+    width = min(a.width, b.width + overlap.dx) - left
+    height = min(a.height, b.height + overlap.dy) - top
     return Pair(
-        _picture(result, overlap.a, (left, top, width, height)),
-        _picture(result, overlap.b, (left - overlap.dx, top - overlap.dy, width, height)),
+        _outlined(a, left, top, width, height),
+        _outlined(b, left - overlap.dx, top - overlap.dy, width, height),
         words,
     )
 
 
-def _size(result: Audit, place: int) -> tuple[int, int]:
-    return _read(result, place).size
+def _outlined(picture: Picture, left: int, top: int, width: int, height: int) -> Picture:
+    """Outline a rectangle, given in pixels of the whole picture."""
+    across, down = 100 / picture.width, 100 / picture.height
+    return replace(picture, box=(left * across, top * down, width * across, height * down))
 
 
-def _read(result: Audit, place: int) -> Image.Image:
-    return read_image(result.manifest.root / result.manifest.cells[place].path)
-
-
-def _picture(result: Audit, place: int, shared: tuple[int, int, int, int] | None = None) -> Picture:
+def _picture(result: Audit, place: int) -> Picture:
     cell = result.manifest.cells[place]
     try:
-        image = _read(result, place)
+        image = read_image(result.manifest.root / cell.path)
     except ImageError:
         return Picture(cell.path, cell.label, "")
-    width, height = image.size
-    box = None
-    if shared:
-        left, top, wide, high = shared
-        box = (100 * left / width, 100 * top / height, 100 * wide / width, 100 * high / height)
-    return Picture(cell.path, cell.label, thumbnail(image, PICTURE_PIXELS), box, width, height)
+    shown = thumbnail(image, PICTURE_PIXELS)
+    return Picture(cell.path, cell.label, shown, None, image.width, image.height)
 
 
 def _scales(result: Audit) -> dict[str, tuple[float, float]]:

@@ -11,7 +11,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from marrowscope.errors import MissingExtraError
+from marrowscope.data.opencv import opencv
 
 Grey = NDArray[np.uint8]
 """Grey values of a picture, (H, W)."""
@@ -71,14 +71,7 @@ class CornerFinder:
     """
 
     def __init__(self) -> None:
-        try:
-            import cv2
-        except ImportError:
-            raise MissingExtraError(
-                "the search for overlapping pictures needs OpenCV; install it with: "
-                "pip install 'marrowscope[data]'"
-            ) from None
-        self._cv2 = cv2
+        self._cv2 = opencv()
 
     def __call__(self, grey: Grey) -> tuple[NDArray[np.int16], NDArray[np.uint64]]:
         """Give points (K, 2), x and y in pixels, and words (K, 4) of a grey picture (H, W).

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from marrowscope.contents import PARQUET, read_content
+from marrowscope.contents import PARQUET, arrow, read_content
 from marrowscope.data.rows import COLUMNS, CSV, REQUIRED_COLUMNS, Row, rows_of
-from marrowscope.errors import ManifestError, MissingExtraError, UnknownClassError
+from marrowscope.errors import ManifestError, UnknownClassError
 from marrowscope.labels import class_of_name
 from marrowscope.records import Cell, Reject
-from marrowscope.results import csv_file
+from marrowscope.results import csv_file, whole_file
 
 ROWS_AT_ONCE = 10_000
 """Rows that are held before they go into a Parquet file."""
@@ -145,18 +145,11 @@ def _as_text(cell: Cell) -> list[str]:
 
 @contextmanager
 def _parquet_file(file: Path) -> Iterator[Callable[[Cell], object]]:
-    try:
-        import pyarrow as pa
-        from pyarrow.parquet import ParquetWriter
-    except ImportError:
-        raise MissingExtraError(
-            "Parquet files need pyarrow; install it with: pip install 'marrowscope[data]'"
-        ) from None
+    pa = arrow()
     types = {"um_per_px": pa.float64()}
     schema = pa.schema([(name, types.get(name, pa.string())) for name in COLUMNS])
-    partial = file.with_name(file.name + ".partial")
     waiting: list[dict[str, Any]] = []
-    with ParquetWriter(partial, schema) as writer:
+    with whole_file(file) as partial, pa.parquet.ParquetWriter(partial, schema) as writer:
 
         def add(cell: Cell) -> None:
             waiting.append({name: getattr(cell, name) for name in COLUMNS})
@@ -169,4 +162,3 @@ def _parquet_file(file: Path) -> Iterator[Callable[[Cell], object]]:
 
         yield add
         flush()
-    partial.replace(file)

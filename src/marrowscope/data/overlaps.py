@@ -51,7 +51,7 @@ HALF, MIXER = np.uint64(32), np.uint64(2654435761)
 BOXES = 64
 """Files that votes are kept in until they are counted, each for a range of pictures."""
 PICTURES_KEPT = 2000
-"""Decoded pictures that are kept for the next check."""
+"""Decoded pictures that are worth keeping at hand while pairs are checked."""
 ROW = np.dtype([("words", np.uint64, 4), ("points", np.int16, 2), ("picture", np.int32)])
 """A described corner on disk, 40 bytes."""
 
@@ -93,7 +93,7 @@ def find_overlaps(
         if store.tell():
             table = np.memmap(store, dtype=ROW, mode="r")
             corners = Corners(table["words"], table["points"], table["picture"])
-            yield from overlapping(corners, load)
+            yield from overlapping(corners, lru_cache(PICTURES_KEPT)(load))
 
 
 def overlapping(
@@ -101,14 +101,14 @@ def overlapping(
 ) -> Iterator[Overlap]:
     """Give the pairs of pictures, in order, whose corners match and whose pixels agree.
 
-    Votes go to temporary files. `each` is called for every shift of a pair that was checked.
+    Votes go to temporary files. `load` is asked for the same picture again and again. `each` is
+    called for every shift of a pair that was checked.
     """
-    kept = lru_cache(maxsize=PICTURES_KEPT)(load)
     for candidates in propose(corners):
         best: dict[tuple[int, int], Overlap] = {}
         for a, b, dx, dy in candidates.tolist():
             each()
-            found = check(kept(a), kept(b), dx, dy)
+            found = check(load(a), load(b), dx, dy)
             if found is None or found[1] < LEAST_CORRELATION:
                 continue
             if (a, b) not in best or best[a, b].correlation < found[1]:

@@ -1,11 +1,9 @@
 """What a source says of each cell: class folders, zip archives, CSV and Parquet, row by row."""
 
-import csv
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from marrowscope.contents import (
     PARQUET,
@@ -18,6 +16,7 @@ from marrowscope.contents import (
 from marrowscope.errors import ManifestError
 from marrowscope.labels import CLASSES, PBC_FOLDERS, PBC_PREFIXES
 from marrowscope.records import Reject
+from marrowscope.results import check_columns, read_csv
 
 CSV = ".csv"
 PICTURES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
@@ -90,22 +89,7 @@ def _picture_row(path: PurePosixPath) -> Row:
 
 
 def _csv_rows(file: Path, inner: PurePosixPath) -> Rows:  # noqa: ARG001 - of the form of the others
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as lines:
-            reader = csv.DictReader(lines)
-            _check_columns(file, reader.fieldnames or ())
-            for row in reader:
-                yield {key: value or "" for key, value in row.items() if isinstance(key, str)}
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ManifestError(f"{file}: no CSV in UTF-8 ({error}); save it as such") from None
-
-
-def _check_columns(file: Path, columns: Any) -> None:
-    missing = [name for name in REQUIRED_COLUMNS if name not in columns]
-    if missing:
-        raise ManifestError(
-            f"{file}: no column {' or '.join(missing)}; it has {', '.join(columns) or 'nothing'}"
-        )
+    return read_csv(file, REQUIRED_COLUMNS, ManifestError)
 
 
 def _parquet_rows(file: Path, inner: PurePosixPath) -> Rows:
@@ -118,7 +102,7 @@ def _parquet_rows(file: Path, inner: PurePosixPath) -> Rows:
     pictures = picture_column(parquet)
     names = parquet.schema_arrow.names
     if pictures is None:
-        _check_columns(file, names)
+        check_columns(file, REQUIRED_COLUMNS, names, ManifestError)
     elif "label" not in names:
         raise ManifestError(f"{file}: no column label beside its pictures; it has {names}")
     wanted = [name for name in COLUMNS if name in names and name != pictures]

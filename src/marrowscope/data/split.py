@@ -187,12 +187,16 @@ def _to_row(row: Mapping[str, str]) -> SplitRow:
     )
 
 
-def read_pairs(audit: Path) -> list[tuple[str, str]]:
+def read_pairs(audit: Path | None) -> list[tuple[str, str]]:
     """Read the pairs of an audit's folder, or of one CSV with the columns `path_a` and `path_b`.
+
+    Without an audit there are none.
 
     Raises:
         SplitError: a file is missing or has no such columns.
     """
+    if audit is None:
+        return []
     files = [audit / name for name in PAIR_FILES] if audit.is_dir() else [audit]
     return [
         (row["path_a"], row["path_b"])
@@ -201,13 +205,15 @@ def read_pairs(audit: Path) -> list[tuple[str, str]]:
     ]
 
 
-def read_damaged(audit: Path) -> frozenset[str]:
-    """Read the paths that an audit found unreadable or damaged; a lone list of pairs names none.
+def read_damaged(audit: Path | None) -> frozenset[str]:
+    """Read the paths that an audit found unreadable or damaged.
+
+    Without an audit, and in a lone list of pairs, there are none.
 
     Raises:
         SplitError: the folder has no such list.
     """
-    if not audit.is_dir():
+    if audit is None or not audit.is_dir():
         return frozenset()
     rows = read_csv(audit / DAMAGED_FILE, ("path", "kind"), SplitError)
     return frozenset(row["path"] for row in rows if row["kind"] in UNUSABLE)

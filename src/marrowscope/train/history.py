@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from marrowscope.pages import render
-from marrowscope.results import csv_file
+from marrowscope.results import csv_file, write_text
 
 HISTORY, CURVE = "history.csv", "curve.svg"
 WIDTH, HEIGHT = 560, 240
@@ -43,9 +43,7 @@ def write_history(rows: Sequence[Mapping[str, Any]], folder: Path) -> None:
         best=max((score for _, score in scores), default=0),
         losses={name: _points(values, last, largest) for name, values in losses.items()},
     )
-    partial = folder / f"{CURVE}.partial"
-    partial.write_text(picture, encoding="utf-8")
-    partial.replace(folder / CURVE)
+    write_text(folder / CURVE, picture)
 
 
 def _points(values: Sequence[tuple[float, float]], last: float, largest: float) -> list[Point]:

@@ -11,7 +11,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from marrowscope import __version__
 from marrowscope.pages import render
-from marrowscope.results import csv_file
+from marrowscope.results import csv_file, write_text
 from marrowscope.train.ranges import Ranges
 from marrowscope.train.run import MAY_CHANGE
 from marrowscope.train.settings import TrainSettings
@@ -93,16 +93,9 @@ def write_sweep(
         split=split,
         version=__version__,
     )
-    _write(folder / PAGE, page)
+    write_text(folder / PAGE, page)
     if best:
-        _write(folder / BEST, _recipe(best, len(ended), settings, ranges, split))
-
-
-def _write(file: Path, text: str) -> None:
-    """Write a file that changes as a whole or not at all."""
-    partial = file.with_name(file.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(file)
+        write_text(folder / BEST, _recipe(best, len(ended), settings, ranges, split))
 
 
 def _row(trial: Ended, ranges: Ranges) -> list[str]:
