@@ -39,7 +39,10 @@ def trained(given: argparse.Namespace, recipe: str, seed: int) -> Path:
     figures = folder / "figures"
     if (figures / "metrics.json").is_file():
         return figures
-    options = [text for change in given.set for text in ("--set", change)]
+    options = []
+    for change in given.set:
+        only_for, _, value = change.rpartition(":")
+        options += ["--set", value] if only_for in {"", recipe} else []
     for flag, values in (("--model", given.model), ("--epochs", given.epochs)):
         if recipe in pairs(values):
             options += [flag, pairs(values)[recipe]]
@@ -128,7 +131,7 @@ def main() -> None:
     parser.add_argument("--pack", type=Path)
     parser.add_argument("--model", action="append", default=[], metavar="RECIPE=MODEL")
     parser.add_argument("--epochs", action="append", default=[], metavar="RECIPE=N")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--set", action="append", default=[], metavar="[RECIPE:]NAME=VALUE")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     given = parser.parse_args()
     found = {}

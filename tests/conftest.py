@@ -60,6 +60,7 @@ def toy_settings(toy_network: Path) -> TrainSettings:
         batch_size=12,
         head_learning_rate=1e-2,
         threads=1,
+        precision="fp32",
         log="none",
     )
 

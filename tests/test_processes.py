@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from test_classify import run
 
 OPTIONS = (
-    *("--set", "min_images=9", "--set", "size=56", "--set", "log=none"),
+    *("--set", "min_images=9", "--set", "size=56", "--set", "log=none", "--set", "precision=fp32"),
     *("--set", "unfreeze_blocks=1", "--epochs", "2", "--threads", "1"),
 )
 

@@ -15,9 +15,10 @@ from transformers import ResNetConfig, ResNetForImageClassification
 
 from marrowscope.data.manifest import Manifest
 from marrowscope.data.split import Split
+from marrowscope.train.fit import resolved
 from marrowscope.train.models import freeze_below, load_network
 from marrowscope.train.settings import TrainSettings
-from marrowscope.train.speed import order_channels
+from marrowscope.train.speed import choose_attention, order_channels
 
 FAULTS = """
 import resource
@@ -111,3 +112,24 @@ def test_a_convolutional_network_resumes_to_the_same_end(
         toy_settings, model=str(tmp_path / "network"), unfreeze_blocks=-1, average=0.9
     )
     resumed_like_whole(manifest, split, settings, tmp_path, 8)
+
+
+def test_the_arithmetic_is_chosen_for_the_device_and_written_down(
+    toy_settings: TrainSettings,
+) -> None:
+    has_amx = torch.cpu.get_capabilities().get("amx_bf16", False)
+    chosen = resolved(replace(toy_settings, precision="auto"))[0].precision
+    if not torch.accelerator.is_available():
+        assert chosen == ("bf16" if has_amx else "fp32")
+    assert resolved(replace(toy_settings, precision="fp32"))[0].precision == "fp32"
+
+
+def test_attention_written_out_gives_what_the_fused_kernel_gives(toy_network: Path) -> None:
+    pixels = torch.rand(2, 3, 56, 56, generator=torch.Generator().manual_seed(0))
+    network = load_network(str(toy_network), ["NGS", "EOS"], pretrained=True)
+    network.eval()  # type: ignore[no-untyped-call]
+    with torch.inference_mode():
+        fused = network(pixel_values=pixels).logits
+        choose_attention(network, "bf16")
+        written_out = network(pixel_values=pixels).logits
+    assert torch.allclose(fused, written_out, atol=1e-5)

@@ -224,7 +224,7 @@ manifest = read_manifest(Path(cells))
 split = divide(manifest.cells, plan=SplitPlan(min_stratum=10))
 settings = TrainSettings(
     model=network, min_images=9, size=56, unfreeze_blocks=1, epochs=2, batch_size=12, threads=1,
-    head_learning_rate=1e-2, log="none",
+    head_learning_rate=1e-2, precision="fp32", log="none",
 )
 
 def fill(step, *_):

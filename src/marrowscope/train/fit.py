@@ -23,7 +23,7 @@ from marrowscope.train.history import write_history
 from marrowscope.train.models import freeze_below, load_network, preprocessing_of
 from marrowscope.train.run import CHECKPOINTS, LOGS, finish_run, start_run
 from marrowscope.train.settings import TrainSettings
-from marrowscope.train.speed import keep_memory
+from marrowscope.train.speed import fast_precision, keep_memory
 from marrowscope.train.trainer import ON_PROCESSOR, Cells, CellTrainer, last_checkpoint
 
 Watch = Callable[[int, int, str], object]
@@ -96,11 +96,12 @@ def fit(
 
 
 def resolved(settings: TrainSettings) -> tuple[TrainSettings, Preprocessing]:
-    """Fill in what depends on the network: how a picture becomes its input."""
+    """Fill in what depends on the network and the device: the input, the arithmetic."""
     own = preprocessing_of(settings.model)
     size = settings.size or own.size
     preprocessing = replace(own, size=size, field_um=settings.field_um)
-    return replace(settings, preprocessing=preprocessing), preprocessing
+    precision = fast_precision() if settings.precision == "auto" else settings.precision
+    return replace(settings, preprocessing=preprocessing, precision=precision), preprocessing
 
 
 def _dataset(

@@ -10,7 +10,7 @@ from marrowscope.preprocess import Preprocessing
 BALANCES = ("none", "sampler", "weights", "logit-adjustment", "focal")
 OPTIMIZERS = ("adamw", "adam")
 SCHEDULES = ("cosine", "constant")
-PRECISIONS = ("fp32", "bf16", "fp16")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 LOGS = ("tensorboard", "mlflow", "none")
 
 
@@ -68,8 +68,8 @@ class TrainSettings:
     """The same for pasting a rectangle of one cell into another; with mixup, one or the other."""
     average: float = 0.0
     """Decay of the moving average of the weights (EMA), below 1; 0 for none."""
-    precision: str = "fp32"
-    """Of the arithmetic: one of `PRECISIONS`."""
+    precision: str = "auto"
+    """Of the arithmetic: one of `PRECISIONS`; auto is bf16 where the device multiplies it fast."""
     rotation: float = 180.0
     """Largest random angle, degrees, 0..180."""
     flips: bool = True

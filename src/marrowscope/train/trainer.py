@@ -36,7 +36,7 @@ from marrowscope.train.dataset import CellDataset, EpochSampler, PackedDataset, 
 from marrowscope.train.mix import mix
 from marrowscope.train.models import depths
 from marrowscope.train.settings import TrainSettings
-from marrowscope.train.speed import order_channels
+from marrowscope.train.speed import choose_attention, order_channels
 
 Cells = CellDataset | PackedDataset
 ON_PROCESSOR = not torch.accelerator.is_available()
@@ -62,6 +62,7 @@ class CellTrainer(Trainer):
         counts = np.bincount(train.labels, minlength=self._classes)
         self._loss = loss_of(settings, torch.from_numpy(counts).float())
         self._layout = order_channels(network)
+        choose_attention(network, settings.precision)
         self._average = _average_of(network, settings.average)
         super().__init__(
             model=network,
@@ -99,15 +100,16 @@ class CellTrainer(Trainer):
         pixels, cells = inputs["pixels"], inputs["cells"].tolist()
         targets = one_hot(inputs["labels"], self._classes).float()
         if not model.training:
-            logits = model(pixel_values=self._normalised(pixels)).logits
+            logits = model(pixel_values=self._normalised(pixels)).logits.float()
             loss = cross_entropy(logits, targets)
             return (loss, {"loss": loss, "logits": logits}) if return_outputs else loss
         settings = self._settings
-        images = self._normalised(augment(pixels, draw(settings, self.epoch, cells)))
+        with torch.autocast(pixels.device.type, enabled=False):
+            images = self._normalised(augment(pixels, draw(settings, self.epoch, cells)))
         random = np.random.default_rng((settings.seed, self.epoch, *cells[:2]))
         images, targets = mix(images, targets, settings, random)
         targets = _smooth(targets, settings.label_smoothing)
-        loss = self._loss(model(pixel_values=images).logits, targets)
+        loss = self._loss(model(pixel_values=images).logits.float(), targets)
         if not torch.isfinite(loss):
             raise DivergedError(
                 f"the loss is no longer a number at step {self.state.global_step}; the last good "
@@ -243,8 +245,7 @@ def training_arguments(settings: TrainSettings, folder: Path) -> TrainingArgumen
     """
     if settings.precision == "fp16" and ON_PROCESSOR:
         raise SettingsError(
-            "precision fp16 needs a GPU, and there is none; use fp32, which is also the fastest "
-            "on a processor"
+            "precision fp16 needs a GPU, and there is none; leave it at auto, or use fp32 or bf16"
         )
     return TrainingArguments(
         output_dir=str(folder),
