@@ -1,52 +1,101 @@
-"""Find the files that a person means by files, folders and patterns."""
+"""Find the files that a person means by files, folders and patterns, one by one."""
 
 import glob
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from marrowscope.contents import is_left_by_systems
 from marrowscope.records import Found, Picture, Reject
 
 
-def find_files(inputs: Iterable[str], um_per_px: float | None = None) -> Iterator[Found]:
+def find_files(
+    inputs: Iterable[str], um_per_px: float | None = None, besides: Collection[Path] = ()
+) -> Iterator[Found]:
     """Give the pictures behind the inputs, each once, folders in sorted order at any depth.
 
-    An input that leads to no file comes back as a reject. Hidden files (a name that starts with a
-    dot) and what operating systems leave in folders (`Thumbs.db`, `desktop.ini`) are no input.
+    An input that leads to no file comes back as a reject, and so does a folder that cannot be
+    listed. Hidden files (a name that starts with a dot), what operating systems leave in folders
+    (`Thumbs.db`, `desktop.ini`) and the files `besides` are no input. Memory holds the names of
+    one folder (of a pattern: its matches) and 64 bits for each file seen.
     """
-    seen: set[Path] = set()
+    left_out = {os.path.realpath(file) for file in besides}
+    seen: set[int] = set()
     for given in inputs:
-        files = _files_of(given)
-        if isinstance(files, Reject):
-            yield files
-            continue
-        for file in files:
-            identity = file.resolve()
-            if identity not in seen:
-                seen.add(identity)
-                yield Picture(file, um_per_px)
+        nothing = True
+        for file in _files_of(given):
+            if isinstance(file, Reject):
+                nothing = False
+                yield file
+                continue
+            identity = os.path.realpath(file)
+            if identity in left_out:
+                continue
+            nothing = False
+            if (key := hash(identity)) not in seen:
+                seen.add(key)
+                yield _picture(file, um_per_px)
+        if nothing:
+            yield Reject(given, _why_nothing(given))
 
 
-def _files_of(given: str) -> list[Path] | Reject:
+def _picture(file: Path, um_per_px: float | None) -> Found:
+    """Take a file for a picture, unless its name cannot be written into a table."""
+    try:
+        str(file).encode()
+    except UnicodeEncodeError:
+        shown = os.fsencode(file).decode("utf-8", "replace")
+        return Reject(shown, "the name is no text in UTF-8; rename the file")
+    return Picture(file, um_per_px)
+
+
+def _files_of(given: str) -> Iterator[Path | Reject]:
     path = Path(given)
     if path.is_dir():
-        files = _inside(path)
-        return files or Reject(given, "the folder holds no files")
-    if path.exists():
-        return [path]
-    if glob.has_magic(given):
-        matches = sorted(map(Path, glob.glob(given, recursive=True)))  # noqa: PTH207
-        files = [
-            file for match in matches for file in (_inside(match) if match.is_dir() else [match])
-        ]
-        return files or Reject(given, "no file matches this pattern")
-    return Reject(given, "no such file or folder")
+        yield from _inside(path)
+    elif path.exists():
+        yield path
+    elif glob.has_magic(given):
+        for match in map(Path, sorted(glob.glob(given, recursive=True), key=_by_parts)):  # noqa: PTH207
+            yield from _inside(match) if match.is_dir() else (match,)
 
 
-def _inside(folder: Path) -> list[Path]:
-    return sorted(
-        file
-        for file in folder.rglob("*")
-        if file.is_file()
-        and not any(is_left_by_systems(part) for part in file.relative_to(folder).parts)
-    )
+def _why_nothing(given: str) -> str:
+    if Path(given).is_dir():
+        return "the folder holds no files"
+    return "no file matches this pattern" if glob.has_magic(given) else "no such file or folder"
+
+
+def _by_parts(path: str) -> str:
+    """Sort as paths do, by the name of each folder; `a/b` comes before `a.jpg`."""
+    return str(Path(path)).replace(os.sep, "\0")
+
+
+def _inside(folder: Path) -> Iterator[Path | Reject]:
+    """Give the files of a folder and of those in it, by name; links to folders are not followed."""
+    try:
+        names, folders = _list(folder)
+    except OSError as error:
+        yield Reject(str(folder), f"the folder cannot be listed ({error.strerror})")
+        return
+    for name in names:
+        if name in folders:
+            yield from _inside(folder / name)
+        else:
+            yield folder / name
+
+
+def _list(folder: Path) -> tuple[list[str], set[str]]:
+    """Name the files and folders in a folder, sorted, and which of them are folders."""
+    names, folders = [], set()
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if is_left_by_systems(entry.name):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                folders.add(entry.name)
+            elif not os.path.isfile(entry):  # noqa: PTH113 - pathlib looks at each file anew
+                continue
+            names.append(entry.name)
+    names.sort()
+    return names, folders
