@@ -110,9 +110,9 @@ def test_the_default_bundle_reads_cells_that_it_never_saw(samples_read: Path) ->
         assert sum(covered) / len(covered) > floor
 
 
-def test_the_four_files_and_what_they_hold(samples_read: Path) -> None:
+def test_the_files_and_what_they_hold(samples_read: Path) -> None:
     assert {file.name for file in samples_read.iterdir()} == {
-        "predictions.csv", "rejects.csv", "differential.json", "report.html",
+        "predictions.csv", "rejects.csv", "differential.json", "report.html", "classify.json",
     }  # fmt: skip
     rows = rows_of(samples_read / "predictions.csv")
     classes = load_bundle("default").classes
@@ -199,7 +199,9 @@ def test_no_half_written_file_stands_under_its_name(toy_bundle: Bundle, tmp_path
 
     with pytest.raises(KeyboardInterrupt):
         classify(map(Picture, sorted(CELLS.iterdir())), toy_bundle, tmp_path / "out", each=stop)
-    assert {file.suffix for file in (tmp_path / "out").iterdir()} == {".partial"}
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {
+        "classify.json", "predictions.csv.partial", "rejects.csv.partial",
+    }  # fmt: skip
 
 
 def test_a_folder_that_cannot_be_made(toy_bundle: Bundle, tmp_path: Path) -> None:

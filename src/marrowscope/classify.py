@@ -1,28 +1,40 @@
-"""Classify cells and count them: predictions, rejects, differential and report in one folder."""
+"""Classify cells and count them: predictions, rejects, differential and report in one folder.
 
-from collections import Counter
-from collections.abc import Callable, Iterable
+Outcomes go to the disk as they come and little of them stays in memory, so that the number of
+cells is not bounded; a classification that was interrupted is gone on with.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from marrowscope import __version__
 from marrowscope.bundle import Bundle
+from marrowscope.contents import arrow
 from marrowscope.differential import Differential, count
-from marrowscope.predictor import Predictor
+from marrowscope.errors import OutputError
+from marrowscope.outcomes import Outcomes
+from marrowscope.parquet import write_parquet
+from marrowscope.predictor import BATCH_SIZE, Outcome, Predictor
 from marrowscope.records import Found, Reject
-from marrowscope.report import Gallery, write_report
+from marrowscope.report import Tally, write_report
 from marrowscope.results import (
     PREDICTIONS,
+    REJECT_HEADER,
     REJECTS,
-    csv_file,
+    continued_csv,
+    partial_of,
     prediction_header,
     prediction_row,
-    prepare_folder,
     reject_row,
+    rounded,
     write_json,
 )
+from marrowscope.resume import DIFFERENTIAL, REPORT, TABLE, open_folder
 
-DIFFERENTIAL, REPORT = "differential.json", "report.html"
+FORMAT = 1
+"""Of the files in the folder."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +43,9 @@ class Classified:
 
     folder: Path
     cells: int
-    rejects: tuple[Reject, ...]
+    rejected: int
+    first_rejects: tuple[Reject, ...]
+    """As many as the report shows; all are in `rejects.csv`."""
     differential: Differential
 
     def as_dict(self, bundle: Bundle) -> dict[str, Any]:
@@ -40,7 +54,7 @@ class Classified:
             "bundle": {"name": bundle.name, "model_sha256": bundle.model_sha256},
             "folder": str(self.folder),
             "cells": self.cells,
-            "rejected": len(self.rejects),
+            "rejected": self.rejected,
             "differential": asdict(self.differential),
             "warning": bundle.evaluation_in_words,
             "use": "research use only; figures, not a diagnosis",
@@ -53,35 +67,112 @@ def classify(
     folder: Path,
     *,
     overwrite: bool = False,
+    resume: bool = False,
+    parquet: bool = False,
+    settings: Mapping[str, str] | None = None,
     threads: int = 0,
     each: Callable[[], object] = lambda: None,
 ) -> Classified:
-    """Classify pictures with a bundle, write the four result files; `each` is called for each.
+    """Classify pictures with a bundle, write the result files; `each` is called for each.
+
+    With `resume`, a folder that was left half-way is gone on with, to the same files as without a
+    break; one that is finished is left as it is. `settings` says what else decides the figures,
+    such as the pixel size: it must be the same then. With `parquet`, the predictions are written
+    as Parquet too.
 
     Raises:
-        OutputError: the folder cannot be used, or holds something and must not be overwritten.
+        OutputError: the folder cannot be used, holds something and must not be overwritten, or
+            outcomes of other cells or settings.
+        SettingsError: both `overwrite` and `resume` are given.
+        MissingExtraError: Parquet is to be written, and pyarrow is not installed.
         BundleError: the bundle's model cannot be loaded.
     """
+    if parquet:
+        arrow()
     predictor = Predictor(bundle, threads)
-    prepare_folder(folder, overwrite)
-    labels: Counter[str] = Counter()
-    rejects: list[Reject] = []
-    gallery = Gallery()
+    went_in = _went_in(bundle) | dict(settings or {})
+    finished = open_folder(folder, went_in, overwrite=overwrite, resume=resume)
+    tally = Tally()
+
+    def take(outcome: Outcome) -> None:
+        tally.add(outcome)
+        each()
+
+    if finished:
+        _read_again(found, bundle, folder, take)
+    else:
+        _go_on(found, predictor, folder, take)
+    if parquet and not (folder / TABLE).is_file():
+        write_parquet(folder / PREDICTIONS, folder / TABLE, bundle.classes)
+    result = _count(folder, tally, bundle)
+    if not finished:
+        write_report(folder / REPORT, bundle, result.differential, tally)
+        write_json(folder / DIFFERENTIAL, result.as_dict(bundle))
+    return result
+
+
+def _went_in(bundle: Bundle) -> dict[str, str]:
+    return {
+        "format": str(FORMAT),
+        "marrowscope": __version__,
+        "bundle": bundle.name,
+        "model_sha256": bundle.model_sha256,
+        "batch_size": str(BATCH_SIZE),
+    }
+
+
+def _read_again(
+    found: Iterable[Found], bundle: Bundle, folder: Path, take: Callable[[Outcome], object]
+) -> None:
+    """Take the outcomes of a finished classification.
+
+    Raises:
+        OutputError: they are not those of just these inputs.
+    """
+    with Outcomes(folder / PREDICTIONS, folder / REJECTS, bundle.classes) as outcomes:
+        rest = outcomes.replay(found, take)
+        if next(rest, None) is not None or not outcomes.at_end:
+            raise OutputError(
+                f"{folder} holds the finished classification of other inputs; give another "
+                "folder, or --overwrite to replace the results in it"
+            )
+
+
+def _go_on(
+    found: Iterable[Found], predictor: Predictor, folder: Path, take: Callable[[Outcome], object]
+) -> None:
+    """Take the outcomes that are there already, then classify the rest and write it behind them."""
+    classes = predictor.bundle.classes
+    predictions, rejects = folder / PREDICTIONS, folder / REJECTS
+    for file in (predictions, rejects):
+        _make_partial(file)
+    with Outcomes(partial_of(predictions), partial_of(rejects), classes) as outcomes:
+        rest = outcomes.replay(found, take)
     with (
-        csv_file(folder / PREDICTIONS, prediction_header(bundle.classes)) as predictions,
-        csv_file(folder / REJECTS, ["path", "reason"]) as rejected,
+        continued_csv(predictions, prediction_header(classes), outcomes.keep[0]) as predicted,
+        continued_csv(rejects, REJECT_HEADER, outcomes.keep[1]) as rejected,
     ):
-        for outcome in predictor.classify(found):
+        for outcome in _as_written(predictor.classify(rest, BATCH_SIZE)):
             if isinstance(outcome, Reject):
-                rejects.append(outcome)
                 rejected.writerow(reject_row(outcome))
             else:
-                labels[outcome.label] += 1
-                gallery.add(outcome)
-                predictions.writerow(prediction_row(outcome))
-            each()
-    differential = count(labels, bundle.classes)
-    result = Classified(folder, labels.total(), tuple(rejects), differential)
-    write_json(folder / DIFFERENTIAL, result.as_dict(bundle))
-    write_report(folder / REPORT, bundle, differential, gallery, rejects)
-    return result
+                predicted.writerow(prediction_row(outcome))
+            take(outcome)
+
+
+def _make_partial(file: Path) -> None:
+    """See to it that a file is there under its partial name, empty if there is none."""
+    if not partial_of(file).exists() and file.exists():
+        file.replace(partial_of(file))
+    partial_of(file).touch()
+
+
+def _as_written(outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
+    """Round predictions, so that fresh ones and those read back make the same report."""
+    for outcome in outcomes:
+        yield outcome if isinstance(outcome, Reject) else rounded(outcome)
+
+
+def _count(folder: Path, tally: Tally, bundle: Bundle) -> Classified:
+    differential = count(tally.gallery.cells, bundle.classes)
+    return Classified(folder, tally.cells, tally.rejected, tuple(tally.first_rejects), differential)

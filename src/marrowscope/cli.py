@@ -3,6 +3,7 @@
 import json
 import os
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,7 @@ import typer
 from marrowscope import __version__
 from marrowscope.cli_data import data_app
 from marrowscope.cli_tune import EPILOG, tune
+from marrowscope.errors import SettingsError
 from marrowscope.terminal import (
     SOME_REJECTED,
     AuditOption,
@@ -68,6 +70,7 @@ def main(
     "`marrowscope classify cells/`\n\n"
     "`marrowscope classify 'scan/*.jpg' more.png --output monday`\n\n"
     "`marrowscope classify cells/ --json > differential.json`\n\n"
+    "An interrupted classification is continued by the same command with `--resume`.\n\n"
     "Exit codes: 0 all cells were read, 1 none could be or an error, 2 wrong usage, "
     "3 some inputs were rejected."
 )
@@ -81,7 +84,8 @@ def classify(
     output: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for predictions.csv, rejects.csv, differential.json and report.html.",
+            help="Folder for predictions.csv, rejects.csv, differential.json, report.html and "
+            "classify.json, which says what went in.",
             show_default="a new folder, named on the screen",
         ),
     ] = None,
@@ -90,6 +94,12 @@ def classify(
         typer.Option(min=0.001, help="Side of a pixel in micrometres, if the bundle asks for it."),
     ] = None,
     overwrite: OverwriteOption = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue what was interrupted in the output folder.")
+    ] = False,
+    parquet: Annotated[
+        bool, typer.Option("--parquet", help="Write predictions.parquet too.")
+    ] = False,
     threads: Annotated[
         int, typer.Option(min=0, help="Processor threads; 0 for as many as there are cores.")
     ] = 0,
@@ -100,15 +110,22 @@ def classify(
         from marrowscope.bundle import load_bundle
         from marrowscope.classify import classify as run
         from marrowscope.intake import find_files
+        from marrowscope.resume import result_files
 
+        if resume and output is None:
+            raise SettingsError("--resume needs --output: the folder of what was interrupted")
         chosen = load_bundle(bundle)
-        files = list(find_files(paths, um_per_px))
-        with progress("Reading cells", len(files)) as each:
+        folder = output or _new_folder()
+        cells = partial(find_files, paths, um_per_px, result_files(folder))
+        with progress("Reading cells", sum(1 for _ in cells())) as each:
             result = run(
-                files,
+                cells(),
                 chosen,
-                output or _new_folder(),
+                folder,
                 overwrite=overwrite,
+                resume=resume,
+                parquet=parquet,
+                settings={"um_per_px": str(um_per_px or "")},
                 threads=threads,
                 each=each,
             )
@@ -118,7 +135,7 @@ def classify(
             from marrowscope.screen import show_classified
 
             show_classified(result, chosen)
-    if result.rejects:
+    if result.rejected:
         raise typer.Exit(SOME_REJECTED if result.cells else 1)
 
 

@@ -33,6 +33,7 @@ from marrowscope.predictor import Predictor
 from marrowscope.records import Picture, Prediction, Reject
 from marrowscope.results import (
     PREDICTIONS,
+    REJECT_HEADER,
     REJECTS,
     csv_file,
     prediction_header,
@@ -176,7 +177,7 @@ def _score(
     header = [*prediction_header(bundle.classes), "truth", "source", "group"]
     with (
         csv_file(folder / PREDICTIONS, header) as predictions,
-        csv_file(folder / REJECTS, ["path", "reason"]) as rejected,
+        csv_file(folder / REJECTS, REJECT_HEADER) as rejected,
     ):
         for row, outcome in zip(rows, outcomes, strict=True):
             named = replace(outcome, path=row.cell.path)

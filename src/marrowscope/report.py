@@ -2,7 +2,6 @@
 
 import heapq
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from marrowscope.images import read_image
 from marrowscope.labels import CLASSES
 from marrowscope.pages import render, thumbnail
 from marrowscope.records import Prediction, Reject
+from marrowscope.results import write_text
 
 SHOWN_PER_CLASS = 60
 SHOWN_REJECTS = 200
@@ -42,6 +42,29 @@ class Gallery:
         return [prediction for _, _, prediction in sorted(self._kept[label], reverse=True)]
 
 
+class Tally:
+    """What memory keeps of all outcomes: counts, the least certain cells, the first rejects."""
+
+    def __init__(self) -> None:
+        self.gallery = Gallery()
+        self.rejected = 0
+        self.first_rejects: list[Reject] = []
+
+    @property
+    def cells(self) -> int:
+        """Cells that were classified."""
+        return sum(self.gallery.cells.values())
+
+    def add(self, outcome: Prediction | Reject) -> None:
+        """Take one outcome into account."""
+        if isinstance(outcome, Prediction):
+            self.gallery.add(outcome)
+            return
+        self.rejected += 1
+        if len(self.first_rejects) < SHOWN_REJECTS:
+            self.first_rejects.append(outcome)
+
+
 @dataclass(frozen=True)
 class Picture:
     """A cell as the page shows it."""
@@ -64,14 +87,9 @@ class Group:
     pictures: list[Picture]
 
 
-def write_report(
-    file: Path,
-    bundle: Bundle,
-    differential: Differential,
-    gallery: Gallery,
-    rejects: Sequence[Reject],
-) -> None:
+def write_report(file: Path, bundle: Bundle, differential: Differential, tally: Tally) -> None:
     """Write the page: the differential, then the cells of each class, the least certain first."""
+    gallery = tally.gallery
     groups = [
         Group(
             code,
@@ -89,14 +107,14 @@ def write_report(
         bundle=bundle,
         differential=differential,
         groups=groups,
-        rejects=rejects[:SHOWN_REJECTS],
-        rejected=len(rejects),
-        cells=sum(gallery.cells.values()),
+        rejects=tally.first_rejects,
+        rejected=tally.rejected,
+        cells=tally.cells,
         scale=max(10.0, min(100.0, widest)),
         left_out=[CLASSES[code] for code in bundle.left_out if code in CLASSES],
         version=__version__,
     )
-    file.write_text(text, encoding="utf-8")
+    write_text(file, text)
 
 
 def _picture(prediction: Prediction, bundle: Bundle) -> Picture:

@@ -11,6 +11,9 @@ from marrowscope.errors import MarrowscopeError, OutputError
 from marrowscope.records import Prediction, Reject
 
 PREDICTIONS, REJECTS = "predictions.csv", "rejects.csv"
+REJECT_HEADER = ("path", "reason")
+DECIMALS = 6
+"""Of probabilities in `predictions.csv`."""
 
 
 class RowWriter(Protocol):
@@ -21,10 +24,15 @@ class RowWriter(Protocol):
         ...
 
 
+def partial_of(path: Path) -> Path:
+    """Name under which a file is written until it is whole."""
+    return path.with_name(path.name + ".partial")
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Give the name to write a file under; it gets its own name only when nothing went wrong."""
-    partial = path.with_name(path.name + ".partial")
+    partial = partial_of(path)
     yield partial
     partial.replace(path)
 
@@ -41,6 +49,20 @@ def csv_file(path: Path, header: Sequence[str]) -> Iterator[RowWriter]:
     with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(header)
+        yield writer
+
+
+@contextmanager
+def continued_csv(path: Path, header: Sequence[str], keep: int) -> Iterator[RowWriter]:
+    """Go on with a CSV after its first `keep` bytes; a row is in the file once it is written."""
+    with (
+        whole_file(path) as partial,
+        partial.open("a", buffering=1, newline="", encoding="utf-8") as file,
+    ):
+        file.truncate(keep)
+        writer = csv.writer(file)
+        if keep == 0:
+            writer.writerow(header)
         yield writer
 
 
@@ -88,9 +110,24 @@ def prediction_header(classes: Sequence[str]) -> list[str]:
 
 
 def prediction_row(prediction: Prediction) -> list[str]:
-    """A prediction as text, probabilities with 6 decimals."""
+    """A prediction as text."""
     numbers = (prediction.probability, *prediction.probabilities)
-    return [prediction.path, prediction.label, *(f"{number:.6f}" for number in numbers)]
+    return [prediction.path, prediction.label, *(f"{number:.{DECIMALS}f}" for number in numbers)]
+
+
+def prediction_of(row: Sequence[str]) -> Prediction:
+    """Read a prediction back from its row.
+
+    Raises:
+        ValueError: the row holds no prediction.
+    """
+    path, label, probability, *probabilities = row
+    return Prediction(path, label, float(probability), tuple(map(float, probabilities)))
+
+
+def rounded(prediction: Prediction) -> Prediction:
+    """Give a prediction as it comes back from its row."""
+    return prediction_of(prediction_row(prediction))
 
 
 def reject_row(reject: Reject) -> list[str]:

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from marrowscope.bundle import Bundle
-from marrowscope.classify import REPORT, Classified
+from marrowscope.classify import Classified
 from marrowscope.data.findings import PAGE, Audit
 from marrowscope.data.manifest import Manifest
 from marrowscope.data.pack import Pack
@@ -26,6 +26,7 @@ from marrowscope.evaluate import Evaluation
 from marrowscope.labels import CLASSES, in_order
 from marrowscope.metrics import Interval
 from marrowscope.results import REJECTS
+from marrowscope.resume import REPORT
 
 if TYPE_CHECKING:
     from marrowscope.train.export import Exported
@@ -52,7 +53,7 @@ def show_classified(result: Classified, bundle: Bundle) -> None:
         console.print(f"[yellow]{escape(note)}[/yellow]")
     console.print(f"[dim]{escape(bundle.evaluation_in_words)}[/dim]")
     _show_rejects(result)
-    print(f"{result.cells:,} cells read, {len(result.rejects):,} inputs rejected")
+    print(f"{result.cells:,} cells read, {result.rejected:,} inputs rejected")
     print(f"Report: {result.folder / REPORT}")
 
 
@@ -73,9 +74,9 @@ def differential_table(differential: Differential) -> Table:
 
 
 def _show_rejects(result: Classified) -> None:
-    for reject in result.rejects[:SHOWN_REJECTS]:
+    for reject in result.first_rejects[:SHOWN_REJECTS]:
         print(f"rejected: {reject.path}: {reject.reason}", file=sys.stderr)
-    more = len(result.rejects) - SHOWN_REJECTS
+    more = result.rejected - SHOWN_REJECTS
     if more > 0:
         print(f"{more:,} more are in {result.folder / REJECTS}", file=sys.stderr)
 

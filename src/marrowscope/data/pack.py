@@ -17,7 +17,7 @@ from marrowscope.errors import ImageError, PackError
 from marrowscope.images import read_image
 from marrowscope.preprocess import Preprocessing
 from marrowscope.records import Cell, Reject
-from marrowscope.results import csv_file, reject_row, write_json
+from marrowscope.results import REJECT_HEADER, csv_file, reject_row, write_json
 
 PIXELS, INDEX, REJECTS, SEAL = "pixels", "index", "rejects.csv", "pack.json"
 CELLS_AT_ONCE = 64
@@ -123,7 +123,7 @@ def _decode(root: Path, preprocessing: Preprocessing, cells: Sequence[Cell]) -> 
 
 def _seal(folder: Path, preprocessing: Preprocessing, cells: int) -> None:
     """Write the list of rejects, then the file that says that the pack is whole."""
-    with csv_file(folder / REJECTS, ["path", "reason"]) as rejected:
+    with csv_file(folder / REJECTS, REJECT_HEADER) as rejected:
         for _, path, reason in _index(folder):
             if reason:
                 rejected.writerow(reject_row(Reject(path, reason)))

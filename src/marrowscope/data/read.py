@@ -10,7 +10,7 @@ from marrowscope.data.manifest import manifest_file, read_cells
 from marrowscope.errors import ManifestError, UnknownClassError
 from marrowscope.labels import class_of_name, in_order
 from marrowscope.records import Reject
-from marrowscope.results import csv_file, read_csv, reject_row
+from marrowscope.results import REJECT_HEADER, csv_file, read_csv, reject_row
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def read(
     rejects = manifest.with_name(f"{manifest.stem}-rejects.csv")
     manifest.parent.mkdir(parents=True, exist_ok=True)
     done = []
-    with manifest_file(manifest) as add, csv_file(rejects, ["path", "reason"]) as rejected:
+    with manifest_file(manifest) as add, csv_file(rejects, REJECT_HEADER) as rejected:
         for name, source in sources:
             counts: Counter[str] = Counter()
             lost = 0
