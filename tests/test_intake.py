@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from marrowscope.intake import find_files
+from marrowscope.intake import HASHES_AT_ONCE, Seen, find_files
 from marrowscope.records import Picture, Reject
 
 
@@ -89,4 +89,12 @@ def test_memory_is_a_fraction_of_what_a_list_of_paths_takes(tmp_path: Path) -> N
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak / files < 250
+    assert peak / files < 130
+
+
+def test_more_is_remembered_than_is_kept_as_a_set() -> None:
+    seen = Seen()
+    texts = [str(number) for number in range(3 * HASHES_AT_ONCE + 5)]
+    assert all(seen.add(text) for text in texts)
+    assert not any(seen.add(text) for text in texts)
+    assert seen.add("more")

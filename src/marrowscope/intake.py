@@ -5,8 +5,35 @@ import os
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
+import numpy as np
+
 from marrowscope.contents import is_left_by_systems
 from marrowscope.records import Found, Picture, Reject
+
+HASHES_AT_ONCE = 8192
+
+
+class Seen:
+    """Remembers texts by hashes of 64 bits: 8 bytes each, and a set of the latest ones.
+
+    That one of a million files is taken for another has a probability below 1 in 10 million.
+    """
+
+    def __init__(self) -> None:
+        self._sorted = np.empty(0, np.int64)
+        self._latest: set[int] = set()
+
+    def add(self, text: str) -> bool:
+        """Remember a text; tell whether it is new."""
+        key = hash(text)
+        place = self._sorted.searchsorted(key)
+        if key in self._latest or key in self._sorted[place : place + 1]:
+            return False
+        self._latest.add(key)
+        if len(self._latest) == HASHES_AT_ONCE:
+            self._sorted = np.union1d(self._sorted, np.fromiter(self._latest, np.int64))
+            self._latest.clear()
+        return True
 
 
 def find_files(
@@ -17,10 +44,10 @@ def find_files(
     An input that leads to no file comes back as a reject, and so does a folder that cannot be
     listed. Hidden files (a name that starts with a dot), what operating systems leave in folders
     (`Thumbs.db`, `desktop.ini`) and the files `besides` are no input. Memory holds the names of
-    one folder (of a pattern: its matches) and 64 bits for each file seen.
+    one folder (of a pattern: its matches) and a hash of 8 bytes for each file seen.
     """
     left_out = {os.path.realpath(file) for file in besides}
-    seen: set[int] = set()
+    seen = Seen()
     for given in inputs:
         nothing = True
         for file in _files_of(given):
@@ -32,8 +59,7 @@ def find_files(
             if identity in left_out:
                 continue
             nothing = False
-            if (key := hash(identity)) not in seen:
-                seen.add(key)
+            if seen.add(identity):
                 yield _picture(file, um_per_px)
         if nothing:
             yield Reject(given, _why_nothing(given))
@@ -78,7 +104,8 @@ def _inside(folder: Path) -> Iterator[Path | Reject]:
     except OSError as error:
         yield Reject(str(folder), f"the folder cannot be listed ({error.strerror})")
         return
-    for name in names:
+    while names:
+        name = names.pop()
         if name in folders:
             yield from _inside(folder / name)
         else:
@@ -86,7 +113,7 @@ def _inside(folder: Path) -> Iterator[Path | Reject]:
 
 
 def _list(folder: Path) -> tuple[list[str], set[str]]:
-    """Name the files and folders in a folder, sorted, and which of them are folders."""
+    """Name the files and folders in a folder, the last one first, and which are folders."""
     names, folders = [], set()
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -97,5 +124,5 @@ def _list(folder: Path) -> tuple[list[str], set[str]]:
             elif not os.path.isfile(entry):  # noqa: PTH113 - pathlib looks at each file anew
                 continue
             names.append(entry.name)
-    names.sort()
+    names.sort(reverse=True)
     return names, folders
