@@ -7,7 +7,7 @@ from pathlib import Path
 from marrowscope.contents import arrow
 from marrowscope.results import prediction_header, whole_file
 
-BYTES_AT_ONCE = 4 * 2**20
+BYTES_AT_ONCE = 2**20
 """Of the CSV; memory does not grow with the number of cells."""
 
 
