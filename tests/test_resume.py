@@ -74,7 +74,7 @@ def whole(scan: Path, bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) 
 def test_a_killed_command_goes_on_to_the_same_files(exported: Path, tmp_path: Path) -> None:
     scan = scan_of(tmp_path / "scan", 400)
     words = ["classify", str(scan), "missing.jpg", "--bundle", str(exported), "--output", "out"]
-    words += ["--threads", "1"]
+    words += ["--threads", "1", "--engine", "onnxruntime"]
     for name in ("killed", "whole"):
         (tmp_path / name).mkdir()
     assert run(*words, cwd=tmp_path / "whole").returncode == 3
@@ -104,6 +104,20 @@ def test_a_killed_command_goes_on_to_the_same_files(exported: Path, tmp_path: Pa
     assert "360 cells read, 41 inputs rejected" in resumed.stdout
     assert contents(tmp_path / "killed/out") == contents(tmp_path / "whole/out")
     assert {file.name for file in (tmp_path / "killed/out").iterdir()} == set(RESULTS)
+
+
+def test_the_engine_stays_the_one_that_it_was_begun_with(exported: Path, tmp_path: Path) -> None:
+    words = ("classify", SAMPLES / "cells/mll/NGS", "--bundle", exported, "--output", "out")
+    assert run(*words, "--engine", "openvino", cwd=tmp_path).returncode == 0
+    before = contents(tmp_path / "out")
+    (tmp_path / "half").mkdir()
+    half_way(tmp_path / "out", tmp_path / "half/out", 3, 0)
+    resumed = run(*words, "--resume", "--verbose", cwd=tmp_path / "half")
+    assert resumed.returncode == 0, resumed.stderr
+    assert resumed.stderr == "engine: openvino\n"
+    assert contents(tmp_path / "half/out") == before
+    other = run(*words, "--resume", "--engine", "onnxruntime", cwd=tmp_path / "half")
+    assert "engine was openvino, now it is onnxruntime" in other.stderr
 
 
 @pytest.mark.parametrize(

@@ -47,11 +47,14 @@ class Classified:
     first_rejects: tuple[Reject, ...]
     """As many as the report shows; all are in `rejects.csv`."""
     differential: Differential
+    engine: str
+    """Which ran the model."""
 
     def as_dict(self, bundle: Bundle) -> dict[str, Any]:
         """Give the outcome for machines, with the model that it rests on."""
         return {
             "bundle": {"name": bundle.name, "model_sha256": bundle.model_sha256},
+            "engine": self.engine,
             "folder": str(self.folder),
             "cells": self.cells,
             "rejected": self.rejected,
@@ -71,6 +74,7 @@ def classify(
     parquet: bool = False,
     settings: Mapping[str, str] | None = None,
     threads: int = 0,
+    engine: str = "onnxruntime",
     each: Callable[[], object] = lambda: None,
 ) -> Classified:
     """Classify pictures with a bundle, write the result files; `each` is called for each.
@@ -86,11 +90,12 @@ def classify(
         SettingsError: both `overwrite` and `resume` are given.
         MissingExtraError: Parquet is to be written, and pyarrow is not installed.
         BundleError: the bundle's model cannot be loaded.
+        SettingsError: no engine has this name.
     """
     if parquet:
         arrow()
-    predictor = Predictor(bundle, threads)
-    went_in = _went_in(bundle) | dict(settings or {})
+    predictor = Predictor(bundle, threads, engine)
+    went_in = _went_in(bundle) | {"engine": engine} | dict(settings or {})
     finished = open_folder(folder, went_in, overwrite=overwrite, resume=resume)
     tally = Tally()
 
@@ -104,7 +109,7 @@ def classify(
         _go_on(found, predictor, folder, take)
     if parquet and not (folder / TABLE).is_file():
         write_parquet(folder / PREDICTIONS, folder / TABLE, bundle.classes)
-    result = _count(folder, tally, bundle)
+    result = _count(folder, tally, bundle, engine)
     if not finished:
         write_report(folder / REPORT, bundle, result.differential, tally)
         write_json(folder / DIFFERENTIAL, result.as_dict(bundle))
@@ -173,6 +178,7 @@ def _as_written(outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
         yield outcome if isinstance(outcome, Reject) else rounded(outcome)
 
 
-def _count(folder: Path, tally: Tally, bundle: Bundle) -> Classified:
+def _count(folder: Path, tally: Tally, bundle: Bundle, engine: str) -> Classified:
     differential = count(tally.gallery.cells, bundle.classes)
-    return Classified(folder, tally.cells, tally.rejected, tuple(tally.first_rejects), differential)
+    rejects = tuple(tally.first_rejects)
+    return Classified(folder, tally.cells, tally.rejected, rejects, differential, engine)

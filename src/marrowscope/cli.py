@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -14,12 +15,14 @@ from marrowscope.cli_data import data_app
 from marrowscope.cli_tune import EPILOG, tune
 from marrowscope.errors import SettingsError
 from marrowscope.terminal import (
+    AUTO,
     SOME_REJECTED,
     AuditOption,
     ChangesOption,
     DataArgument,
     DataOption,
     DecodersOption,
+    EngineOption,
     EpochsOption,
     JsonOption,
     OverwriteOption,
@@ -103,21 +106,31 @@ def classify(
     threads: Annotated[
         int, typer.Option(min=0, help="Processor threads; 0 for as many as there are cores.")
     ] = 0,
+    engine: EngineOption = AUTO,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Say which engine was chosen, and why.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Classify pictures of single cells and count them into a differential."""
     with errors_in_words():
         from marrowscope.bundle import load_bundle
         from marrowscope.classify import classify as run
+        from marrowscope.engines import choose_engine
         from marrowscope.intake import find_files
-        from marrowscope.resume import result_files
+        from marrowscope.resume import engine_of, result_files
 
         if resume and output is None:
             raise SettingsError("--resume needs --output: the folder of what was interrupted")
         chosen = load_bundle(bundle)
         folder = output or _new_folder()
         cells = partial(find_files, paths, um_per_px, result_files(folder))
-        with progress("Reading cells", sum(1 for _ in cells())) as each:
+        number = sum(1 for _ in cells())
+        begun = engine_of(folder) if resume else ""
+        choice = choose_engine(chosen, number, engine if engine != AUTO else begun, threads)
+        if verbose:
+            print(choice.in_words, file=sys.stderr)
+        with progress("Reading cells", number) as each:
             result = run(
                 cells(),
                 chosen,
@@ -127,6 +140,7 @@ def classify(
                 parquet=parquet,
                 settings={"um_per_px": str(um_per_px or "")},
                 threads=threads,
+                engine=choice.name,
                 each=each,
             )
         if as_json:
@@ -137,6 +151,24 @@ def classify(
             show_classified(result, chosen)
     if result.rejected:
         raise typer.Exit(SOME_REJECTED if result.cells else 1)
+
+
+@app.command(
+    epilog="Examples:\n\n`marrowscope doctor`\n\n`marrowscope doctor --bundle mine --json`"
+)
+def doctor(
+    bundle: Annotated[
+        str, typer.Option(help="Name of a shipped bundle, or the folder of one.")
+    ] = "default",
+    as_json: JsonOption = False,
+) -> None:
+    """Say what this machine has, which engine it will use, how fast, and what is missing."""
+    with errors_in_words():
+        from marrowscope.bundle import load_bundle
+        from marrowscope.doctor import examine
+        from marrowscope.screen import show_examined
+
+        show_examined(examine(load_bundle(bundle)), as_json)
 
 
 @app.command(
@@ -252,7 +284,13 @@ def export(
     name: Annotated[
         str, typer.Option(help="Name of the bundle.", show_default="the folder's name")
     ] = "",
-    precision: Annotated[str, typer.Option(help="fp32, or int8: a quarter of the size.")] = "fp32",
+    precision: Annotated[
+        str,
+        typer.Option(
+            help="fp32; int8: a quarter of the size, several times as fast; int8-weights: a "
+            "quarter of the size, the same on every processor; fp16: half the size, for GPUs."
+        ),
+    ] = "fp32",
     licence: Annotated[str, typer.Option(help="Licence of the weights.")] = "Apache-2.0",
     attribution: Annotated[
         list[str] | None, typer.Option(help="Source and licence of the data; may be repeated.")

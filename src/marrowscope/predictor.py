@@ -1,79 +1,103 @@
-"""Run a bundle's model on cell pictures; the only way in which cells are classified."""
+"""Classify cell pictures with a bundle; the only way in which cells are classified."""
 
-import json
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from marrowscope.bundle import Bundle
+from marrowscope.engines import Pixels, load_engine
 from marrowscope.errors import BundleError, ImageError
 from marrowscope.images import read_image
 from marrowscope.records import Found, Prediction, Reject
 
-BATCH_SIZE = 32
-CLASSES_KEY = "marrowscope.classes"
-"""Key of the class list (JSON) in the metadata of the ONNX file."""
+BATCH_SIZE = 16
+READ_AHEAD = 2
+"""Batches in hand for each call at once: one is worked on, one waits to be written."""
 
 Outcome = Prediction | Reject
 
 
-class Predictor:
-    """Classifies cells with one bundle on the processor; holds its model in memory."""
+@dataclass(frozen=True)
+class Explanation:
+    """What a network saw in N pictures."""
 
-    def __init__(self, bundle: Bundle, threads: int = 0) -> None:
+    embedding: NDArray[np.float32]
+    """(N, D): near for cells that look alike to the network."""
+    activation: NDArray[np.float32]
+    """(N, C, H, W): what each place of the picture adds to each class's logit."""
+
+
+class Predictor:
+    """Classifies cells with one bundle; holds its model in memory."""
+
+    def __init__(self, bundle: Bundle, threads: int = 0, engine: str = "onnxruntime") -> None:
         """Load the model with a number of threads; 0 for as many as the machine has cores.
 
         Raises:
+            SettingsError: no engine has this name.
+            MissingExtraError: the engine is not installed.
             BundleError: the model cannot be loaded or names other classes than the bundle.
         """
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or os.cpu_count() or 1
-        options.log_severity_level = 3
-        try:
-            self._session = onnxruntime.InferenceSession(
-                bundle.model_file, options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # noqa: BLE001 - onnxruntime raises a type of its own for each fault
-            raise BundleError(f"{bundle.model_file} cannot be loaded: {error}") from None
-        stored = self._session.get_modelmeta().custom_metadata_map.get(CLASSES_KEY, "[]")
-        if tuple(json.loads(stored)) != bundle.classes:
-            raise BundleError(
-                f"{bundle.model_file} was made for the classes {stored}, "
-                f"its bundle names {list(bundle.classes)}; export the bundle again"
-            )
         self.bundle = bundle
-        self._input = self._session.get_inputs()[0].name
+        self._engine = load_engine(engine, bundle, threads)
 
-    def logits(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Score normalised pictures (N, 3, S, S): (N, C) unbounded values."""
-        return np.asarray(self._session.run(["logits"], {self._input: pixels})[0])
+    def logits(self, pixels: Pixels) -> NDArray[np.float32]:
+        """Score pictures (N, 3, S, S) uint8: (N, C) unbounded values."""
+        return self._engine.run(pixels, ["logits"])[0]
 
-    def probabilities(self, pixels: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Score normalised pictures (N, 3, S, S): (N, C) values in 0..1, each row adds up to 1."""
+    def probabilities(self, pixels: Pixels) -> NDArray[np.float64]:
+        """Score pictures (N, 3, S, S) uint8: (N, C) in 0..1, each row adds up to 1."""
         return softmax(self.logits(pixels))
 
-    def classify(self, found: Iterable[Found], batch_size: int = BATCH_SIZE) -> Iterator[Outcome]:
-        """Classify pictures in batches, in order; what cannot be read comes back as a reject."""
-        for batch in _batches(found, batch_size):
-            yield from self._classify_batch(batch)
+    def explain(self, pixels: Pixels) -> Explanation:
+        """Say what the network saw in pictures (N, 3, S, S) uint8.
 
-    def _classify_batch(self, found: Sequence[Found]) -> Iterator[Outcome]:
+        Raises:
+            BundleError: the bundle's model does not give it.
+        """
+        wanted = ("embedding", "activation")
+        if not set(wanted) <= set(self._engine.gives):
+            raise BundleError(
+                f"{self.bundle.model_file} gives {', '.join(self._engine.gives)} alone; export the "
+                f"bundle again for {' and '.join(wanted)}"
+            )
+        return Explanation(*self._engine.run(pixels, wanted))
+
+    def classify(
+        self, found: Iterable[Found], batch_size: int = BATCH_SIZE
+    ) -> Generator[Outcome, None, None]:
+        """Classify pictures in batches, in order; what cannot be read comes back as a reject.
+
+        Batches are read, resized and scored side by side; only a few are in memory at a time.
+        """
+        waiting: deque[Future[list[Outcome]]] = deque()
+        with ThreadPoolExecutor(self._engine.at_once) as pool:
+            try:
+                for batch in _batches(found, batch_size):
+                    waiting.append(pool.submit(self._classify_batch, batch))
+                    if len(waiting) >= READ_AHEAD * self._engine.at_once:
+                        yield from waiting.popleft().result()
+                while waiting:
+                    yield from waiting.popleft().result()
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _classify_batch(self, found: Sequence[Found]) -> list[Outcome]:
         rows = [self._read(each) for each in found]
         pixels = [row for row in rows if not isinstance(row, Reject)]
-        scores = iter(
-            self.probabilities(self.bundle.preprocessing.normalise(np.stack(pixels)))
-            if pixels
-            else ()
-        )
-        for each, row in zip(found, rows, strict=True):
-            yield row if isinstance(row, Reject) else self._prediction(each.path, next(scores))
+        scores = iter(self.probabilities(np.stack(pixels)) if pixels else ())
+        return [
+            row if isinstance(row, Reject) else self._prediction(each.path, next(scores))
+            for each, row in zip(found, rows, strict=True)
+        ]
 
-    def _read(self, found: Found) -> NDArray[np.uint8] | Reject:
+    def _read(self, found: Found) -> Pixels | Reject:
         if isinstance(found, Reject):
             return found
         try:

@@ -52,6 +52,15 @@ def open_folder(folder: Path, went_in: Mapping[str, str], *, overwrite: bool, re
     return False
 
 
+def engine_of(folder: Path) -> str:
+    """Name the engine with which the classification in a folder was begun; empty if none was."""
+    try:
+        values = json.loads((folder / WENT_IN).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    return str(values.get("engine", "")) if isinstance(values, dict) else ""
+
+
 def _what_else(folder: Path, resume: bool) -> str:
     """Say how a folder that holds something may be used."""
     if resume:

@@ -50,6 +50,15 @@ EpochsOption = Annotated[
     typer.Option("--epochs", help="Passes over the training cells.", show_default="the recipe's"),
 ]
 DecodersOption = Annotated[int, typer.Option("--workers", help="Processes that decode pictures.")]
+AUTO = "auto"
+EngineOption = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        help="onnxruntime, openvino, cuda, or auto: for many cells, the fastest of those that "
+        "are installed, as measured before the work starts.",
+    ),
+]
 ThreadsOption = Annotated[int, typer.Option("--threads", help="Threads of torch; 0: one a core.")]
 OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Replace the results in a folder that is not empty.")

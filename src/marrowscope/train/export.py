@@ -1,33 +1,33 @@
 """Turn a run into a bundle, and refuse if the bundle does not do what the run did."""
 
-import json
-import logging
 import shutil
 import tempfile
-import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 
 import numpy as np
-import onnx
 import torch
 from numpy.typing import NDArray
-from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
 from marrowscope.bundle import MODEL, Bundle, file_hash, write_description
 from marrowscope.card import write_card
 from marrowscope.data.manifest import Manifest
 from marrowscope.data.split import located
+from marrowscope.engines import Pixels, cores, on_processor
 from marrowscope.errors import ExportError, ImageError
 from marrowscope.images import read_image
 from marrowscope.metrics import confusion_matrix, macro
-from marrowscope.predictor import BATCH_SIZE, CLASSES_KEY, Predictor, softmax
+from marrowscope.predictor import BATCH_SIZE, Predictor, softmax
 from marrowscope.preprocess import Preprocessing
 from marrowscope.records import Picture
 from marrowscope.results import prepare_folder
+from marrowscope.train.onnx_file import to_onnx
+from marrowscope.train.quantise import to_fp16, to_int8, to_int8_weights
 from marrowscope.train.run import Run
 
 Scores = NDArray[np.float64]
@@ -35,13 +35,13 @@ Scores = NDArray[np.float64]
 Labelled = tuple[Picture, str]
 """A picture and the code of its class."""
 
-PRECISIONS = ("fp32", "int8")
-OPSET = 18
-INT8_BLOCK = 32
+PRECISIONS = ("fp32", "fp16", "int8", "int8-weights")
 PROBABILITY_TOLERANCE = 1e-3
-INT8_LEAST_AGREEMENT = 0.985
-INT8_LARGEST_LOSS = 0.005
+LEAST_AGREEMENT = 0.985
+LARGEST_LOSS = 0.005
 """Of macro-F1 on the validation part."""
+CALIBRATION_CELLS = 128
+"""Training cells, of all classes alike, by which the scales of int8 are chosen."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,10 @@ def export(
 ) -> Exported:
     """Export a run to ONNX and compare it with the run on every validation cell.
 
-    fp32 must give the same top-1 on all cells and probabilities within 1e-3 of torch; int8 must
-    agree with fp32 on 98.5% of the cells and lose at most 0.5 points of macro-F1. The folder is
-    written only if it does. `each` is called for every cell that was compared.
+    fp32 must give the same top-1 on all cells and probabilities within 1e-3 of torch; any other
+    precision must agree with fp32 on 98.5% of the cells and lose at most 0.5 points of macro-F1,
+    in each processor engine that is installed. The folder is written only if it does. `each` is
+    called for every cell that was compared.
 
     Raises:
         ExportError: the exported model does not agree, or the precision is not known.
@@ -76,7 +77,7 @@ def export(
     """
     if precision not in PRECISIONS:
         raise ExportError(f"precision {precision!r} is not one of {', '.join(PRECISIONS)}")
-    cells = _validation_cells(run, manifest)
+    cells = _cells(run, manifest, "val")
     prepare_folder(folder, overwrite)
     with tempfile.TemporaryDirectory() as temporary:
         model = Path(temporary) / MODEL
@@ -84,65 +85,19 @@ def export(
         describe = partial(_bundle, run, name=name, licence=licence, attribution=attribution)
         full = describe(model.parent, precision="fp32")
         score = partial(_score, preprocessing=full.preprocessing, cells=cells, each=each)
-        scores = score(Predictor(full).probabilities)
+        scores = score(Predictor(full).probabilities, at_once=cores())
         agreement = [check_same(score(_by_torch(run)), scores)]
-        if precision == "int8":
-            to_int8(model)
+        if precision != "fp32":
+            _reduce(model, precision, run, manifest)
             truth = [run.classes.index(label) for _, label in cells]
-            quantised = score(Predictor(full).probabilities)
-            agreement.append(check_close(scores, quantised, truth))
+            for engine in on_processor():
+                reduced = score(Predictor(full, engine=engine).probabilities, at_once=cores())
+                agreement.append(f"{engine}: {check_close(scores, reduced, truth, precision)}")
         shutil.copyfile(model, folder / MODEL)
     bundle = describe(folder, precision=precision, agreement=agreement)
     write_description(bundle)
     write_card(bundle)
     return Exported(bundle, tuple(agreement))
-
-
-def to_onnx(run: Run, file: Path) -> None:
-    """Write the network with a dynamic batch, its class list among the metadata."""
-    size = run.preprocessing.size
-    logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # of torch, about itself
-        program = torch.onnx.export(
-            _LogitsOnly(run.network).eval(),
-            (torch.zeros(2, 3, size, size),),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=["pixel_values"],
-            output_names=["logits"],
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
-            verbose=False,
-        )
-    if program is None:
-        raise ExportError("torch gave no ONNX program")
-    model = program.model_proto
-    onnx.helper.set_model_props(model, {CLASSES_KEY: json.dumps(run.classes)})
-    onnx.save(model, str(file))
-
-
-def to_int8(file: Path) -> None:
-    """Store the matrices of a float model in 8 bits, 32 values to a scale; sums stay in float.
-
-    The activations are not quantised, so every processor gives the same predictions.
-    """
-    quantiser = MatMulNBitsQuantizer(
-        onnx.load(str(file)), bits=8, block_size=INT8_BLOCK, is_symmetric=True
-    )
-    quantiser.process()
-    quantiser.model.save_model_to_file(str(file))
-
-
-class _LogitsOnly(torch.nn.Module):
-    """The network as ONNX has it: one tensor in, one tensor out."""
-
-    def __init__(self, network: torch.nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.network(pixel_values=pixel_values).logits
-        return logits
 
 
 def check_same(reference: Scores, scores: Scores) -> str:
@@ -165,51 +120,75 @@ def check_same(reference: Scores, scores: Scores) -> str:
     )
 
 
-def check_close(full: Scores, quantised: Scores, truth: Sequence[int]) -> str:
-    """Say how well int8 agrees with fp32, both (N, C) probabilities, given true indices (N,).
+def check_close(full: Scores, reduced: Scores, truth: Sequence[int], precision: str) -> str:
+    """Say how well a precision agrees with fp32, both (N, C) probabilities, given true indices.
 
     Raises:
         ExportError: fewer than 98.5% of the classes agree, or macro-F1 falls by over 0.005.
     """
-    agreement = float((full.argmax(axis=1) == quantised.argmax(axis=1)).mean())
+    agreement = float((full.argmax(axis=1) == reduced.argmax(axis=1)).mean())
     before, after = (
         macro(confusion_matrix(truth, scores.argmax(axis=1).tolist(), scores.shape[1])).f1
-        for scores in (full, quantised)
+        for scores in (full, reduced)
     )
     words = (
-        f"int8 against fp32 on {len(full)} validation cells: same class for {agreement:.2%}, "
-        f"macro-F1 {after:.4f} against {before:.4f}"
+        f"{precision} against fp32 on {len(full)} validation cells: same class for "
+        f"{agreement:.2%}, macro-F1 {after:.4f} against {before:.4f}"
     )
-    if agreement < INT8_LEAST_AGREEMENT or before - after > INT8_LARGEST_LOSS:
+    if agreement < LEAST_AGREEMENT or before - after > LARGEST_LOSS:
         raise ExportError(
-            f"{words} (allowed: at least {INT8_LEAST_AGREEMENT:.1%} and a loss of at most "
-            f"{INT8_LARGEST_LOSS}); nothing was written: export with --precision fp32"
+            f"{words} (allowed: at least {LEAST_AGREEMENT:.1%} and a loss of at most "
+            f"{LARGEST_LOSS}); nothing was written: export with --precision fp32"
         )
     return words
 
 
-def _validation_cells(run: Run, manifest: Manifest) -> list[Labelled]:
-    rows = [row for row in run.split.part("val") if row.cell.label in run.classes]
+def _reduce(model: Path, precision: str, run: Run, manifest: Manifest) -> None:
+    """Bring an exported model to a precision, in place."""
+    if precision == "int8":
+        to_int8(model, _calibration(run, manifest))
+    elif precision == "int8-weights":
+        to_int8_weights(model)
+    else:
+        to_fp16(model)
+
+
+def _calibration(run: Run, manifest: Manifest) -> Pixels:
+    """Give training cells (N, 3, S, S), the first of each class in turn: the same each time."""
+    cells_of: dict[str, list[Picture]] = {}
+    for picture, label in _cells(run, manifest, "train"):
+        cells_of.setdefault(label, []).append(picture)
+    in_turn = chain.from_iterable(zip_longest(*cells_of.values()))
+    chosen = islice((picture for picture in in_turn if picture), CALIBRATION_CELLS)
+    return np.stack([_read(picture, run.preprocessing) for picture in chosen])
+
+
+def _cells(run: Run, manifest: Manifest, part: str) -> list[Labelled]:
+    rows = [row for row in run.split.part(part) if row.cell.label in run.classes]
     return [
         (Picture(manifest.root / row.cell.path, row.cell.um_per_px), row.cell.label)
-        for row in located(rows, manifest.cells, "val")
+        for row in located(rows, manifest.cells, part)
     ]
 
 
 def _score(
-    classify: Callable[[NDArray[np.float32]], Scores],
+    classify: Callable[[Pixels], Scores],
     preprocessing: Preprocessing,
     cells: Sequence[Labelled],
     each: Callable[[], object],
+    at_once: int = 1,
 ) -> Scores:
-    """Score cells in batches by a function of normalised pictures: (N, C) probabilities."""
-    scores = []
-    for start in range(0, len(cells), BATCH_SIZE):
+    """Score cells in batches, several at once, by a function of pictures: (N, C) probabilities."""
+
+    def score(start: int) -> Scores:
         batch = [_read(picture, preprocessing) for picture, _ in cells[start : start + BATCH_SIZE]]
-        scores.append(classify(preprocessing.normalise(np.stack(batch))))
+        scores = classify(np.stack(batch))
         for _ in batch:
             each()
-    return np.concatenate(scores)
+        return scores
+
+    with ThreadPoolExecutor(at_once) as pool:
+        return np.concatenate(list(pool.map(score, range(0, len(cells), BATCH_SIZE))))
 
 
 def _read(picture: Picture, preprocessing: Preprocessing) -> NDArray[np.uint8]:
@@ -217,16 +196,17 @@ def _read(picture: Picture, preprocessing: Preprocessing) -> NDArray[np.uint8]:
         return preprocessing.resize(read_image(picture.path), picture.um_per_px)
     except ImageError as error:
         raise ExportError(
-            f"{picture.path}: {error}; the validation cells must be readable"
+            f"{picture.path}: {error}; the cells of the split must be readable"
         ) from None
 
 
-def _by_torch(run: Run) -> Callable[[NDArray[np.float32]], Scores]:
+def _by_torch(run: Run) -> Callable[[Pixels], Scores]:
     """Give the function by which the trained network itself scores pictures."""
 
-    def classify(pixels: NDArray[np.float32]) -> Scores:
+    def classify(pixels: Pixels) -> Scores:
+        normalised = torch.from_numpy(run.preprocessing.normalise(pixels))
         with torch.inference_mode():
-            return softmax(run.network(pixel_values=torch.from_numpy(pixels)).logits.numpy())
+            return softmax(run.network(pixel_values=normalised).logits.numpy())
 
     return classify
 

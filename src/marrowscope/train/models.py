@@ -140,7 +140,7 @@ def load_network(name: str, classes: Sequence[str], *, pretrained: bool = True) 
             "of transformers writes it"
         ) from None
     network, info = loaded
-    missing = sorted(key for key in info["missing_keys"] if not _is_head(key))
+    missing = sorted(key for key in info["missing_keys"] if not is_head(key))
     if missing:
         raise BackboneError(
             f"{name!r} is not a whole network: {len(missing)} tensors are missing, the first is "
@@ -159,12 +159,13 @@ def _classes_of(source: str) -> tuple[str, ...]:
 def _renew_head(network: PreTrainedModel) -> None:
     """Draw the last layer anew: what a checkpoint knew of other classes means nothing here."""
     for name, module in network.named_modules():
-        if _is_head(name) and isinstance(module, nn.Linear):
+        if is_head(name) and isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=0.02)
             nn.init.zeros_(module.bias)
 
 
-def _is_head(name: str) -> bool:
+def is_head(name: str) -> bool:
+    """Tell whether a module or parameter belongs to the last, class-wise layer."""
     return name.split(".", maxsplit=1)[0] in HEADS
 
 
@@ -185,7 +186,7 @@ def depths(network: PreTrainedModel) -> dict[str, int]:
     first = min(index for index, name in enumerate(names) if name in number)
     return {
         name: blocks + 1
-        if _is_head(name)
+        if is_head(name)
         else number[name] + 1
         if name in number
         else 0

@@ -1,0 +1,55 @@
+"""Write a trained network as an ONNX file that needs nothing else: bytes in, reasons out."""
+
+import json
+import logging
+import warnings
+from pathlib import Path
+
+import onnx
+import torch
+
+from marrowscope.engines import CLASSES_KEY
+from marrowscope.errors import ExportError
+from marrowscope.train.outputs import OUTPUTS, Explained
+from marrowscope.train.run import Run
+
+OPSET = 18
+INPUT = "pixels"
+
+
+def to_onnx(run: Run, file: Path) -> None:
+    """Write the network with a dynamic batch, its class list among the metadata.
+
+    Raises:
+        ExportError: torch cannot express it, or its last layer is not known.
+    """
+    size = run.preprocessing.size
+    run.network.set_attn_implementation("eager")  # the fused kernel has no counterpart in ONNX
+    logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of torch, about itself
+        program = torch.onnx.export(
+            Explained(run.network, run.preprocessing).eval(),
+            (torch.zeros(2, 3, size, size, dtype=torch.uint8),),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[INPUT],
+            output_names=list(OUTPUTS),
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            verbose=False,
+        )
+    if program is None:
+        raise ExportError("torch gave no ONNX program")
+    model = program.model_proto
+    _strip(model)
+    onnx.helper.set_model_props(model, {CLASSES_KEY: json.dumps(run.classes)})
+    onnx.save(model, str(file))
+
+
+def _strip(model: onnx.ModelProto) -> None:
+    """Take out what the exporter notes for its developers, paths of this machine among it."""
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.value_info, *graph.initializer):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    graph.ClearField("value_info")

@@ -1,0 +1,138 @@
+"""Make an exported model smaller and faster: 8-bit products, 8-bit weights, or 16-bit floats."""
+
+import logging
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import GraphProto, ModelProto, NodeProto
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
+from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+from onnxruntime.quantization.shape_inference import quant_pre_process
+from onnxruntime.transformers.float16 import convert_float_to_float16
+
+from marrowscope.train.onnx_file import INPUT
+
+WEIGHTS_BLOCK = 32
+AT_ONCE = 16
+"""Calibration cells in a batch."""
+PRODUCTS = ("MatMul", "Gemm", "Conv")
+ONE_SIDED = ("Relu", "Gelu")
+"""Functions whose values lie on one side of zero, or nearly."""
+GELU_IN_PARTS = ("Mul", "Erf")
+"""GELU as the exporter writes it: a product at the end of a chain with the error function."""
+
+
+def to_int8(file: Path, cells: NDArray[np.uint8]) -> None:
+    """Turn products of activations and weights into 8-bit ones, scaled by real cells (N, 3, S, S).
+
+    Signed and symmetric, which processors multiply fastest; what comes from ReLU or GELU lies on
+    one side of zero and is unsigned. The first layer, which sees the picture, the last, which
+    names the class, and products of two activations (attention) stay in float, as do norms and
+    sums.
+    """
+    with tempfile.TemporaryDirectory() as temporary, _quiet():
+        prepared = Path(temporary) / "prepared.onnx"
+        quant_pre_process(str(file), str(prepared), skip_symbolic_shape=True)
+        graph = onnx.load(str(prepared)).graph
+        chosen = _with_weights(graph)
+        quantize_static(
+            str(prepared),
+            str(file),
+            _Cells(cells),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=QuantType.QInt8,
+            weight_type=QuantType.QInt8,
+            calibrate_method=CalibrationMethod.MinMax,
+            nodes_to_quantize=[node.name for node in chosen],
+            op_types_to_quantize=list(PRODUCTS),
+            extra_options={
+                "ActivationSymmetric": True,
+                "QuantizeBias": False,
+                "TensorQuantOverrides": _unsigned(graph, chosen),
+            },
+        )
+
+
+def to_int8_weights(file: Path) -> None:
+    """Store the matrices of a float model in 8 bits, 32 values to a scale; sums stay in float.
+
+    The activations are not quantised, so every processor gives the same predictions.
+    """
+    quantiser = MatMulNBitsQuantizer(
+        onnx.load(str(file)), bits=8, block_size=WEIGHTS_BLOCK, is_symmetric=True
+    )
+    quantiser.process()
+    quantiser.model.save_model_to_file(str(file))
+
+
+def to_fp16(file: Path) -> None:
+    """Store and compute in 16-bit floats, for GPUs; inputs and outputs stay as they are."""
+    model: ModelProto = convert_float_to_float16(onnx.load(str(file)), keep_io_types=True)
+    onnx.save(model, str(file))
+
+
+class _Cells(CalibrationDataReader):  # type: ignore[misc]
+    """Hands cells to the calibration in batches."""
+
+    def __init__(self, cells: NDArray[np.uint8]) -> None:
+        self._batches = iter(
+            cells[start : start + AT_ONCE] for start in range(0, len(cells), AT_ONCE)
+        )
+
+    def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
+        batch = next(self._batches, None)
+        return None if batch is None else {INPUT: batch}
+
+
+def _with_weights(graph: GraphProto) -> list[NodeProto]:
+    """Give the products of an activation and a stored weight, without the first and last layer."""
+    shapes = {weight.name: tuple(weight.dims) for weight in graph.initializer}
+    classes = graph.output[0].type.tensor_type.shape.dim[1].dim_value
+    products = [node for node in graph.node if node.op_type in PRODUCTS and node.input[1] in shapes]
+    return [node for node in products[1:] if classes not in shapes[node.input[1]]]
+
+
+def _unsigned(graph: GraphProto, products: list[NodeProto]) -> dict[str, list[dict[str, object]]]:
+    """Ask for unsigned numbers where an input lies on one side of zero."""
+    maker = {output: node for node in graph.node for output in node.output}
+    one_sided = {
+        node.input[0] for node in products if _is_one_sided(maker.get(node.input[0]), maker)
+    }
+    return {name: [{"quant_type": QuantType.QUInt8, "symmetric": False}] for name in one_sided}
+
+
+def _is_one_sided(node: NodeProto | None, maker: dict[str, NodeProto]) -> bool:
+    if node is None or node.op_type in ONE_SIDED:
+        return node is not None
+    last, inner = GELU_IN_PARTS
+    return node.op_type == last and _stems_from(node, inner, maker, depth=3)
+
+
+def _stems_from(node: NodeProto, kind: str, maker: dict[str, NodeProto], depth: int) -> bool:
+    if node.op_type == kind:
+        return True
+    makers = (maker[name] for name in node.input if name in maker)
+    return depth > 0 and any(_stems_from(each, kind, maker, depth - 1) for each in makers)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the quantiser's advice, which is for its developers, from the screen."""
+    level = logging.root.level
+    logging.root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.root.setLevel(level)

@@ -1,0 +1,77 @@
+"""Fewer bits: smaller files, nearly the same predictions, in every engine."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from conftest import SAMPLES
+
+from marrowscope.bundle import Bundle, load_bundle
+from marrowscope.data.manifest import Manifest
+from marrowscope.engines import CLASSES_KEY, Pixels
+from marrowscope.images import read_image
+from marrowscope.predictor import Predictor
+from marrowscope.train.export import export
+from marrowscope.train.fit import Trained
+from marrowscope.train.quantise import to_fp16, to_int8, to_int8_weights
+from marrowscope.train.run import read_run
+
+
+@pytest.fixture
+def pixels(toy_bundle: Bundle) -> Pixels:
+    files = sorted((SAMPLES / "cells/mll").rglob("*.jpg"))[::4]
+    return np.stack([toy_bundle.preprocessing.resize(read_image(file)) for file in files])
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize(
+    ("precision", "size", "limit"),
+    [("int8-weights", 0.65, 0.02), ("fp16", 0.65, 0.005), ("int8", 0.8, 0.05)],
+)
+def test_fewer_bits_shrink_the_file_and_hardly_move_the_figures(
+    toy_bundle: Bundle, pixels: Pixels, engine: str, precision: str, size: float, limit: float
+) -> None:
+    before = Predictor(toy_bundle, 1).probabilities(pixels)
+    was = toy_bundle.model_file.stat().st_size
+    if precision == "int8":
+        to_int8(toy_bundle.model_file, pixels)
+    else:
+        {"fp16": to_fp16, "int8-weights": to_int8_weights}[precision](toy_bundle.model_file)
+    after = Predictor(toy_bundle, 1, engine).probabilities(pixels)
+    assert toy_bundle.model_file.stat().st_size < size * was
+    assert 0 < np.abs(before - after).max() < limit
+
+
+def test_eight_bit_products_leave_out_the_first_and_the_last_layer(
+    toy_bundle: Bundle, pixels: Pixels
+) -> None:
+    to_int8(toy_bundle.model_file, pixels)
+    graph = onnx.load(str(toy_bundle.model_file)).graph
+    kind_of = {output: node.op_type for node in graph.node for output in node.output}
+    in_8_bits = {
+        kind: [
+            all(kind_of.get(name) == "DequantizeLinear" for name in node.input[:2])
+            for node in graph.node
+            if node.op_type == kind
+        ]
+        for kind in ("Conv", "Gemm", "MatMul")
+    }
+    assert not any(in_8_bits["Conv"] + in_8_bits["Gemm"])
+    blocks, products_of_a_block = 2, 6  # query, key, value, projection, and two of the MLP
+    assert sum(in_8_bits["MatMul"]) == blocks * products_of_a_block
+
+
+@pytest.mark.parametrize("precision", ["int8", "int8-weights", "fp16"])
+def test_a_bundle_of_each_precision_says_how_well_each_engine_agrees(
+    toy_run: Trained, manifest: Manifest, tmp_path: Path, precision: str
+) -> None:
+    export(read_run(toy_run.folder), manifest, tmp_path / "b", "toy", precision=precision)
+    bundle = load_bundle(str(tmp_path / "b"))
+    assert bundle.precision == precision
+    agreement = bundle.origin["agreement"]
+    for engine in ("onnxruntime", "openvino"):
+        words = f"{engine}: {precision} against fp32 on 16 validation cells: same class for"
+        assert any(line.startswith(words) for line in agreement)
+    stored = onnx.load(str(bundle.model_file)).metadata_props
+    assert CLASSES_KEY in {each.key for each in stored}
