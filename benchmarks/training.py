@@ -31,13 +31,15 @@ from transformers.utils import logging
 from marrowscope.data.manifest import Manifest, read_manifest
 from marrowscope.data.pack import open_pack, pack
 from marrowscope.train.dataset import CellDataset, PackedDataset
+from marrowscope.train.fit import resolved
 from marrowscope.train.models import freeze_below, load_network, preprocessing_of
 from marrowscope.train.settings import TrainSettings
 from marrowscope.train.speed import keep_memory
 from marrowscope.train.trainer import CellTrainer
 
 THREADS, BATCH, SIDE = 2, 32, 224
-PLAIN, FULL, JPEG, LAST = "plain loop", "ours", "ours, JPEG files", "ours, last blocks"
+PLAIN, FULL, FP32 = "plain loop", "ours", "ours, fp32"
+JPEG, LAST = "ours, JPEG files", "ours, last blocks"
 
 
 class PillowCells(Dataset[tuple[Tensor, int]]):
@@ -130,10 +132,15 @@ def train_our_way(
 ) -> None:
     keep_memory()
     classes = sorted({cell.label for cell in manifest.cells})
-    preprocessing = replace(preprocessing_of(given.model), size=SIDE)
     blocks = given.last_blocks if variant == LAST else -1
-    settings = TrainSettings(
-        model=given.model, unfreeze_blocks=blocks, epochs=50, preprocessing=preprocessing
+    settings, preprocessing = resolved(
+        TrainSettings(
+            model=given.model,
+            unfreeze_blocks=blocks,
+            epochs=50,
+            size=SIDE,
+            precision="fp32" if variant == FP32 else "auto",
+        )
     )
     network = load_network(given.model, classes, pretrained=not given.scratch)
     freeze_below(network, blocks)
@@ -166,6 +173,7 @@ def measure(given: argparse.Namespace, manifest: Manifest, folder: Path) -> None
     variants = [
         PLAIN,
         FULL,
+        FP32,
         *([JPEG] if given.jpeg else []),
         *([LAST] if given.last_blocks else []),
     ]

@@ -3,21 +3,28 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from conftest import SAMPLES
 from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModelForImageClassification,
+    BitImageProcessorPil,
+    ConvNextImageProcessorPil,
     MobileNetV2Config,
     MobileNetV2ForImageClassification,
     PretrainedConfig,
     ResNetConfig,
     ViTConfig,
+    ViTImageProcessorPil,
 )
 
 from marrowscope.errors import BackboneError, SettingsError
+from marrowscope.images import read_image
 from marrowscope.preprocess import Preprocessing
 from marrowscope.train.models import (
+    MODELS,
     depths,
     freeze_below,
     load_network,
@@ -116,3 +123,36 @@ def test_a_checkpoint_brings_its_own_preprocessing(tmp_path: Path) -> None:
     file.write_text(json.dumps({"size": 384, "resample": 2}))
     assert preprocessing_of(str(tmp_path)) == Preprocessing(384, "bilinear")
     assert preprocessing_of("vit-base").mean == (0.5, 0.5, 0.5)
+
+
+PILLOW_FILTERS = {"bilinear": 2, "bicubic": 3}
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_preprocessing_is_that_of_the_networks_own_processor(name: str, tmp_path: Path) -> None:
+    """The processors of transformers that need no torchvision, told not to crop."""
+    ours = MODELS[name].preprocessing
+    side = {"height": ours.size, "width": ours.size}
+    processor = {"vit": ViTImageProcessorPil, "con": ConvNextImageProcessorPil}.get(
+        name[:3], BitImageProcessorPil
+    )
+    size = {"shortest_edge": ours.size} if processor is ConvNextImageProcessorPil else side
+    theirs = processor(
+        size=size,
+        crop_pct=1.0,
+        do_center_crop=False,
+        resample=PILLOW_FILTERS[ours.resample],
+        image_mean=ours.mean,
+        image_std=ours.std,
+    )
+    files = sorted((SAMPLES / "cells").rglob("*.jpg"))[::40]
+    for cell in map(read_image, files):
+        square = cell.resize((min(cell.size),) * 2)  # ConvNeXt's would cut off what is not square
+        theirs_values = theirs(square, return_tensors="np")["pixel_values"][0]
+        ours_values = ours.normalise(ours.resize(square))
+        assert np.abs(theirs_values - ours_values).max() < 1e-6
+    theirs.save_pretrained(tmp_path)
+    read = preprocessing_of(str(tmp_path))
+    assert (read.size, read.resample) == (ours.size, ours.resample)
+    assert read.mean == pytest.approx(ours.mean)
+    assert read.std == pytest.approx(ours.std)
