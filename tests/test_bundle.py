@@ -65,7 +65,7 @@ def test_torch_and_the_predictor_agree_on_real_cells(toy_bundle: Bundle, toy_run
     with torch.inference_mode():
         logits = read_run(toy_run.folder).network(normalised)["logits"].numpy()
     ours = Predictor(toy_bundle, threads=1).probabilities(pixels)
-    assert np.abs(softmax(logits) - ours).max() < 1e-5
+    assert np.abs(softmax(toy_bundle.scaling.apply(logits)) - ours).max() < 1e-5
 
 
 def test_export_says_how_well_it_agrees(
@@ -121,6 +121,35 @@ def test_the_gates_know_their_limits() -> None:
         )
     with pytest.raises(ExportError, match=r"macro-F1 0\.\d+ against 1\.0000"):
         check_close(other, sure, truth, "int8")
+
+
+def test_probabilities_are_calibrated_on_the_validation_cells(
+    toy_bundle: Bundle, toy_run: Trained, manifest: Manifest, tmp_path: Path
+) -> None:
+    fitted = toy_bundle.scaling
+    assert (fitted.method, fitted.cells) == ("temperature", 16)
+    assert len(set(fitted.factor)) == 1
+    assert fitted.factor[0] != 1
+    plain = replace(toy_bundle, calibration=None)
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 256, (4, 3, 56, 56), dtype=np.uint8)
+    logits = Predictor(plain, 1).logits(pixels)
+    scaled = softmax(logits * fitted.factor[0])
+    assert Predictor(toy_bundle, 1).probabilities(pixels) == pytest.approx(scaled)
+    assert Predictor(plain, 1).probabilities(pixels) == pytest.approx(softmax(logits))
+    line = toy_bundle.origin["agreement"][-1]
+    assert line.startswith("calibration (temperature) on 16 validation cells: expected calibration")
+    assert line in (toy_bundle.folder / "MODEL_CARD.md").read_text()
+    run = read_run(toy_run.folder)
+    with pytest.raises(ExportError) as caught:
+        export(run, manifest, tmp_path / "b", "toy", calibration="platt")
+    assert str(caught.value) == ("calibration 'platt' is not one of temperature, class-wise, none")
+
+
+def test_a_calibration_of_other_classes_is_refused(toy_bundle: Bundle) -> None:
+    assert "its calibration is for 7 classes, not 8" in change(
+        toy_bundle, lambda values: values["calibration"].update(factor=[1.0] * 7, shift=[0.0] * 7)
+    )
 
 
 def test_an_unknown_precision(toy_run: Trained, manifest: Manifest, tmp_path: Path) -> None:

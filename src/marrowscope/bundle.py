@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from marrowscope.calibration import Calibration, uncalibrated
 from marrowscope.errors import BundleError, UnknownClassError
 from marrowscope.labels import cell_class
 from marrowscope.preprocess import Preprocessing
@@ -40,6 +41,8 @@ class Bundle:
     licence: str
     origin: dict[str, Any]
     """Training settings, library versions, image counts, attribution, agreement at export."""
+    calibration: Calibration | None = None
+    """What is done to logits before they become probabilities; None for nothing."""
     evaluation: dict[str, Any] | None = None
     """Summary of the test figures, sealed by `evaluate`; None before."""
 
@@ -47,6 +50,11 @@ class Bundle:
     def model_file(self) -> Path:
         """The ONNX file."""
         return self.folder / MODEL
+
+    @property
+    def scaling(self) -> Calibration:
+        """The calibration, or one that changes nothing."""
+        return self.calibration or uncalibrated(len(self.classes))
 
     @property
     def learnt_from_one_source(self) -> dict[str, list[str]]:
@@ -145,6 +153,7 @@ def _to_dict(bundle: Bundle) -> dict[str, Any]:
         "preprocessing": asdict(bundle.preprocessing),
         "split_hash": bundle.split_hash,
         "origin": bundle.origin,
+        "calibration": asdict(bundle.calibration) if bundle.calibration else None,
         "evaluation": bundle.evaluation,
     }
 
@@ -169,5 +178,20 @@ def _from_dict(folder: Path, values: dict[str, Any]) -> Bundle:
         split_hash=values["split_hash"],
         licence=values["licence"],
         origin=values["origin"],
+        calibration=_calibration(values.get("calibration"), len(classes)),
         evaluation=values["evaluation"],
     )
+
+
+def _calibration(values: dict[str, Any] | None, classes: int) -> Calibration | None:
+    """Read a calibration; bundles that are older than it have none.
+
+    Raises:
+        ValueError: it is not for this number of classes.
+    """
+    if values is None:
+        return None
+    factor, shift = (tuple(map(float, values[name])) for name in ("factor", "shift"))
+    if not len(factor) == len(shift) == classes:
+        raise ValueError(f"its calibration is for {len(factor)} classes, not {classes}")
+    return Calibration(str(values["method"]), factor, shift, int(values["cells"]))

@@ -291,6 +291,13 @@ def export(
             "quarter of the size, the same on every processor; fp16: half the size, for GPUs."
         ),
     ] = "fp32",
+    calibration: Annotated[
+        str,
+        typer.Option(
+            help="Scaling of the probabilities, fitted on validation cells: temperature, "
+            "class-wise (may change a cell's class) or none."
+        ),
+    ] = "temperature",
     licence: Annotated[str, typer.Option(help="Licence of the weights.")] = "Apache-2.0",
     attribution: Annotated[
         list[str] | None, typer.Option(help="Source and licence of the data; may be repeated.")
@@ -314,6 +321,7 @@ def export(
                 output,
                 name or output.name,
                 precision=precision,
+                calibration=calibration,
                 licence=licence,
                 attribution=attribution or (),
                 overwrite=overwrite,

@@ -52,8 +52,11 @@ class Predictor:
         return self._engine.run(pixels, ["logits"])[0]
 
     def probabilities(self, pixels: Pixels) -> NDArray[np.float64]:
-        """Score pictures (N, 3, S, S) uint8: (N, C) in 0..1, each row adds up to 1."""
-        return softmax(self.logits(pixels))
+        """Score pictures (N, 3, S, S) uint8: (N, C) in 0..1, each row adds up to 1.
+
+        Calibrated, where the bundle is.
+        """
+        return softmax(self.bundle.scaling.apply(self.logits(pixels)))
 
     def explain(self, pixels: Pixels) -> Explanation:
         """Say what the network saw in pictures (N, 3, S, S) uint8.
@@ -112,7 +115,7 @@ class Predictor:
         )
 
 
-def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
     """Turn each row of (N, C) logits into probabilities.
 
     `softmax([[0, log(3)]])` is `[[0.25, 0.75]]`.

@@ -5,7 +5,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import chain, islice, zip_longest
 from pathlib import Path
@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from marrowscope.bundle import MODEL, Bundle, file_hash, write_description
+from marrowscope.calibration import METHODS, Calibration, calibrate, calibration_error
 from marrowscope.card import write_card
 from marrowscope.data.manifest import Manifest
 from marrowscope.data.split import located
@@ -30,6 +31,8 @@ from marrowscope.train.onnx_file import to_onnx
 from marrowscope.train.quantise import to_fp16, to_int8, to_int8_weights
 from marrowscope.train.run import Run
 
+Logits = NDArray[np.floating]
+"""(N, C), unbounded."""
 Scores = NDArray[np.float64]
 """Probabilities (N, C), 0..1."""
 Labelled = tuple[Picture, str]
@@ -59,6 +62,7 @@ def export(
     name: str,
     *,
     precision: str = "fp32",
+    calibration: str = "temperature",
     licence: str = "Apache-2.0",
     attribution: Sequence[str] = (),
     overwrite: bool = False,
@@ -68,15 +72,19 @@ def export(
 
     fp32 must give the same top-1 on all cells and probabilities within 1e-3 of torch; any other
     precision must agree with fp32 on 98.5% of the cells and lose at most 0.5 points of macro-F1,
-    in each processor engine that is installed. The folder is written only if it does. `each` is
-    called for every cell that was compared.
+    in each processor engine that is installed. The folder is written only if it does. The
+    probabilities are calibrated on the validation cells. `each` is called for every cell that was
+    compared.
 
     Raises:
-        ExportError: the exported model does not agree, or the precision is not known.
+        ExportError: the exported model does not agree, or the precision or the calibration is not
+            known.
         OutputError: the folder cannot be used.
     """
     if precision not in PRECISIONS:
         raise ExportError(f"precision {precision!r} is not one of {', '.join(PRECISIONS)}")
+    if calibration not in METHODS:
+        raise ExportError(f"calibration {calibration!r} is not one of {', '.join(METHODS)}")
     cells = _cells(run, manifest, "val")
     prepare_folder(folder, overwrite)
     with tempfile.TemporaryDirectory() as temporary:
@@ -85,19 +93,38 @@ def export(
         describe = partial(_bundle, run, name=name, licence=licence, attribution=attribution)
         full = describe(model.parent, precision="fp32")
         score = partial(_score, preprocessing=full.preprocessing, cells=cells, each=each)
-        scores = score(Predictor(full).probabilities, at_once=cores())
-        agreement = [check_same(score(_by_torch(run)), scores)]
+        logits = score(Predictor(full).logits, at_once=cores())
+        scores = softmax(logits)
+        agreement = [check_same(softmax(score(_by_torch(run))), scores)]
+        truth = [run.classes.index(label) for _, label in cells]
         if precision != "fp32":
             _reduce(model, precision, run, manifest)
-            truth = [run.classes.index(label) for _, label in cells]
-            for engine in on_processor():
-                reduced = score(Predictor(full, engine=engine).probabilities, at_once=cores())
-                agreement.append(f"{engine}: {check_close(scores, reduced, truth, precision)}")
+            of_engine = {
+                engine: score(Predictor(full, engine=engine).logits, at_once=cores())
+                for engine in on_processor()
+            }
+            for engine, reduced in of_engine.items():
+                words = check_close(scores, softmax(reduced), truth, precision)
+                agreement.append(f"{engine}: {words}")
+            logits = next(iter(of_engine.values()))
         shutil.copyfile(model, folder / MODEL)
-    bundle = describe(folder, precision=precision, agreement=agreement)
+    fitted = calibrate(logits.astype(np.float64), truth, calibration)
+    agreement.append(calibration_in_words(fitted, logits, truth))
+    bundle = replace(describe(folder, precision=precision, agreement=agreement), calibration=fitted)
     write_description(bundle)
     write_card(bundle)
     return Exported(bundle, tuple(agreement))
+
+
+def calibration_in_words(fitted: Calibration, logits: Logits, truth: Sequence[int]) -> str:
+    """Say how far confidence and accuracy lie apart before and after calibration."""
+    before, after = (
+        calibration_error(softmax(each), truth) for each in (logits, fitted.apply(logits))
+    )
+    return (
+        f"calibration ({fitted.method}) on {fitted.cells} validation cells: expected calibration "
+        f"error {before:.3f} before, {after:.3f} after"
+    )
 
 
 def check_same(reference: Scores, scores: Scores) -> str:
@@ -172,20 +199,20 @@ def _cells(run: Run, manifest: Manifest, part: str) -> list[Labelled]:
 
 
 def _score(
-    classify: Callable[[Pixels], Scores],
+    classify: Callable[[Pixels], Logits],
     preprocessing: Preprocessing,
     cells: Sequence[Labelled],
     each: Callable[[], object],
     at_once: int = 1,
-) -> Scores:
-    """Score cells in batches, several at once, by a function of pictures: (N, C) probabilities."""
+) -> Logits:
+    """Score cells in batches, several at once, by a function of pictures: (N, C) logits."""
 
-    def score(start: int) -> Scores:
+    def score(start: int) -> Logits:
         batch = [_read(picture, preprocessing) for picture, _ in cells[start : start + BATCH_SIZE]]
-        scores = classify(np.stack(batch))
+        logits = classify(np.stack(batch))
         for _ in batch:
             each()
-        return scores
+        return logits
 
     with ThreadPoolExecutor(at_once) as pool:
         return np.concatenate(list(pool.map(score, range(0, len(cells), BATCH_SIZE))))
@@ -200,13 +227,13 @@ def _read(picture: Picture, preprocessing: Preprocessing) -> NDArray[np.uint8]:
         ) from None
 
 
-def _by_torch(run: Run) -> Callable[[Pixels], Scores]:
+def _by_torch(run: Run) -> Callable[[Pixels], Logits]:
     """Give the function by which the trained network itself scores pictures."""
 
-    def classify(pixels: Pixels) -> Scores:
+    def classify(pixels: Pixels) -> Logits:
         normalised = torch.from_numpy(run.preprocessing.normalise(pixels))
         with torch.inference_mode():
-            return softmax(run.network(pixel_values=normalised).logits.numpy())
+            return np.asarray(run.network(pixel_values=normalised).logits)
 
     return classify
 

@@ -1,0 +1,72 @@
+"""Calibration: worked examples, known truths, and real logits."""
+
+import numpy as np
+import pytest
+from scipy.special import log_softmax, softmax
+
+from marrowscope.calibration import (
+    Calibration,
+    calibrate,
+    calibration_error,
+    reliability,
+    uncalibrated,
+)
+
+
+def overconfident(
+    cells: int = 20_000, classes: int = 4, sharpness: float = 3.0
+) -> tuple[np.ndarray[tuple[int, int], np.dtype[np.float64]], list[int]]:
+    """Classes drawn from known probabilities, and logits three times too sharp."""
+    random = np.random.default_rng(0)
+    logits = random.normal(0, 1.5, (cells, classes))
+    chances = softmax(logits, axis=1)
+    truth = (chances.cumsum(axis=1) > random.random((cells, 1))).argmax(axis=1)
+    return sharpness * logits, truth.tolist()
+
+
+def test_the_temperature_that_was_put_in_is_found() -> None:
+    logits, truth = overconfident()
+    found = calibrate(logits, truth)
+    assert found.method == "temperature"
+    assert found.cells == len(truth)
+    assert 1 / found.factor[0] == pytest.approx(3.0, rel=0.05)
+    assert set(found.shift) == {0.0}
+    before, after = softmax(logits, axis=1), softmax(found.apply(logits), axis=1)
+    assert calibration_error(before, truth) > 0.15
+    assert calibration_error(after, truth) < 0.01
+    assert (before.argmax(axis=1) == after.argmax(axis=1)).all()
+
+
+def test_class_wise_scaling_finds_a_shifted_class() -> None:
+    logits, truth = overconfident(sharpness=1.0)
+    logits[:, 2] += 1.0
+    cells = np.arange(len(truth))
+    plain, by_class = (
+        float(
+            log_softmax(calibrate(logits, truth, method).apply(logits), axis=1)[cells, truth].mean()
+        )
+        for method in ("temperature", "class-wise")
+    )
+    assert by_class > plain + 0.03
+    found = calibrate(logits, truth, "class-wise")
+    assert found.shift[2] < min(found.shift[0], found.shift[1], found.shift[3]) - 0.5
+
+
+def test_worked_error() -> None:
+    """Two cells at 0.9, one right: |0.5 - 0.9| = 0.4. One at 0.6, wrong: 0.6. (2*0.4 + 0.6) / 3."""
+    probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6]])
+    assert calibration_error(probabilities, [0, 1, 0]) == pytest.approx((2 * 0.4 + 0.6) / 3)
+    rows = reliability(probabilities, [0, 1, 0])
+    assert [(row.cells, row.accuracy) for row in rows] == [(1, 0.0), (2, 0.5)]
+    assert [row.confidence for row in rows] == pytest.approx([0.6, 0.9])
+
+
+def test_certainty_has_a_bin() -> None:
+    assert calibration_error(np.array([[1.0, 0.0]]), [0]) == 0.0
+
+
+def test_nothing_to_fit_changes_nothing() -> None:
+    logits = np.array([[1.0, 2.0], [3.0, 1.0]])
+    for found in (uncalibrated(2), calibrate(logits, [0, 1], "none"), calibrate(logits[:0], [])):
+        assert found == Calibration("none", (1.0, 1.0), (0.0, 0.0), 0)
+        assert (found.apply(logits) == logits).all()
