@@ -18,6 +18,7 @@ from marrowscope.engines import (
     ENGINES,
     Choice,
     best_of,
+    calls_that_fit,
     choose_engine,
     installed,
     load_engine,
@@ -95,6 +96,12 @@ def test_another_engine_must_be_a_tenth_faster() -> None:
 def test_a_few_cells_or_a_wish_need_no_measuring(toy_bundle: Bundle) -> None:
     assert choose_engine(toy_bundle, 10) == Choice("onnxruntime", {})
     assert choose_engine(toy_bundle, 1000, "openvino") == Choice("openvino", {})
+
+
+def test_fewer_calls_at_once_where_memory_is_short() -> None:
+    assert calls_that_fit(224, 8e9) == 10
+    assert calls_that_fit(112, 8e9) == 40
+    assert calls_that_fit(518, 1e9) == 1
 
 
 def test_an_unknown_engine() -> None:
