@@ -172,7 +172,7 @@ def cores() -> int:
 
 
 def calls_that_fit(size: int, free: float) -> int:
-    """Say how many calls fit into half of the free memory, bytes, for pictures of a side; 1 or more.
+    """Say how many calls fit into half of the free memory (bytes) at a side of pictures; 1 or more.
 
     Of 8 GB free, half holds 10 calls of `MEMORY_OF_A_CALL` at 224 pixels, 40 at 112.
     """
