@@ -169,7 +169,8 @@ def test_classes_that_not_all_cover_are_left_out_and_their_names_count_as_wrong(
     result = compare([one, other], rounds=200)
     assert result.classes == ("BLA", "LYT")
     assert result.cells == 2 * CELLS_OF_A_CLASS
-    assert result.left_out == {"of PLM, which not all bundles cover": CELLS_OF_A_CLASS}
+    assert result.not_covered == {"PLM": CELLS_OF_A_CLASS}
+    assert result.left_out_in_words == ("60 cells of classes that not all bundles cover (PLM 60)",)
     row = by_class(result.pairs[0])["BLA"]
     assert (row.first, row.other) == (0.5, 0.5)
 
@@ -241,7 +242,7 @@ def test_one_alone_is_refused() -> None:
 def test_cells_that_only_some_have_are_left_out_on_demand() -> None:
     result = compare([A, without_a_cell(B)], common=True, rounds=200)
     assert result.cells == len(A.cells) - 1
-    assert result.left_out == {"that only some evaluations have": 1}
+    assert result.left_out_in_words == ("1 cells that only some of the evaluations have",)
 
 
 @pytest.fixture(scope="module")
@@ -274,6 +275,27 @@ def test_an_evaluation_is_read_back(figures: Path, toy_bundle: Bundle, split: Sp
     assert read_evaluation(figures / "one", "mine").name == "mine"
 
 
+def test_evaluations_that_were_changed_are_refused(figures: Path, tmp_path: Path) -> None:
+    shutil.copytree(figures / "one", tmp_path / "e")
+    table, metrics = tmp_path / "e/predictions.csv", tmp_path / "e/metrics.json"
+    lines = table.read_text().splitlines()
+    path = lines[1].split(",")[0]
+    table.write_text("\n".join([*lines, lines[1]]))
+    with pytest.raises(ComparisonError) as caught:
+        read_evaluation(tmp_path / "e")
+    assert str(caught.value) == (
+        f"{table}: the row of {path!r} is there twice or lacks a class or a group; evaluate the "
+        "bundle again"
+    )
+    table.write_text("\n".join(lines))
+    metrics.write_text("{}")
+    with pytest.raises(ComparisonError) as caught:
+        read_evaluation(tmp_path / "e")
+    assert str(caught.value) == (
+        f"{metrics} cannot be read: KeyError('bundle'); evaluate the bundle again"
+    )
+
+
 def test_the_command_finds_no_difference_between_the_same(figures: Path, tmp_path: Path) -> None:
     done = run(
         "compare", figures / "one", figures / "two",
@@ -281,7 +303,7 @@ def test_the_command_finds_no_difference_between_the_same(figures: Path, tmp_pat
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "macro-F1: no difference shown (0.0 to 0.0 points of macro-F1)" in done.stdout
-    assert "cells of PLM, which not all bundles cover" in done.stdout
+    assert ", PLM 3" in done.stdout
     assert {file.name for file in (tmp_path / "out").iterdir()} == {
         "compare.json", "compare.csv", "compare.html",
     }  # fmt: skip

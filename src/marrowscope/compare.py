@@ -96,10 +96,24 @@ class Comparison:
     """Those of them with enough true cells."""
     cells: int
     groups: int
-    left_out: dict[str, int]
-    """Cells, by reason."""
+    only_some: int
+    """Cells left out because not all evaluations have them."""
+    not_covered: dict[str, int]
+    """Cells left out because not all bundles cover their class, by class."""
     method: str
     pairs: tuple[Pair, ...]
+
+    @property
+    def left_out_in_words(self) -> tuple[str, ...]:
+        """Say how many cells were left out, and why; nothing where none was."""
+        lines = []
+        if self.only_some:
+            lines.append(f"{self.only_some:,} cells that only some of the evaluations have")
+        if self.not_covered:
+            of_class = ", ".join(f"{code} {cells:,}" for code, cells in self.not_covered.items())
+            total = sum(self.not_covered.values())
+            lines.append(f"{total:,} cells of classes that not all bundles cover ({of_class})")
+        return tuple(lines)
 
 
 @dataclass(frozen=True)
@@ -161,7 +175,8 @@ def compare(
         macro_classes=tuple(ground.classes[index] for index in test.kept),
         cells=len(ground.paths),
         groups=len(set(test.groups)),
-        left_out=ground.left_out,
+        only_some=ground.only_some,
+        not_covered=ground.not_covered,
         method=METHOD.format(rounds=rounds, seed=seed, least=least_support, groups=LEAST_GROUPS),
         pairs=tuple(_pair(test, first, other, rounds, seed) for other in others),
     )

@@ -74,7 +74,10 @@ def as_dict(comparison: Comparison) -> dict[str, Any]:
         "macro_classes": list(comparison.macro_classes),
         "cells": comparison.cells,
         "groups": comparison.groups,
-        "left_out": comparison.left_out,
+        "left_out": {
+            "not_in_all_evaluations": comparison.only_some,
+            "not_covered": comparison.not_covered,
+        },
         "method": comparison.method,
         "pairs": [_known(asdict(pair)) for pair in comparison.pairs],
     }

@@ -48,8 +48,10 @@ class Shared:
 
     classes: tuple[str, ...]
     paths: tuple[str, ...]
-    left_out: dict[str, int]
-    """Cells, by reason."""
+    only_some: int
+    """Cells left out because not all evaluations have them."""
+    not_covered: dict[str, int]
+    """Cells left out because not all bundles cover their class, by class."""
 
 
 def read_evaluation(folder: Path, name: str = "") -> Evaluated:
@@ -159,14 +161,12 @@ def shared(given: Sequence[Evaluated], common: bool) -> Shared:
             f"{', '.join(classes) or 'no class'}"
         )
     of_class = Counter(cells[path].truth for path in everywhere)
-    some = len(set[str]().union(*(each.cells for each in given))) - len(everywhere)
-    left_out = {"that only some evaluations have": some} if some else {}
-    reasons = {
-        f"of {code}, which not all bundles cover": of_class[code]
-        for code in in_order(of_class)
-        if code not in classes
-    }
-    return Shared(classes, paths, left_out | reasons)
+    return Shared(
+        classes=classes,
+        paths=paths,
+        only_some=len(set[str]().union(*(each.cells for each in given))) - len(everywhere),
+        not_covered={code: of_class[code] for code in in_order(of_class) if code not in classes},
+    )
 
 
 def _in_all(given: Sequence[Evaluated], common: bool) -> list[str]:

@@ -281,15 +281,17 @@ def show_comparison(result: Comparison, as_json: bool) -> None:
             print(f"{row.figure}: {row.verdict}")
     print(f"Compared on {result.cells:,} cells in {result.groups:,} groups")
     print(f"Classes that all cover: {' '.join(result.classes)}")
-    for reason, cells in result.left_out.items():
-        print(f"left out: {cells:,} cells {reason}")
+    for words in result.left_out_in_words:
+        print(f"left out: {words}")
+    print("Of a class: recall; p of the exact McNemar test, by Holm. Not shown is not equal.")
 
 
 def _pair_table(pair: Pair) -> Table:
     table = Table(title=escape(f"A: {pair.first}, B: {pair.other}"))
-    for heading in ("", "n", "A %", "B %", "B - A, 95%", "p"):
-        table.add_column(heading, justify="right" if heading else "left", no_wrap=bool(heading))
-    table.add_column("verdict", no_wrap=True)
+    table.add_column("", min_width=8)
+    for heading in ("n", "A %", "B %", "B - A, 95%", "p"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("verdict")
     for rows in (pair.headline, pair.classes):
         for row in rows:
             style = None if row.better else "dim"
@@ -305,7 +307,7 @@ def _figures_in_words(row: Difference) -> list[str]:
         value += f"\n{100 * interval.low:z.1f} to {100 * interval.high:z.1f}"
     shares = (f"{100 * share:.1f}" for share in (row.first, row.other))
     p = f"{row.test.p_holm:.3f}" if row.test else ""
-    return [f"{row.figure} {row.code}".strip(), f"{row.cells:,}", *shares, value, p]
+    return [row.code or row.figure, f"{row.cells:,}", *shares, value, p]
 
 
 def _in_words(interval: Interval) -> str:
