@@ -4,29 +4,20 @@ python benchmarks/recipes.py CELLS_CSV SPLIT OUTPUT report-resnet50 report-vit d
     --model report-vit=path/to/vit --set size=112 --epochs report-resnet50=10
 
 Interrupted, the same command goes on. Each run is exported and its test part is read once, at the
-end. Differences are against the last recipe named, with paired 95% intervals over groups.
+end. Differences are against the last recipe named, as `marrowscope compare` gives them; they are in
+OUTPUT/comparison too.
 """
 
 import argparse
-import csv
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-import numpy as np
-
-from marrowscope.metrics import (
-    Interval,
-    Matrix,
-    bootstrap_intervals,
-    confusion_matrix,
-    macro,
-    paired_difference,
-    per_class,
-)
-
-ROUNDS = 2000
+from marrowscope.compare import compare
+from marrowscope.compare_page import write_comparison
+from marrowscope.evaluations import read_evaluation
+from marrowscope.screen import show_comparison
 
 
 def pairs(texts: list[str]) -> dict[str, str]:
@@ -67,59 +58,6 @@ def command(*words: object) -> None:
         raise SystemExit(f"marrowscope {words[0]} failed with {done.returncode}")
 
 
-def predictions(figures: Path) -> dict[str, tuple[str, str, int]]:
-    """Read truth, prediction and group of each test cell of a covered class."""
-    with (figures / "predictions.csv").open(newline="") as file:
-        return {
-            row["path"]: (row["truth"], row["label"], int(row["group"]))
-            for row in csv.DictReader(file)
-            if row["truth"] in row
-        }
-
-
-def macro_f1(matrix: Matrix) -> float:
-    return macro(matrix).f1
-
-
-def words(interval: Interval) -> str:
-    return f"{interval.value:.3f} ({interval.low:.3f} to {interval.high:.3f})"
-
-
-def compare(found: dict[str, dict[str, tuple[str, str, int]]]) -> None:
-    """Print figures of each recipe, and how much each differs from the last."""
-    cells = sorted(set.intersection(*(set(each) for each in found.values())))
-    codes = sorted({each[path][0] for each in found.values() for path in cells})
-    index = {code: number for number, code in enumerate(codes)}
-    last = list(found)[-1]
-    truth = [index[found[last][path][0]] for path in cells]
-    groups = np.unique([found[last][path][2] for path in cells], return_inverse=True)[1].tolist()
-    guesses = {
-        name: [index.get(each[path][1], 0) for path in cells] for name, each in found.items()
-    }
-    print(f"{len(cells)} test cells of {', '.join(codes)}")
-    for name, guess in guesses.items():
-        matrix = confusion_matrix(truth, guess, len(codes))
-        intervals = bootstrap_intervals(
-            lambda drawn: {
-                "macro-F1": macro_f1(drawn),
-                "accuracy": drawn.trace() / max(drawn.sum(), 1),
-            },
-            truth,
-            guess,
-            groups,
-            classes=len(codes),
-            rounds=ROUNDS,
-        )
-        print(f"{name}: " + ", ".join(f"{key} {words(value)}" for key, value in intervals.items()))
-        rows = zip(codes, per_class(matrix), strict=True)
-        print("   F1: " + " ".join(f"{code} {row.f1:.2f}" for code, row in rows))
-        if name != last:
-            paired = paired_difference(
-                macro_f1, truth, guesses[last], guess, groups, classes=len(codes), rounds=ROUNDS
-            )
-            print(f"   {last} is better by {words(paired)} of macro-F1")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -133,15 +71,23 @@ def main() -> None:
     parser.add_argument("--epochs", action="append", default=[], metavar="RECIPE=N")
     parser.add_argument("--set", action="append", default=[], metavar="[RECIPE:]NAME=VALUE")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--least-support", type=int, default=10)
     given = parser.parse_args()
-    found = {}
+    found = []
     for seed in given.seeds:
         for recipe in given.recipes:
             figures = trained(given, recipe, seed)
             seconds = (figures.parent / "seconds.txt").read_text().split()
             name = f"{recipe} (seed {seed}, {sum(map(int, seconds)) / 60:.0f} min)"
-            found[name] = predictions(figures)
-    compare(found)
+            found.append(read_evaluation(figures, name))
+    if len(found) == 1:
+        print("one training: nothing to compare it with")
+        return
+    comparison = compare([found[-1], *found[:-1]], common=True, least_support=given.least_support)
+    folder = given.output / "comparison"
+    folder.mkdir(exist_ok=True)
+    write_comparison(comparison, folder)
+    show_comparison(comparison, as_json=False)
 
 
 if __name__ == "__main__":

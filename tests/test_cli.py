@@ -11,7 +11,7 @@ from test_classify import run
 
 from marrowscope import __version__
 
-COMMANDS = ("classify", "train", "tune", "export", "evaluate", "data audit")
+COMMANDS = ("classify", "train", "tune", "export", "evaluate", "compare", "data audit")
 HEAVY = (
     "torch",
     "transformers",

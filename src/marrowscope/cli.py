@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from marrowscope import __version__
+from marrowscope.cli_compare import EPILOG as COMPARE_EPILOG
+from marrowscope.cli_compare import compare
 from marrowscope.cli_data import data_app
 from marrowscope.cli_tune import EPILOG, tune
 from marrowscope.errors import SettingsError
@@ -378,6 +380,9 @@ def evaluate(
         show_evaluation(result, as_json)
     if result.rejects:
         raise typer.Exit(SOME_REJECTED)
+
+
+app.command(epilog=COMPARE_EPILOG)(compare)
 
 
 def _split_here(manifest: "Manifest", audit: Path | None, seed: int) -> "Split":

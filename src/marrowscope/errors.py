@@ -49,6 +49,10 @@ class ExportError(MarrowscopeError):
     """A run whose exported model does not agree with the trained one."""
 
 
+class ComparisonError(MarrowscopeError):
+    """Evaluations that cannot be compared: they are not of one test, or are no evaluations."""
+
+
 class MissingExtraError(MarrowscopeError):
     """A command that needs an optional part of marrowscope which is not installed."""
 

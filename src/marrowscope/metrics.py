@@ -140,20 +140,50 @@ def paired_difference(
     seed: int = 0,
     level: float = 0.95,
 ) -> Interval:
+    """Bootstrap how much better one set of predictions is than another in one figure."""
+    return paired_differences(
+        lambda matrix: {"": figure(matrix)},
+        truth,
+        one,
+        other,
+        groups,
+        classes=classes,
+        rounds=rounds,
+        seed=seed,
+        level=level,
+    )[""]
+
+
+def paired_differences(
+    figures: Callable[[Matrix], Mapping[str, float]],
+    truth: Sequence[int],
+    one: Sequence[int],
+    other: Sequence[int],
+    groups: Sequence[int],
+    *,
+    classes: int,
+    rounds: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> dict[str, Interval]:
     """Bootstrap how much better one set of predictions is than another on the same cells.
 
     Both are measured on the same draws of whole groups (0..G-1), so what is hard for both cancels.
-    An interval that lacks 0 tells them apart.
+    An interval that lacks 0 tells them apart. A figure that is NaN in a draw is left out of it.
     """
     drawn = (
         _drawn(truth, each, groups, classes=classes, rounds=rounds, seed=seed)
         for each in (one, other)
     )
-    values = np.array([figure(a) - figure(b) for a, b in zip(*drawn, strict=True)])
-    whole = (figure(confusion_matrix(truth, each, classes)) for each in (one, other))
+    found = [(figures(a), figures(b)) for a, b in zip(*drawn, strict=True)]
+    first, second = (figures(confusion_matrix(truth, each, classes)) for each in (one, other))
     tail = (1 - level) / 2
-    low, high = np.nanquantile(values, [tail, 1 - tail])
-    return Interval(next(whole) - next(whole), float(low), float(high))
+    differences = {}
+    for name, value in first.items():
+        values = [a[name] - b[name] for a, b in found]
+        low, high = np.nanquantile(values, [tail, 1 - tail])
+        differences[name] = Interval(value - second[name], float(low), float(high))
+    return differences
 
 
 def _drawn(

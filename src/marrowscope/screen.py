@@ -15,6 +15,8 @@ from rich.table import Table
 
 from marrowscope.bundle import Bundle
 from marrowscope.classify import Classified
+from marrowscope.compare import Comparison, Difference, Pair
+from marrowscope.compare_page import as_dict
 from marrowscope.data.findings import PAGE, Audit
 from marrowscope.data.manifest import Manifest
 from marrowscope.data.pack import Pack
@@ -266,6 +268,46 @@ def show_evaluation(result: Evaluation, as_json: bool) -> None:
             print(f"{each.name}: left out, not covered: {left_out}")
     print(f"Split by groups of: {result.grouped_by}")
     print(f"Figures: {result.folder}")
+
+
+def show_comparison(result: Comparison, as_json: bool) -> None:
+    """Print what differs between bundles, what they were compared on, and what was left out."""
+    if as_json:
+        print(json.dumps(as_dict(result), ensure_ascii=False))
+        return
+    for pair in result.pairs:
+        Console().print(_pair_table(pair))
+        for row in pair.headline:
+            print(f"{row.figure}: {row.verdict}")
+    print(f"Compared on {result.cells:,} cells in {result.groups:,} groups")
+    print(f"Classes that all cover: {' '.join(result.classes)}")
+    for words in result.left_out_in_words:
+        print(f"left out: {words}")
+    print("Of a class: recall; p of the exact McNemar test, by Holm. Not shown is not equal.")
+
+
+def _pair_table(pair: Pair) -> Table:
+    table = Table(title=escape(f"A: {pair.first}, B: {pair.other}"))
+    table.add_column("", min_width=8)
+    for heading in ("n", "A %", "B %", "B - A, 95%", "p"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("verdict")
+    for rows in (pair.headline, pair.classes):
+        for row in rows:
+            style = None if row.better else "dim"
+            table.add_row(*_figures_in_words(row), pair.shortly(row), style=style)
+        table.add_section()
+    return table
+
+
+def _figures_in_words(row: Difference) -> list[str]:
+    interval = row.difference
+    value = f"{100 * interval.value:z.1f}"
+    if not math.isnan(interval.low):
+        value += f"\n{100 * interval.low:z.1f} to {100 * interval.high:z.1f}"
+    shares = (f"{100 * share:.1f}" for share in (row.first, row.other))
+    p = f"{row.test.p_holm:.3f}" if row.test else ""
+    return [row.code or row.figure, f"{row.cells:,}", *shares, value, p]
 
 
 def _in_words(interval: Interval) -> str:
