@@ -306,7 +306,7 @@ def _figures_in_words(row: Difference) -> list[str]:
     if not math.isnan(interval.low):
         value += f"\n{100 * interval.low:z.1f} to {100 * interval.high:z.1f}"
     shares = (f"{100 * share:.1f}" for share in (row.first, row.other))
-    p = f"{row.test.p_holm:.3f}" if row.test else ""
+    p = f"{row.test.p_holm:.3f}".replace("0.000", "<0.001") if row.test else ""
     return [row.code or row.figure, f"{row.cells:,}", *shares, value, p]
 
 
