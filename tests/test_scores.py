@@ -22,7 +22,7 @@ from marrowscope.labels import FOURTEEN, cell_class
 from marrowscope.prevalence import ADULT_MARROW, read_prevalence
 from marrowscope.ranking import Ranking, top_k_hits
 from marrowscope.scores import (
-    Outcomes,
+    Answers,
     Score,
     check_probabilities,
     marrow_shares,
@@ -61,13 +61,13 @@ PROBABILITIES = np.array([
 #   .00 .2/3 .4/3     precision BLA (.4/3)/(.04 + .4/3) = 10/13, at the test's mix 2/3
 
 
-def outcomes(truth: NDArray[np.int64], probabilities: Numbers, groups: int = 0) -> Outcomes:
+def outcomes(truth: NDArray[np.int64], probabilities: Numbers, groups: int = 0) -> Answers:
     numbers = np.arange(len(truth)) % (groups or len(truth))
-    return Outcomes(truth, probabilities.argmax(axis=1), probabilities, numbers)
+    return Answers(truth, probabilities.argmax(axis=1), probabilities, numbers)
 
 
 def scored(
-    cells: Outcomes,
+    cells: Answers,
     classes: tuple[str, ...],
     percent: dict[str, float],
     least: int = 1,
@@ -256,7 +256,7 @@ def test_intervals_come_from_whole_groups() -> None:
     right = np.tile(np.repeat([True, False], 20), 10)
     probabilities = np.where((right == (truth == 0))[:, None], [[0.8, 0.2]], [[0.2, 0.8]])
     by_cell = outcomes(truth, probabilities)
-    by_group = Outcomes(truth, by_cell.predicted, probabilities, np.arange(400) // 20)
+    by_group = Answers(truth, by_cell.predicted, probabilities, np.arange(400) // 20)
     one, other = (
         scored(cells, CLASSES[:2], {"PMO": 1.0, "MYB": 3.0}, rounds=300)["strict", "marrow"]
         for cells in (by_cell, by_group)

@@ -35,7 +35,7 @@ Key = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True)
-class Outcomes:
+class Answers:
     """True and predicted class indices (N,), probabilities (N, C), and groups 0..G-1 (N,)."""
 
     truth: Indices
@@ -99,7 +99,7 @@ def marrow_shares(
 
 
 def score(
-    cells: Outcomes,
+    cells: Answers,
     classes: Sequence[str],
     shares: Floats,
     *,
@@ -211,7 +211,7 @@ class _Way:
         )
 
 
-def _ways(cells: Outcomes, classes: Sequence[str], least_support: int) -> dict[str, _Way]:
+def _ways(cells: Answers, classes: Sequence[str], least_support: int) -> dict[str, _Way]:
     names, lineage_of = lineages(classes)
     merged = np.zeros((len(cells.truth), len(names)))
     for index, lineage in enumerate(lineage_of):
