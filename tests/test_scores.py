@@ -236,6 +236,17 @@ def test_the_ranking_example_of_the_docstring() -> None:
     assert average[0] == pytest.approx(5 / 6)
 
 
+def test_weights_of_draws_give_the_figures_of_cells_drawn_so_often() -> None:
+    truth, probabilities = random_cells(1, 3, 100)
+    times = np.random.default_rng(0).integers(0, 4, len(truth))
+    found = Ranking(truth, probabilities).auroc_and_average_precision(times.astype(float))
+    again = np.repeat(np.arange(len(truth)), times)
+    for index in range(3):
+        mine, chance = truth[again] == index, probabilities[again, index]
+        assert found[0][index] == pytest.approx(roc_auc_score(mine, chance))
+        assert found[1][index] == pytest.approx(average_precision_score(mine, chance))
+
+
 def test_ties_of_the_second_place_go_as_in_scikit_learn() -> None:
     chances = np.array([[0.5, 0.25, 0.25], [0.5, 0.25, 0.25]])
     assert top_k_hits(np.array([1, 2]), chances).tolist() == [False, True]
