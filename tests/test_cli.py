@@ -84,12 +84,20 @@ def test_from_cells_to_figures_by_the_commands(toy_network: Path, tmp_path: Path
     assert exported.returncode == 0, exported.stderr
     assert "same class for all" in exported.stdout
 
-    evaluated = run(
+    mix = tmp_path / "ours.csv"
+    mix.write_text("label,percent\nBLA,5\nNGS,75\nHAC,20\n")
+    evaluate = (
         "evaluate", tmp_path / "toy", "--data", data, "--split", tmp_path / "run",
-        "--output", tmp_path / "figures", "--least-support", 1, "--rounds", 100, "--json",
+        "--prevalence", mix, "--least-support", 1, "--rounds", 100, "--output",
     )  # fmt: skip
+    evaluated = run(*evaluate, tmp_path / "figures", "--json")
     assert evaluated.returncode == 0, evaluated.stderr
     figures = json.loads(evaluated.stdout)["sets"]
+    shown = run(*evaluate, tmp_path / "validation", "--part", "val")
+    assert shown.returncode == 0, shown.stderr
+    assert "Tolerant: confusions of PMO/MYB, " in shown.stdout
+    assert "Marrow mix: ours.csv" in shown.stdout
+    assert "of the marrow's mix, " in shown.stdout
 
     classified = run(
         "classify", SAMPLES / "cells/pbc", "--bundle", tmp_path / "toy",

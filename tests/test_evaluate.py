@@ -3,20 +3,33 @@
 import csv
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
-from sklearn.metrics import accuracy_score, precision_recall_fscore_support
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    cohen_kappa_score,
+    matthews_corrcoef,
+    precision_recall_fscore_support,
+    roc_auc_score,
+    top_k_accuracy_score,
+)
 
-from marrowscope.bundle import Bundle, load_bundle
+from marrowscope.bundle import Bundle, file_hash, load_bundle
+from marrowscope.card import write_card
 from marrowscope.data.divide import divide
 from marrowscope.data.manifest import Manifest, read_manifest
 from marrowscope.data.plan import SplitPlan
 from marrowscope.data.split import Split
-from marrowscope.errors import SplitError
+from marrowscope.errors import PredictionError, SplitError
 from marrowscope.evaluate import evaluate
 from marrowscope.predictor import Predictor
+from marrowscope.prevalence import Prevalence
 from marrowscope.records import Picture
 
 
@@ -37,6 +50,130 @@ def test_figures_equal_those_of_scikit_learn_on_the_predictions(
         ours = (row.precision, row.recall, row.f1, row.support)
         assert ours == pytest.approx([values[index] for values in theirs])
         assert math.isnan(row.recall_low) or row.recall_low <= row.recall <= row.recall_high
+
+
+def test_other_ways_of_scoring_equal_scikit_learn_on_the_predictions(
+    toy_bundle: Bundle, manifest: Manifest, split: Split, tmp_path: Path
+) -> None:
+    evaluate(toy_bundle, manifest, split, tmp_path / "e", least_support=1, rounds=100)
+    with (tmp_path / "e/predictions.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["truth"] in toy_bundle.classes]
+    truth, predicted = [row["truth"] for row in rows], [row["label"] for row in rows]
+    index_of = {code: index for index, code in enumerate(toy_bundle.classes)}
+    chances = np.array([[float(row[code]) for code in toy_bundle.classes] for row in rows])
+    metrics = json.loads((tmp_path / "e/metrics.json").read_text())
+    scores = metrics["sets"]["all"]["scores"]
+    assert [(each["scoring"], each["mix"]) for each in scores] == [
+        ("strict", "test"), ("tolerant", "test"), ("lineage", "test"),
+        ("strict", "marrow"), ("tolerant", "marrow"), ("lineage", "marrow"),
+    ]  # fmt: skip
+    ours = {name: interval["value"] for name, interval in scores[0]["figures"].items()}
+    assert scores[0]["cells"] == len(rows)
+    assert ours["kappa"] == pytest.approx(cohen_kappa_score(truth, predicted))
+    assert ours["mcc"] == pytest.approx(matthews_corrcoef(truth, predicted))
+    numbers = [index_of[code] for code in truth]
+    top2 = top_k_accuracy_score(numbers, chances, k=2, labels=range(len(index_of)))
+    assert ours["top2"] == pytest.approx(top2)
+    for code, figures in scores[0]["per_class"].items():
+        mine, chance = [each == code for each in truth], chances[:, index_of[code]]
+        assert figures["auroc"]["value"] == pytest.approx(roc_auc_score(mine, chance))
+        average = average_precision_score(mine, chance)
+        assert figures["average_precision"]["value"] == pytest.approx(average)
+        assert scores[0]["support"][code] == sum(mine)
+    assert ["PMO", "MYB"] in metrics["tolerated"]
+    assert metrics["prevalence"]["percent"]["EBO"] == 17.5
+
+
+def test_a_stated_mix_says_what_it_leaves_out(
+    toy_bundle: Bundle, manifest: Manifest, split: Split, tmp_path: Path
+) -> None:
+    mix = Prevalence({"BLA": 30.0, "NGS": 50.0, "HAC": 20.0}, "ours.csv")
+    result = evaluate(
+        toy_bundle, manifest, split, tmp_path / "e", prevalence=mix, least_support=1, rounds=100
+    )
+    widest = result.sets[-1]
+    assert widest.mix_covered == pytest.approx(0.8)
+    assert {"BLA", "NGS"}.isdisjoint(widest.outside_mix)
+    marrow = next(each for each in widest.scores if each.mix == "marrow")
+    assert marrow.cells == widest.cells - sum(widest.outside_mix.values())
+    card = (toy_bundle.folder / "MODEL_CARD.md").read_text()
+    assert "weigh as in a marrow (ours.csv)" in card
+    assert "The classes with enough cells make up 80% of the marrow's mix. Cells that weigh" in card
+
+
+def test_a_class_without_true_cells_is_named(
+    toy_bundle: Bundle, manifest: Manifest, split: Split, tmp_path: Path
+) -> None:
+    result = evaluate(toy_bundle, manifest, split, tmp_path / "e", least_support=1, rounds=100)
+    blood = next(each for each in result.sets if each.name == "pbc")
+    assert "BLA" in blood.without_cells
+    row = next(row for row in blood.per_class if row.code == "BLA")
+    assert row.support == 0
+    assert math.isnan(row.auroc.value)
+    card = (toy_bundle.folder / "MODEL_CARD.md").read_text()
+    named = ", ".join(blood.without_cells)
+    assert f"No true cell in this set, and so no figure: {named}." in card
+
+
+def test_a_model_that_gives_no_numbers_is_refused(
+    toy_bundle: Bundle, manifest: Manifest, split: Split, tmp_path: Path
+) -> None:
+    model = onnx.load(toy_bundle.model_file)
+    for weights in model.graph.initializer:
+        if weights.data_type == onnx.TensorProto.FLOAT:
+            broken = np.full_like(onnx.numpy_helper.to_array(weights), np.nan)
+            weights.CopyFrom(onnx.numpy_helper.from_array(broken, weights.name))
+    onnx.save(model, toy_bundle.model_file)
+    bundle = replace(toy_bundle, model_sha256=file_hash(toy_bundle.model_file))
+    cells = len(split.part("test"))
+    with pytest.raises(PredictionError, match=f"^{cells} of {cells} cells have no probabilities"):
+        evaluate(bundle, manifest, split, tmp_path / "e", rounds=100)
+    assert not (tmp_path / "e/metrics.json").exists()
+
+
+def test_a_test_cell_that_is_a_training_cell_too_is_refused(
+    toy_bundle: Bundle, manifest: Manifest, split: Split, tmp_path: Path
+) -> None:
+    test = split.part("test")[0]
+    leaking = replace(split, rows=(*split.rows, replace(test, group=10**6, part="train")))
+    bundle = replace(toy_bundle, split_hash=leaking.hash)
+    with pytest.raises(SplitError, match="have the same content; make the split again"):
+        evaluate(bundle, manifest, leaking, tmp_path / "e")
+
+
+def test_rows_without_a_label_or_with_an_unknown_one_are_counted_rejects(
+    toy_bundle: Bundle, manifest: Manifest, split: Split, tmp_path: Path
+) -> None:
+    shutil.copytree(manifest.root, tmp_path / "data")
+    path = manifest.cells[0].path
+    columns = (tmp_path / "data/cells.csv").read_text().splitlines()[0].split(",")
+    with (tmp_path / "data/cells.csv").open("a", newline="") as file:
+        writer = csv.DictWriter(file, columns, restval="")
+        writer.writerow({"path": path, "label": " "})
+        writer.writerow({"path": path, "label": "XYZ"})
+    copied = read_manifest(tmp_path / "data/cells.csv")
+    reasons = [reject.reason for reject in copied.rejects]
+    assert reasons[0] == "it has no label; give its class code in the column label"
+    assert reasons[1].startswith("unknown class 'XYZ'; known classes are BLA, ")
+    evaluate(toy_bundle, copied, split, tmp_path / "e", rounds=100)
+    metrics = json.loads((tmp_path / "e/metrics.json").read_text())
+    assert metrics["rejects_of_the_data"] == 2
+
+
+def test_a_bundle_sealed_with_fewer_figures_still_has_its_card(tmp_path: Path) -> None:
+    shutil.copytree(load_bundle("default").folder, tmp_path / "old")
+    old = load_bundle(str(tmp_path / "old"))
+    assert old.evaluation is not None
+    for figures in old.evaluation["sets"].values():
+        for name in ("scores", "without_cells", "outside_mix", "mix_covered"):
+            figures.pop(name, None)
+        for row in figures["per_class"]:
+            for name in ("auroc", "average_precision", "marrow_precision"):
+                row.pop(name, None)
+    write_card(old)
+    card = (tmp_path / "old/MODEL_CARD.md").read_text()
+    assert "| class | n | precision | recall | recall, 95% interval | F1 |\n" in card
+    assert "scored in other ways" not in card
 
 
 def test_the_sets_add_up_and_what_is_not_covered_is_counted(
@@ -164,8 +301,6 @@ def test_a_test_cell_that_cannot_be_read_is_a_counted_reject(
     toy_bundle: Bundle, manifest: Manifest, split: Split, tmp_path: Path
 ) -> None:
     """The cells are copied, one is destroyed after the manifest was read."""
-    import shutil
-
     shutil.copytree(manifest.root, tmp_path / "data")
     copied = read_manifest(tmp_path / "data/cells.csv")
     victim = split.part("test")[0].cell.path

@@ -4,18 +4,29 @@ import math
 
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, precision_recall_fscore_support
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    cohen_kappa_score,
+    matthews_corrcoef,
+    precision_recall_fscore_support,
+)
 from sklearn.metrics import confusion_matrix as sklearn_matrix
 
 from marrowscope.metrics import (
     Matrix,
     accuracy,
+    balanced_accuracy,
     bootstrap_intervals,
+    cohen_kappa,
     confusion_matrix,
     exact_interval,
     macro,
+    matthews_correlation,
     paired_difference,
     per_class,
+    percentile_interval,
+    weighted,
 )
 
 TRUTH = [0] * 5 + [1] * 4 + [2] * 3
@@ -23,7 +34,12 @@ PREDICTED = [0, 0, 0, 1, 2, 1, 1, 1, 0, 2, 2, 1]
 # The matrix is  3 1 1   class 0: precision 3/4, recall 3/5, F1 2*3/(4+5) = 6/9
 #                1 3 0   class 1: precision 3/5, recall 3/4, F1 2*3/(5+4) = 6/9
 #                0 1 2   class 2: precision 2/3, recall 2/3, F1 2*2/(3+3) = 4/6
-# so accuracy is 8/12 and every F1 is 2/3.
+# so accuracy is 8/12 and every F1 is 2/3. With true cells (5, 4, 3) and predicted (4, 5, 3):
+# balanced accuracy = macro recall = (3/5 + 3/4 + 2/3) / 3 = 121/180
+# macro precision = (3/4 + 3/5 + 2/3) / 3 = 121/180
+# weighted precision = (5 * 3/4 + 4 * 3/5 + 3 * 2/3) / 12 = 8.15/12; weighted recall = 8/12
+# kappa: by chance (5*4 + 4*5 + 3*3) / 144 = 49/144 agree, so (96 - 49) / (144 - 49) = 47/95
+# MCC: (8*12 - 49) / sqrt((144 - (25+16+9)) * (144 - (16+25+9))) = 47/94
 
 
 def test_hand_worked_example() -> None:
@@ -36,6 +52,20 @@ def test_hand_worked_example() -> None:
     assert [row.f1 for row in rows] == pytest.approx([2 / 3] * 3)
     assert [row.support for row in rows] == [5, 4, 3]
     assert macro(matrix).f1 == pytest.approx(2 / 3)
+    assert macro(matrix).precision == pytest.approx(121 / 180)
+    assert macro(matrix).recall == balanced_accuracy(matrix) == pytest.approx(121 / 180)
+    means = weighted(matrix)
+    assert (means.precision, means.recall, means.f1) == pytest.approx((8.15 / 12, 8 / 12, 2 / 3))
+    assert cohen_kappa(matrix) == pytest.approx(47 / 95)
+    assert matthews_correlation(matrix) == pytest.approx(1 / 2)
+
+
+def test_the_numbers_in_the_docstrings() -> None:
+    matrix = np.array([[1, 1], [0, 1]])
+    assert weighted(matrix).precision == pytest.approx(5 / 6)
+    assert balanced_accuracy(matrix) == pytest.approx(3 / 4)
+    assert cohen_kappa(matrix) == pytest.approx(2 / 5)
+    assert matthews_correlation(matrix) == pytest.approx(2 / 4)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -53,6 +83,19 @@ def test_figures_equal_those_of_scikit_learn(seed: int) -> None:
     )
     ours = macro(matrix)
     assert (ours.precision, ours.recall, ours.f1) == pytest.approx(theirs[:3])
+    theirs = precision_recall_fscore_support(
+        truth, predicted, labels=range(6), average="weighted", zero_division=0
+    )
+    means = weighted(matrix)
+    assert (means.precision, means.recall, means.f1) == pytest.approx(theirs[:3])
+    found = [cohen_kappa(matrix), matthews_correlation(matrix)]
+    assert found == pytest.approx(
+        [cohen_kappa_score(truth, predicted), matthews_corrcoef(truth, predicted)]
+    )
+    seen = np.isin(predicted, occurring)  # scikit-learn warns of predicted classes without cells
+    only = confusion_matrix(truth[seen].tolist(), predicted[seen].tolist(), 6)
+    theirs = balanced_accuracy_score(truth[seen], predicted[seen])
+    assert balanced_accuracy(only) == pytest.approx(theirs)
     some = macro(matrix, [1, 3])
     theirs = precision_recall_fscore_support(truth, predicted, labels=[1, 3], average="macro")
     assert (some.precision, some.recall, some.f1) == pytest.approx(theirs[:3])
@@ -62,6 +105,25 @@ def test_no_cells_give_no_figure() -> None:
     empty = confusion_matrix([], [], 3)
     assert math.isnan(accuracy(empty))
     assert math.isnan(macro(empty).f1)
+    assert math.isnan(weighted(empty).f1)
+    assert math.isnan(balanced_accuracy(empty))
+    assert math.isnan(cohen_kappa(empty))
+    assert math.isnan(matthews_correlation(empty))
+
+
+def test_one_class_on_both_sides_has_no_agreement_beyond_chance() -> None:
+    one = confusion_matrix([1, 1], [1, 1], 3)
+    assert math.isnan(cohen_kappa(one))
+    assert matthews_correlation(one) == 0  # scikit-learn gives 0 too, with a warning
+
+
+def test_rounds_without_a_figure_are_left_out_of_its_interval() -> None:
+    some = percentile_interval(0.5, [math.nan, *([0.4] * 50), *([0.6] * 50), math.nan])
+    assert (some.value, some.low, some.high) == pytest.approx((0.5, 0.4, 0.6))
+    none = percentile_interval(0.5, [math.nan])
+    assert none.value == 0.5
+    assert math.isnan(none.low)
+    assert math.isnan(none.high)
 
 
 @pytest.mark.parametrize(

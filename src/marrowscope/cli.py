@@ -346,6 +346,13 @@ def evaluate(
     ],
     part: Annotated[str, typer.Option(help="Part of the split; only `test` is sealed.")] = "test",
     audit: AuditOption = None,
+    prevalence: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV with columns label and percent: the marrow's class mix that figures are "
+            "re-weighted to. Without it, that of an adult."
+        ),
+    ] = None,
     least_support: Annotated[
         int, typer.Option(min=1, help="True cells a class needs to enter the macro means.")
     ] = 10,
@@ -359,8 +366,10 @@ def evaluate(
         from marrowscope.bundle import load_bundle
         from marrowscope.data.split import read_pairs, read_split
         from marrowscope.evaluate import evaluate as measure
+        from marrowscope.prevalence import read_prevalence
         from marrowscope.screen import show_evaluation
 
+        mix = read_prevalence(prevalence)
         sealed = read_split(split)
         manifest = read_data(data, quiet=True)
         with progress("Reading cells", len(sealed.part(part))) as each:
@@ -371,6 +380,7 @@ def evaluate(
                 output,
                 part=part,
                 pairs=read_pairs(audit),
+                prevalence=mix,
                 least_support=least_support,
                 rounds=rounds,
                 seed=seed,

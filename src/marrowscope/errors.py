@@ -29,6 +29,10 @@ class BundleError(MarrowscopeError):
     """A bundle that is incomplete, was changed, or is not known by that name."""
 
 
+class PredictionError(MarrowscopeError):
+    """Predictions that are no probabilities."""
+
+
 class SettingsError(MarrowscopeError):
     """Settings that contradict each other or the data."""
 

@@ -1,12 +1,10 @@
 """Measure a bundle on a part of its split, through the predictor that serves it."""
 
-import math
 import os
 import platform
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +14,18 @@ from marrowscope import __version__
 from marrowscope.bundle import Bundle, seal_evaluation
 from marrowscope.card import write_card
 from marrowscope.data.manifest import Manifest
-from marrowscope.data.split import Split, SplitRow, located, sharing_pixels
+from marrowscope.data.split import Split, SplitRow, check_split, located, sharing_pixels
 from marrowscope.errors import SplitError
 from marrowscope.metrics import (
     Interval,
     Matrix,
-    accuracy,
-    bootstrap_intervals,
     confusion_matrix,
     exact_interval,
-    macro,
     per_class,
 )
 from marrowscope.pages import render
 from marrowscope.predictor import Predictor
+from marrowscope.prevalence import ADULT_MARROW, Prevalence
 from marrowscope.records import Picture, Prediction, Reject
 from marrowscope.results import (
     PREDICTIONS,
@@ -40,15 +36,30 @@ from marrowscope.results import (
     prediction_row,
     prepare_folder,
     reject_row,
+    rounded,
+    without_nan,
     write_json,
 )
+from marrowscope.scores import (
+    MARROW,
+    STRICT,
+    TEST,
+    Answers,
+    Score,
+    check_probabilities,
+    marrow_shares,
+    score,
+)
+from marrowscope.tolerant import TOLERATED, tolerated_in_words
 
 METRICS = "metrics.json"
+UNKNOWN = Interval(float("nan"), float("nan"), float("nan"))
+"""Of a figure that the cells do not give."""
 
 
 @dataclass(frozen=True)
 class ClassResult:
-    """One class of a set of cells: precision, recall and F1 (0..1), exact limits of the recall."""
+    """One class of a set of cells, all figures 0..1; the limits of the recall are exact."""
 
     code: str
     support: int
@@ -57,6 +68,10 @@ class ClassResult:
     recall_low: float
     recall_high: float
     f1: float
+    auroc: Interval
+    average_precision: Interval
+    marrow_precision: Interval
+    """Precision at the class mix of a marrow."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +87,13 @@ class SetResult:
     macro_classes: tuple[str, ...]
     per_class: tuple[ClassResult, ...]
     not_covered: dict[str, int]
+    without_cells: tuple[str, ...]
+    """Covered classes of which the set has no true cell."""
+    outside_mix: dict[str, int]
+    """Cells by class that weigh nothing at the marrow's class mix."""
+    mix_covered: float
+    """Part of the marrow's mix, 0..1, that the classes with enough cells make up."""
+    scores: tuple[Score, ...]
     confusion: list[list[int]]
 
 
@@ -85,6 +107,27 @@ class Evaluation:
     """What the split kept together, in words."""
     sets: tuple[SetResult, ...]
     rejects: tuple[Reject, ...]
+    prevalence: Prevalence
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What the figures are computed by."""
+
+    prevalence: Prevalence
+    least_support: int
+    rounds: int
+    seed: int
+
+    def in_words(self) -> str:
+        """Say how the figures were come by."""
+        return (
+            f"Brackets: 95% intervals, bootstrap over groups ({self.rounds} rounds, seed "
+            f"{self.seed}); recall of a class: exact binomial. Macro means run over the classes "
+            f"with at least {self.least_support} true cells in the set. Tolerant: confusions of "
+            f"{tolerated_in_words()} count as right. Marrow mix: the same classes weigh as in a "
+            f"marrow ({self.prevalence.source})."
+        )
 
 
 @dataclass(frozen=True)
@@ -103,6 +146,7 @@ def evaluate(
     *,
     part: str = "test",
     pairs: Collection[tuple[str, str]] = (),
+    prevalence: Prevalence = ADULT_MARROW,
     least_support: int = 10,
     rounds: int = 2000,
     seed: int = 0,
@@ -114,11 +158,13 @@ def evaluate(
     Only the part `test` is sealed into the bundle and its model card. The macro means run over
     the classes with at least `least_support` true cells in a set; all are in the tables. Cells of
     classes that the bundle does not cover are left out of all figures, counted in `not_covered`;
-    so are cells that, by `pairs` (of paths), share pixels with a cell of another part.
+    so are cells that, by `pairs` (of paths), share pixels with a cell of another part. All
+    figures can be computed again from `predictions.csv`.
 
     Raises:
-        SplitError: the split is not the one the bundle was trained with, or its cells are not in
-            the manifest, or no cell of a covered class is left.
+        SplitError: the split is not the one the bundle was trained with, or leaks, or its cells
+            are not in the manifest, or no cell of a covered class is left.
+        PredictionError: the bundle gives numbers that are no probabilities.
         OutputError: the folder cannot be used.
     """
     _check(bundle, split)
@@ -127,29 +173,32 @@ def evaluate(
     rows = located(whole, manifest.cells, part)
     prepare_folder(folder, overwrite)
     scored, rejects = _score(bundle, manifest, rows, folder, each)
+    terms = Terms(prevalence, least_support, rounds, seed)
     sets = [
-        _figures(name, members, bundle, rows, least_support=least_support, rounds=rounds, seed=seed)
+        _figures(name, members, bundle, rows, terms)
         for name, members in _sets(scored, bundle).items()
     ]
     for result in sets:
         _draw(result, bundle, folder)
     method = (
-        f"Brackets: 95% intervals, bootstrap over groups ({rounds} rounds, seed {seed}); recall of "
-        "a class: exact binomial. Macro means run over the classes with at least "
-        f"{least_support} true cells in the set. Left out for sharing pixels with cells of other "
+        f"{terms.in_words()} Left out for sharing pixels with cells of other "
         f"parts, by a list of {len(pairs)} pairs: {len(sharing)} cells."
     )
-    summary = _summary(sets, split, part, method)
+    summary = _summary(sets, split, part, method) | {
+        "tolerated": TOLERATED,
+        "prevalence": asdict(prevalence),
+    }
     details = (
         summary
         | {"bundle": bundle.name, "model_sha256": bundle.model_sha256}
         | {"rejects": [asdict(reject) for reject in rejects]}
+        | {"rejects_of_the_data": len(manifest.rejects)}
     )
     write_json(folder / METRICS, details)
     if part == "test":
-        bundle = seal_evaluation(bundle, summary)
+        bundle = seal_evaluation(bundle, _without_classes(summary))
         write_card(bundle)
-    return Evaluation(folder, bundle, split.grouped_by, tuple(sets), tuple(rejects))
+    return Evaluation(folder, bundle, split.grouped_by, tuple(sets), tuple(rejects), prevalence)
 
 
 def _check(bundle: Bundle, split: Split) -> None:
@@ -159,6 +208,7 @@ def _check(bundle: Bundle, split: Split) -> None:
             f"trained with ({bundle.split_hash[:12]}); its test cells may be training cells. "
             "Give the run folder of that training"
         )
+    check_split(split)
 
 
 def _score(
@@ -185,10 +235,16 @@ def _score(
                 rejects.append(named)
                 rejected.writerow(reject_row(named))
             else:
+                named = rounded(named)
                 scored.append(_Scored(row, named))
                 extra = [row.cell.label, row.cell.source, str(row.group)]
                 predictions.writerow([*prediction_row(named), *extra])
             each()
+    if scored:
+        check_probabilities(
+            np.array([item.prediction.probabilities for item in scored]),
+            [item.row.cell.path for item in scored],
+        )
     return scored, rejects
 
 
@@ -213,66 +269,88 @@ def _figures(
     scored: Sequence[_Scored],
     bundle: Bundle,
     rows: Sequence[SplitRow],
-    *,
-    least_support: int,
-    rounds: int,
-    seed: int,
+    terms: Terms,
 ) -> SetResult:
-    index_of = {code: index for index, code in enumerate(bundle.classes)}
-    truth = [index_of[item.row.cell.label] for item in scored]
-    predicted = [index_of[item.prediction.label] for item in scored]
-    groups = np.unique([item.row.group for item in scored], return_inverse=True)[1].tolist()
-    matrix = confusion_matrix(truth, predicted, len(bundle.classes))
-    kept = [index for index, n in enumerate(matrix.sum(axis=1)) if n >= least_support]
-    intervals = bootstrap_intervals(
-        partial(_headline, kept),
-        truth,
-        predicted,
-        groups,
-        classes=len(bundle.classes),
-        rounds=rounds,
-        seed=seed,
+    answers = _answers(scored, bundle.classes)
+    matrix = confusion_matrix(
+        answers.truth.tolist(), answers.predicted.tolist(), len(bundle.classes)
     )
+    support = matrix.sum(axis=1)
+    percent = terms.prevalence.percent
+    shares = marrow_shares(percent, bundle.classes, support, terms.least_support)
+    scores = score(
+        answers,
+        bundle.classes,
+        shares,
+        least_support=terms.least_support,
+        rounds=terms.rounds,
+        seed=terms.seed,
+    )
+    strict = _found(scores, TEST)
     not_covered = Counter(
         row.cell.label
         for row in rows
         if row.cell.label not in bundle.classes and name in ("all", _source(row))
     )
+    counted = dict(zip(bundle.classes, support.tolist(), strict=True))
+    headline = ("accuracy", "macro_precision", "macro_recall", "macro_f1")
     return SetResult(
         name=name,
         cells=len(scored),
-        macro_classes=tuple(bundle.classes[index] for index in kept),
-        per_class=tuple(_class_results(matrix, bundle.classes)),
+        macro_classes=strict.macro_classes,
+        per_class=tuple(_class_results(matrix, bundle.classes, scores)),
         not_covered=dict(sorted(not_covered.items())),
+        without_cells=tuple(code for code, cells in counted.items() if not cells),
+        outside_mix={
+            code: cells
+            for (code, cells), share in zip(counted.items(), shares, strict=True)
+            if cells and not share
+        },
+        mix_covered=float(shares.sum()),
+        scores=scores,
         confusion=matrix.tolist(),
-        **intervals,
+        **{figure: strict.figures[figure] for figure in headline},
     )
 
 
-def _headline(kept: Sequence[int], matrix: Matrix) -> dict[str, float]:
-    means = macro(matrix, kept)
-    return {
-        "accuracy": accuracy(matrix),
-        "macro_precision": means.precision,
-        "macro_recall": means.recall,
-        "macro_f1": means.f1,
-    }
+def _answers(scored: Sequence[_Scored], classes: Sequence[str]) -> Answers:
+    index_of = {code: index for index, code in enumerate(classes)}
+    return Answers(
+        truth=np.array([index_of[item.row.cell.label] for item in scored], dtype=np.int64),
+        predicted=np.array([index_of[item.prediction.label] for item in scored], dtype=np.int64),
+        probabilities=np.array([item.prediction.probabilities for item in scored]),
+        groups=np.unique([item.row.group for item in scored], return_inverse=True)[1],
+    )
 
 
-def _class_results(matrix: Matrix, classes: Sequence[str]) -> list[ClassResult]:
+def _found(scores: Sequence[Score], mix: str) -> Score:
+    """Give the strict score at a mix; one without figures where the cells do not give it."""
+    for each in scores:
+        if (each.scoring, each.mix) == (STRICT, mix):
+            return each
+    return Score(STRICT, mix, 0, (), {}, {}, {})
+
+
+def _class_results(
+    matrix: Matrix, classes: Sequence[str], scores: Sequence[Score]
+) -> list[ClassResult]:
     right = np.diag(matrix)
+    at_test, at_marrow = (_found(scores, mix).per_class for mix in (TEST, MARROW))
     results = []
-    for index, figures in enumerate(per_class(matrix)):
+    for index, (code, figures) in enumerate(zip(classes, per_class(matrix), strict=True)):
         recall = exact_interval(int(right[index]), figures.support)
         results.append(
             ClassResult(
-                classes[index],
+                code,
                 figures.support,
                 figures.precision,
                 figures.recall,
                 recall.low,
                 recall.high,
                 figures.f1,
+                at_test.get(code, {}).get("auroc", UNKNOWN),
+                at_test.get(code, {}).get("average_precision", UNKNOWN),
+                at_marrow.get(code, {}).get("precision", UNKNOWN),
             )
         )
     return results
@@ -300,14 +378,20 @@ def _summary(sets: Sequence[SetResult], split: Split, part: str, method: str) ->
         "method": method,
         "marrowscope": __version__,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, onnxruntime on the processor",
-        "sets": {result.name: _plain(asdict(result)) for result in sets},
+        "sets": {result.name: without_nan(asdict(result)) for result in sets},
     }
 
 
-def _plain(value: Any) -> Any:
-    """Replace NaN, which JSON does not know, by None at any depth."""
-    if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+def _without_classes(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a summary as it is sealed: of the classes, only what the model card shows."""
+    sets = {
+        name: result
+        | {
+            "scores": [
+                {key: value for key, value in each.items() if key not in ("per_class", "support")}
+                for each in result["scores"]
+            ]
+        }
+        for name, result in summary["sets"].items()
+    }
+    return {**summary, "sets": sets}

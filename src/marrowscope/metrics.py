@@ -1,14 +1,18 @@
 """Figures of merit, by scikit-learn's definitions, and their intervals."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincinv
 
-Matrix = NDArray[np.int64]
-"""Confusion matrix (C, C): rows are true classes, columns are predicted ones; counts."""
+Matrix = NDArray[np.int64] | NDArray[np.float64]
+"""Confusion matrix (C, C): rows are true classes, columns are predicted ones; counts or weights."""
+Shares = NDArray[np.float64]
+"""One figure of each class (C,), 0..1."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +45,27 @@ def confusion_matrix(truth: Sequence[int], predicted: Sequence[int], classes: in
 
 def accuracy(matrix: Matrix) -> float:
     """Share of cells on the diagonal, 0..1; NaN without cells."""
-    total = int(matrix.sum())
+    total = float(matrix.sum())
     return float(np.trace(matrix)) / total if total else float("nan")
+
+
+def precision(matrix: Matrix) -> Shares:
+    """Of the cells taken for each class, the share that is of it; 0 where none was."""
+    return _share(np.diag(matrix), matrix.sum(axis=0))
+
+
+def recall(matrix: Matrix) -> Shares:
+    """Of the true cells of each class, the share that was found; 0 where there are none."""
+    return _share(np.diag(matrix), matrix.sum(axis=1))
+
+
+def f1_score(matrix: Matrix) -> Shares:
+    """Harmonic mean of precision and recall of each class; 0 for a class that is nowhere."""
+    return _share(2 * np.diag(matrix), matrix.sum(axis=0) + matrix.sum(axis=1))
+
+
+def _share(part: NDArray[Any], whole: NDArray[Any]) -> Shares:
+    return np.asarray(np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0))
 
 
 def per_class(matrix: Matrix) -> list[ClassFigures]:
@@ -50,15 +73,10 @@ def per_class(matrix: Matrix) -> list[ClassFigures]:
 
     Of `[[1, 1], [0, 1]]`, class 0 has precision 1/1, recall 1/2 and F1 2*1/(2*1+0+1) = 2/3.
     """
-    right = np.diag(matrix).astype(float)
-    true, predicted = matrix.sum(axis=1), matrix.sum(axis=0)
-    precision = np.divide(right, predicted, out=np.zeros_like(right), where=predicted > 0)
-    recall = np.divide(right, true, out=np.zeros_like(right), where=true > 0)
-    both = true + predicted
-    f1 = np.divide(2 * right, both, out=np.zeros_like(right), where=both > 0)
+    columns = (precision(matrix), recall(matrix), f1_score(matrix), matrix.sum(axis=1))
     return [
         ClassFigures(float(p), float(r), float(f), int(n))
-        for p, r, f, n in zip(precision, recall, f1, true, strict=True)
+        for p, r, f, n in zip(*columns, strict=True)
     ]
 
 
@@ -68,17 +86,70 @@ def macro(matrix: Matrix, classes: Sequence[int] | None = None) -> ClassFigures:
     Equals scikit-learn's macro average with `labels=` set to those classes: cells of other classes
     still count against the precision of the class they were taken for.
     """
-    rows = per_class(matrix)
-    chosen = [rows[i] for i in (range(len(rows)) if classes is None else classes)]
-    chosen = [row for row in chosen if row.support]
-    if not chosen:
+    support = matrix.sum(axis=1)
+    chosen = np.arange(len(matrix)) if classes is None else np.asarray(classes, dtype=np.int64)
+    chosen = chosen[support[chosen] > 0]
+    if not len(chosen):
         return ClassFigures(float("nan"), float("nan"), float("nan"), 0)
-    return ClassFigures(
-        float(np.mean([row.precision for row in chosen])),
-        float(np.mean([row.recall for row in chosen])),
-        float(np.mean([row.f1 for row in chosen])),
-        sum(row.support for row in chosen),
-    )
+    p, r, f = (float(figure(matrix)[chosen].mean()) for figure in (precision, recall, f1_score))
+    return ClassFigures(p, r, f, int(support[chosen].sum()))
+
+
+def weighted(matrix: Matrix) -> ClassFigures:
+    """Mean over all classes, each weighted by its true cells; NaN without cells.
+
+    Of `[[1, 1], [0, 1]]`, precision is (2 * 1/1 + 1 * 1/2) / 3 = 5/6. Weighted recall is accuracy.
+    """
+    support = matrix.sum(axis=1)
+    total = float(support.sum())
+    if not total:
+        return ClassFigures(float("nan"), float("nan"), float("nan"), 0)
+    p, r, f = (float(figure(matrix) @ support) / total for figure in (precision, recall, f1_score))
+    return ClassFigures(p, r, f, int(total))
+
+
+def balanced_accuracy(matrix: Matrix) -> float:
+    """Mean recall of all classes that have true cells, however few; NaN without cells.
+
+    Of `[[1, 1], [0, 1]]`: (1/2 + 1/1) / 2 = 3/4.
+
+    Source: Brodersen et al., ICPR 2010:3121-3124.
+    """
+    return macro(matrix).recall
+
+
+def cohen_kappa(matrix: Matrix) -> float:
+    """Agreement beyond what the two class mixes give by chance: 1 all, 0 as by chance.
+
+    Of `[[1, 1], [0, 1]]`, 2/3 agree and (2*1 + 1*2) / 3**2 = 4/9 would by chance:
+    (2/3 - 4/9) / (1 - 4/9) = 2/5. NaN without cells, or where all are one class on both sides.
+
+    Source: Cohen, Educ Psychol Meas 1960;20:37-46.
+    """
+    true, predicted = matrix.sum(axis=1), matrix.sum(axis=0)
+    total = float(true.sum())
+    if not total:
+        return float("nan")
+    by_chance = float(true @ predicted) / total**2
+    if np.isclose(by_chance, 1.0, rtol=0, atol=1e-12):
+        return float("nan")
+    return (accuracy(matrix) - by_chance) / (1 - by_chance)
+
+
+def matthews_correlation(matrix: Matrix) -> float:
+    """Correlation of true and predicted class, -1..1; 0 where one side has a single class.
+
+    Of `[[1, 1], [0, 1]]`: (2*3 - (2*1 + 1*2)) / sqrt((9 - (4+1)) * (9 - (1+4))) = 2/4.
+
+    Source: Gorodkin, Comput Biol Chem 2004;28:367-374.
+    """
+    true, predicted = matrix.sum(axis=1), matrix.sum(axis=0)
+    total = float(true.sum())
+    if not total:
+        return float("nan")
+    together = float(np.trace(matrix)) * total - float(true @ predicted)
+    spread = (total**2 - float(true @ true)) * (total**2 - float(predicted @ predicted))
+    return together / math.sqrt(spread) if spread > 1e-12 * total**4 else 0.0
 
 
 def exact_interval(successes: int, trials: int, level: float = 0.95) -> Interval:
@@ -118,14 +189,35 @@ def bootstrap_intervals(
         figures(matrix)
         for matrix in _drawn(truth, predicted, groups, classes=classes, rounds=rounds, seed=seed)
     ]
+    return {
+        name: percentile_interval(value, [drawn[name] for drawn in drawn_figures], level)
+        for name, value in figures(confusion_matrix(truth, predicted, classes)).items()
+    }
+
+
+def percentile_interval(value: float, drawn: Sequence[float], level: float = 0.95) -> Interval:
+    """Interval of a figure from its values in the rounds of a bootstrap; NaN rounds are left out.
+
+    Without a round in which it is a number, the limits are NaN.
+    """
+    values = np.asarray(drawn, dtype=np.float64)
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return Interval(value, float("nan"), float("nan"))
     tail = (1 - level) / 2
-    intervals = {}
-    for name, value in figures(confusion_matrix(truth, predicted, classes)).items():
-        values = np.array([drawn[name] for drawn in drawn_figures])
-        known = values[~np.isnan(values)]
-        low, high = np.quantile(known, [tail, 1 - tail]) if len(known) else (value, value)
-        intervals[name] = Interval(value, float(low), float(high))
-    return intervals
+    low, high = np.quantile(known, [tail, 1 - tail])
+    return Interval(value, float(low), float(high))
+
+
+def draws(
+    groups: Sequence[int] | NDArray[np.int64], rounds: int, seed: int
+) -> Iterator[NDArray[np.int64]]:
+    """Draw whole groups (0..G-1) with replacement; give how often each cell was drawn, by round."""
+    group = np.asarray(groups, dtype=np.int64)
+    count = int(group.max()) + 1
+    random = np.random.default_rng(seed)
+    for _ in range(rounds):
+        yield np.bincount(random.integers(0, count, count), minlength=count)[group]
 
 
 def paired_difference(
@@ -197,10 +289,6 @@ def _drawn(
 ) -> Iterator[Matrix]:
     """Give the confusion matrices of draws of whole groups with replacement."""
     pairs = np.asarray(truth, dtype=np.int64) * classes + np.asarray(predicted, dtype=np.int64)
-    group = np.asarray(groups, dtype=np.int64)
-    count = int(group.max()) + 1
-    random = np.random.default_rng(seed)
-    for _ in range(rounds):
-        times = np.bincount(random.integers(0, count, count), minlength=count)
-        cells = np.bincount(pairs, weights=times[group], minlength=classes * classes)
+    for times in draws(groups, rounds, seed):
+        cells = np.bincount(pairs, weights=times, minlength=classes * classes)
         yield cells.astype(np.int64).reshape(classes, classes)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -102,6 +103,15 @@ def check_columns(
 def write_json(file: Path, values: Mapping[str, Any]) -> None:
     """Write values as JSON that a person can read; the file changes as a whole or not at all."""
     write_text(file, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+
+
+def without_nan(value: Any) -> Any:
+    """Replace NaN, which JSON does not know, by None at any depth."""
+    if isinstance(value, dict):
+        return {key: without_nan(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(each) for each in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def prediction_header(classes: Sequence[str]) -> list[str]:

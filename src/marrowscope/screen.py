@@ -25,11 +25,12 @@ from marrowscope.data.show import Census
 from marrowscope.data.split import Split
 from marrowscope.differential import Differential
 from marrowscope.doctor import Examined
-from marrowscope.evaluate import Evaluation
+from marrowscope.evaluate import Evaluation, SetResult
 from marrowscope.labels import CLASSES, in_order
 from marrowscope.metrics import Interval
-from marrowscope.results import REJECTS
+from marrowscope.results import REJECTS, without_nan
 from marrowscope.resume import REPORT
+from marrowscope.tolerant import tolerated_in_words
 
 if TYPE_CHECKING:
     from marrowscope.train.export import Exported
@@ -253,7 +254,7 @@ def show_evaluation(result: Evaluation, as_json: bool) -> None:
         print(f"rejected: {reject.path}: {reject.reason}", file=sys.stderr)
     if as_json:
         sets = {each.name: asdict(each) for each in result.sets}
-        print(json.dumps({"grouped_by": result.grouped_by, "sets": sets}))
+        print(json.dumps(without_nan({"grouped_by": result.grouped_by, "sets": sets})))
         return
     table = Table(title=f"{result.bundle.name}: figures with 95% intervals")
     for heading in ("cells of", "n", "accuracy", "precision", "recall", "macro-F1"):
@@ -262,10 +263,12 @@ def show_evaluation(result: Evaluation, as_json: bool) -> None:
         figures = (each.accuracy, each.macro_precision, each.macro_recall, each.macro_f1)
         table.add_row(each.name, f"{each.cells:,}", *map(_in_words, figures))
     Console().print(table)
+    widest = result.sets[-1]
+    Console().print(_scores_table(widest))
+    print(f"Tolerant: confusions of {tolerated_in_words()} count as right")
+    print(f"Marrow mix: {result.prevalence.source}")
     for each in result.sets:
-        left_out = ", ".join(f"{code} {cells}" for code, cells in each.not_covered.items())
-        if left_out:
-            print(f"{each.name}: left out, not covered: {left_out}")
+        _show_left_out(each)
     print(f"Split by groups of: {result.grouped_by}")
     print(f"Figures: {result.folder}")
 
@@ -308,6 +311,41 @@ def _figures_in_words(row: Difference) -> list[str]:
     shares = (f"{100 * share:.1f}" for share in (row.first, row.other))
     p = f"{row.test.p_holm:.3f}".replace("0.000", "<0.001") if row.test else ""
     return [row.code or row.figure, f"{row.cells:,}", *shares, value, p]
+
+
+SHOWN_FIGURES = {
+    "accuracy": "accuracy",
+    "macro_precision": "precision",
+    "macro_f1": "macro-F1",
+    "kappa": "kappa",
+}
+"""Of each way of scoring, with their headings; all others are in `metrics.json`."""
+
+
+def _scores_table(result: SetResult) -> Table:
+    table = Table(title=f"{result.name}: scored in other ways")
+    table.add_column("scored, class mix")
+    for heading in SHOWN_FIGURES.values():
+        table.add_column(heading, justify="right")
+    for each in result.scores:
+        shown = (_in_words(each.figures[name]) for name in SHOWN_FIGURES)
+        table.add_row(f"{each.scoring}\n{each.mix} mix", *shown)
+    return table
+
+
+def _show_left_out(result: SetResult) -> None:
+    """Print which cells are in no figure, or not in all of them."""
+    if result.not_covered:
+        print(f"{result.name}: left out, not covered: {_counts(result.not_covered)}")
+    if result.without_cells:
+        print(f"{result.name}: no true cell, so no figure: {', '.join(result.without_cells)}")
+    print(f"{result.name}: of the marrow's mix, {result.mix_covered:.0%} has enough cells")
+    if result.outside_mix:
+        print(f"{result.name}: not weighed at the marrow's mix: {_counts(result.outside_mix)}")
+
+
+def _counts(cells_of: Mapping[str, int]) -> str:
+    return ", ".join(f"{code} {cells}" for code, cells in cells_of.items())
 
 
 def _in_words(interval: Interval) -> str:

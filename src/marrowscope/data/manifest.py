@@ -83,6 +83,8 @@ def _to_cell(root: Path, row: Row, name: str, code_of: Mapping[str, str]) -> Cel
     if isinstance(row, Reject):
         return row
     path = row["path"]
+    if not row["label"].strip():
+        return Reject(path, "it has no label; give its class code in the column label")
     try:
         label = class_of_name(code_of.get(row["label"], row["label"])).code
         um_per_px = _micrometres(row.get("um_per_px", ""))
