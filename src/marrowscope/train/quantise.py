@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import GraphProto, ModelProto, NodeProto
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+from onnx.helper import make_tensor_value_info
+from onnxruntime import InferenceSession
 from onnxruntime.quantization import (
     CalibrationDataReader,
     CalibrationMethod,
@@ -26,6 +28,11 @@ from marrowscope.train.onnx_file import INPUT
 WEIGHTS_BLOCK = 32
 AT_ONCE = 16
 """Calibration cells in a batch."""
+PROBED_CELLS = 16
+"""Calibration cells in which outliers are looked for."""
+OUTLYING, MOST_OUTLYING = 30.0, 2
+"""Largest value over root mean square from which on a product stays in float, and how many do."""
+TINY = 1e-12
 PRODUCTS = ("MatMul", "Gemm", "Conv")
 ONE_SIDED = ("Relu", "Gelu")
 """Functions whose values lie on one side of zero, or nearly."""
@@ -38,14 +45,16 @@ def to_int8(file: Path, cells: NDArray[np.uint8]) -> None:
 
     Signed and symmetric, which processors multiply fastest; what comes from ReLU or GELU lies on
     one side of zero and is unsigned. The first layer, which sees the picture, the last, which
-    names the class, and products of two activations (attention) stay in float, as do norms and
-    sums.
+    names the class, the products with the farthest outliers, and products of two activations
+    (attention) stay in float, as do norms and sums.
     """
     with tempfile.TemporaryDirectory() as temporary, _quiet():
         prepared = Path(temporary) / "prepared.onnx"
         quant_pre_process(str(file), str(prepared), skip_symbolic_shape=True)
-        graph = onnx.load(str(prepared)).graph
-        chosen = _with_weights(graph)
+        model = onnx.load(str(prepared))
+        graph = model.graph
+        outlying = _outlying(model, _with_weights(graph), cells)
+        chosen = [node for node in _with_weights(graph) if node.name not in outlying]
         quantize_static(
             str(prepared),
             str(file),
@@ -102,6 +111,30 @@ def _with_weights(graph: GraphProto) -> list[NodeProto]:
     classes = graph.output[0].type.tensor_type.shape.dim[1].dim_value
     products = [node for node in graph.node if node.op_type in PRODUCTS and node.input[1] in shapes]
     return [node for node in products[1:] if classes not in shapes[node.input[1]]]
+
+
+def _outlying(model: ModelProto, products: list[NodeProto], cells: NDArray[np.uint8]) -> set[str]:
+    """Name the products, `MOST_OUTLYING` at most, whose input goes farthest beyond its spread.
+
+    A scale that must reach an outlier of 40 times the root mean square leaves 3 steps to the rest.
+    """
+    names = list(dict.fromkeys(node.input[0] for node in products))
+    probe = ModelProto()
+    probe.CopyFrom(model)
+    probe.graph.output.extend(
+        make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names
+    )
+    session = InferenceSession(probe.SerializeToString())
+    highest, squares = np.zeros(len(names)), np.zeros(len(names))
+    for cell in cells[:PROBED_CELLS]:
+        values = session.run(names, {INPUT: cell[None]})
+        highest = np.maximum(highest, [np.abs(value).max() for value in values])
+        squares += [np.square(value).mean() for value in values]
+    spread = np.sqrt(squares / min(PROBED_CELLS, len(cells)))
+    reach = dict(zip(names, highest / np.maximum(spread, TINY), strict=True))
+    far = [node for node in products if reach[node.input[0]] >= OUTLYING]
+    far.sort(key=lambda node: reach[node.input[0]], reverse=True)
+    return {node.name for node in far[:MOST_OUTLYING]}
 
 
 def _unsigned(graph: GraphProto, products: list[NodeProto]) -> dict[str, list[dict[str, object]]]:
