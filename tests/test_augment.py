@@ -1,6 +1,8 @@
 """A view depends on seed, epoch and cell alone, and it is still the same cell."""
 
 import io
+import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from marrowscope.train.augment import Views, augment, blur, draw, jpeg_noise, re
 from marrowscope.train.balance import focal, loss_of, sampling_weights
 from marrowscope.train.dataset import CellDataset, stack
 from marrowscope.train.mix import mix
+from marrowscope.train.palette import palettes, palettes_of, repaint
 from marrowscope.train.settings import TrainSettings
 
 CELL = next((SAMPLES / "cells/mll/EOS").iterdir())
@@ -154,5 +157,43 @@ def test_views_are_made_for_each_cell() -> None:
     views = draw(SETTINGS, 0, [3, 1, 2])
     assert isinstance(views, Views)
     assert [tuple(value.shape) for value in vars(views).values()] == [
-        (3, 2, 3), (3, 3, 3), (3, 3), (3,), (3,),
+        (3, 2, 3), (3, 3, 3), (3, 3), (3,), (3,), (3,), (3,),
     ]  # fmt: skip
+
+
+def test_a_repainted_cell_has_the_palette_that_it_was_lent() -> None:
+    pixels = torch.stack([a_cell(), a_cell().flip(0), a_cell() // 2])
+    images = pixels.float() / 255
+    lent = palettes(images[[1, 0, 0]])
+    whole = repaint(images, lent, torch.tensor([1.0, 0.0, 0.5]))
+    own = palettes(images)
+    assert palettes(whole[:1]).flatten().tolist() == pytest.approx(
+        lent[0].flatten().tolist(), abs=0.1
+    )  # what would be brighter than white is white
+    assert (whole[1] - images[1]).abs().max() < 0.01
+    between = (own[2] + lent[2]) / 2
+    assert palettes(whole[2:]).flatten().tolist() == pytest.approx(
+        between.flatten().tolist(), abs=0.05
+    )
+
+
+def test_a_palette_is_mean_and_spread_of_the_optical_density() -> None:
+    half = torch.ones(1, 3, 2, 2)
+    half[:, :, 0] = 0
+    assert palettes(half).tolist() == [[pytest.approx([math.log(255) / 2] * 3)] * 2]
+
+
+def test_a_share_of_the_cells_is_shown_in_the_colours_of_others(manifest: Manifest) -> None:
+    cells = manifest.cells[:6]
+    data = CellDataset(manifest.root, cells, [cell.label for cell in cells], Preprocessing())
+    lent = palettes_of(data, seed=0)
+    assert lent.shape == (6, 2, 3)
+    settings = replace(STILL, stain_swap=0.5)
+    views = draw(settings, 0, range(2000))
+    assert float((views.repainted > 0).float().mean()) == pytest.approx(0.5, abs=0.04)
+    pixels = torch.stack([data[place][0] for place in range(6)])
+    drawn = draw(settings, 0, range(6))
+    changed = (augment(pixels, drawn, lent) != pixels).flatten(1).any(dim=1)
+    assert changed.any()
+    assert not (changed & (drawn.repainted == 0)).any()
+    assert not (augment(pixels, drawn) != pixels).any()

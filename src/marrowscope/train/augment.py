@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import affine_grid, conv2d, grid_sample, pad
 
+from marrowscope.train.palette import density, repaint
 from marrowscope.train.settings import TrainSettings
 
 STAINS = torch.tensor(
@@ -41,7 +42,7 @@ WORST_QUALITY = 2.5
 """Factor on `LUMA_TABLE` at quality 20."""
 BLURRED, NOISY = 1 / 3, 1 / 2
 """Share of the pictures that are blurred, and that get JPEG noise."""
-DRAWN = 16
+DRAWN = 19
 """Random numbers that are drawn for each cell."""
 
 
@@ -59,6 +60,10 @@ class Views:
     """(N,): standard deviation, pixels; 0 for none."""
     jpeg: Tensor
     """(N,): factor on `LUMA_TABLE`; 0 for none."""
+    repainted: Tensor
+    """(N,): how far the colours go to those of another cell, 0..1."""
+    lender: Tensor
+    """(N,): which of the palettes that is, as a share of their number, 0..1."""
 
 
 def draw(settings: TrainSettings, epoch: int, cells: Sequence[int]) -> Views:
@@ -75,12 +80,13 @@ def draw(settings: TrainSettings, epoch: int, cells: Sequence[int]) -> Views:
     )
     blurred = np.where(numbers[:, 12] < BLURRED, settings.blur * numbers[:, 13], 0)
     noisy = np.where(numbers[:, 14] < NOISY, settings.jpeg * WORST_QUALITY * numbers[:, 15], 0)
-    arrays = (_geometry(settings, numbers), colour, gain, blurred, noisy)
+    repainted = np.where(numbers[:, 16] < settings.stain_swap, numbers[:, 17], 0)
+    arrays = (_geometry(settings, numbers), colour, gain, blurred, noisy, repainted, numbers[:, 18])
     return Views(*(torch.from_numpy(array.astype(np.float32)) for array in arrays))
 
 
 def _geometry(settings: TrainSettings, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Turn uniform numbers (N, 16) into an angle, a mirror, a scale and a shift each: (N, 2, 3)."""
+    """Turn uniform numbers (N, 19) into an angle, a mirror, a scale and a shift each: (N, 2, 3)."""
     signed = 2 * numbers - 1
     angle = np.deg2rad(settings.rotation) * signed[:, 0]
     scale = np.exp(math.log(settings.zoom) * signed[:, 1])
@@ -91,10 +97,16 @@ def _geometry(settings: TrainSettings, numbers: NDArray[np.float64]) -> NDArray[
     return np.stack([np.stack(row, axis=1) for row in rows], axis=1)
 
 
-def augment(pixels: Tensor, views: Views) -> Tensor:
-    """Give (N, 3, S, S) uint8 pictures as the views say; the same shape and type comes back."""
+def augment(pixels: Tensor, views: Views, palettes: Tensor | None = None) -> Tensor:
+    """Give (N, 3, S, S) uint8 pictures as the views say; the same shape and type comes back.
+
+    `palettes` (M, 2, 3) are those that other cells lend; without them none is repainted.
+    """
     device = pixels.device
     images = warp(pixels.float() / 255, views.geometry.to(device))
+    if palettes is not None and views.repainted.any():
+        lent = palettes[(views.lender * len(palettes)).long()]
+        images = repaint(images, lent.to(device), views.repainted.to(device))
     images = restain(images, views.colour.to(device), views.gain.to(device))
     if views.blur.any():
         images = blur(images, views.blur.to(device))
@@ -111,8 +123,7 @@ def warp(images: Tensor, geometry: Tensor) -> Tensor:
 
 def restain(images: Tensor, maps: Tensor, gain: Tensor) -> Tensor:
     """Change stains by (N, 3, 3) maps of optical density and channels by (N, 3) factors; 0..1."""
-    density = -torch.log(images.clamp(min=1 / 255))
-    changed = torch.einsum("nchw,ncd->ndhw", density, maps)
+    changed = torch.einsum("nchw,ncd->ndhw", density(images), maps)
     return (torch.exp(-changed) * gain[:, :, None, None]).clamp(0, 1)
 
 

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
 from marrowscope import __version__
 from marrowscope.data.manifest import Manifest
-from marrowscope.images import read_image
 from marrowscope.labels import CLASSES
 from marrowscope.pages import render, thumbnail
 from marrowscope.records import Cell
 from marrowscope.train.augment import augment, draw
+from marrowscope.train.dataset import CellDataset
 from marrowscope.train.fit import resolved
+from marrowscope.train.palette import palettes_of
 from marrowscope.train.settings import TrainSettings
 
 PICTURE_PIXELS = 160
@@ -42,12 +42,13 @@ def preview(
     settings, preprocessing = resolved(settings)
     chosen = _choose(manifest.cells, cells, settings.seed)
     rows = []
+    seen = CellDataset(manifest.root, chosen, tuple(CLASSES), preprocessing)
+    lent = palettes_of(seen, settings.seed)
     for place, cell in enumerate(chosen):
-        pixels = preprocessing.resize(read_image(manifest.root / cell.path), cell.um_per_px)
-        seen = torch.from_numpy(pixels.copy()).expand(views, -1, -1, -1)
+        pixels = seen[place][0]
         drawn = [draw(settings, epoch, [place]) for epoch in range(views)]
-        shown = [augment(seen[:1], view)[0].numpy() for view in drawn]
-        rows.append(Row(cell, _picture(pixels), [_picture(view) for view in shown]))
+        shown = [augment(pixels[None], view, lent)[0].numpy() for view in drawn]
+        rows.append(Row(cell, _picture(pixels.numpy()), [_picture(view) for view in shown]))
     text = render(
         "preview.html.j2",
         rows=rows,
@@ -61,8 +62,8 @@ def preview(
 
 
 SHOWN = (
-    *("rotation", "flips", "zoom", "shift", "stain_jitter", "colour_jitter", "blur", "jpeg"),
-    "seed",
+    *("rotation", "flips", "zoom", "shift", "stain_jitter", "stain_swap", "colour_jitter"),
+    *("blur", "jpeg", "seed"),
 )
 """Settings that the page names."""
 

@@ -80,6 +80,8 @@ class TrainSettings:
     """Largest random shift, as a share of the side, 0..0.5."""
     stain_jitter: float = 0.2
     """Largest relative change of each stain's strength, 0..1."""
+    stain_swap: float = 0.0
+    """Share of the pictures that are shown in the colours of another training cell, 0..1."""
     colour_jitter: float = 0.05
     """Largest relative change of brightness and of each channel, 0..1."""
     blur: float = 1.0
@@ -154,6 +156,7 @@ class TrainSettings:
             "rotation": (0 <= self.rotation <= 180, "0 to 180"),
             "shift": (0 <= self.shift <= 0.5, "0 to 0.5"),
             "jpeg": (0 <= self.jpeg <= 1, "0 to 1"),
+            "stain_swap": (0 <= self.stain_swap <= 1, "0 to 1"),
         }
         return at_least_1 | at_least_0 | below_1 | choices | others
 
