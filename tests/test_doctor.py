@@ -38,9 +38,9 @@ def test_a_bundle_with_a_scale_can_be_measured(toy_bundle: Bundle) -> None:
 
 
 def test_what_is_missing_comes_with_its_install_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not [what for what, _ in missing() if not what.startswith(("GPU", "train"))]
+    assert not [what for what, _ in missing(()) if not what.startswith(("GPU", "train"))]
     monkeypatch.setitem(EXTRAS, "fast", ("openvino", "no_such_module"))
-    assert ("fast (no_such_module)", "pip install 'marrowscope[fast]'") in list(missing())
+    assert ("fast (no_such_module)", "pip install 'marrowscope[fast]'") in list(missing(()))
 
 
 def test_the_command_speaks_to_people_and_to_machines(toy_bundle: Bundle) -> None:

@@ -1,6 +1,7 @@
 """Every figure against a hand-worked example, a published table or scikit-learn."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -14,16 +15,17 @@ from sklearn.metrics import (
 from sklearn.metrics import confusion_matrix as sklearn_matrix
 
 from marrowscope.metrics import (
+    Interval,
     Matrix,
     accuracy,
     balanced_accuracy,
-    bootstrap_intervals,
     cohen_kappa,
     confusion_matrix,
+    draws,
     exact_interval,
     macro,
     matthews_correlation,
-    paired_difference,
+    paired_differences,
     per_class,
     percentile_interval,
     weighted,
@@ -150,9 +152,7 @@ def test_bootstrap_is_repeatable_and_about_as_wide_as_theory_says() -> None:
     predicted = [0] * 320 + [1] * 80
 
     def share(seed: int) -> tuple[float, float, float]:
-        interval = bootstrap_intervals(
-            lambda m: {"accuracy": accuracy(m)}, truth, predicted, range(400), classes=2, seed=seed
-        )["accuracy"]
+        interval = accuracy_interval(truth, predicted, range(400), seed=seed)
         return interval.value, interval.low, interval.high
 
     assert share(1) == share(1)
@@ -163,15 +163,26 @@ def test_bootstrap_is_repeatable_and_about_as_wide_as_theory_says() -> None:
     assert high == pytest.approx(0.8 + 1.96 * standard_error, abs=0.006)
 
 
+def accuracy_interval(
+    truth: list[int],
+    predicted: list[int],
+    groups: Sequence[int],
+    *,
+    rounds: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    right = np.asarray(truth) == np.asarray(predicted)
+    drawn = [float(np.average(right, weights=times)) for times in draws(groups, rounds, seed)]
+    return percentile_interval(float(right.mean()), drawn)
+
+
 def test_bootstrap_over_groups_is_wider_than_over_cells() -> None:
     truth = [0] * 400
     predicted = ([0] * 20 + [1] * 20) * 10
     groups = [cell // 20 for cell in range(400)]
 
     def width(groups: list[int]) -> float:
-        interval = bootstrap_intervals(
-            lambda m: {"accuracy": accuracy(m)}, truth, predicted, groups, classes=2
-        )["accuracy"]
+        interval = accuracy_interval(truth, predicted, groups)
         return interval.high - interval.low
 
     assert width(groups) > 3 * width(list(range(400)))
@@ -186,19 +197,16 @@ def test_a_paired_difference_tells_apart_what_separate_intervals_do_not() -> Non
     other[right] = 1 - truth[right]
     groups = np.arange(400).tolist()
 
-    def figure(matrix: Matrix) -> float:
-        return accuracy(matrix)
+    def figures(matrix: Matrix) -> dict[str, float]:
+        return {"accuracy": accuracy(matrix)}
 
-    paired = paired_difference(
-        figure, truth.tolist(), one.tolist(), other.tolist(), groups, classes=2, rounds=500
-    )
+    paired = paired_differences(
+        figures, truth.tolist(), one.tolist(), other.tolist(), groups, classes=2, rounds=500
+    )["accuracy"]
     assert paired.value == pytest.approx(16 / 400)
     assert 0 < paired.low < paired.value < paired.high < 0.07
     apart = [
-        bootstrap_intervals(
-            lambda matrix: {"accuracy": accuracy(matrix)},
-            truth.tolist(), each.tolist(), groups, classes=2, rounds=500,
-        )["accuracy"]
+        accuracy_interval(truth.tolist(), each.tolist(), groups, rounds=500)
         for each in (one, other)
-    ]  # fmt: skip
+    ]
     assert apart[0].low < apart[1].high

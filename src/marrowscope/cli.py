@@ -14,6 +14,8 @@ from marrowscope import __version__
 from marrowscope.cli_compare import EPILOG as COMPARE_EPILOG
 from marrowscope.cli_compare import compare
 from marrowscope.cli_data import data_app
+from marrowscope.cli_evaluate import EPILOG as EVALUATE_EPILOG
+from marrowscope.cli_evaluate import evaluate
 from marrowscope.cli_tune import EPILOG, tune
 from marrowscope.errors import SettingsError
 from marrowscope.terminal import (
@@ -332,66 +334,7 @@ def export(
         show_exported(result, as_json)
 
 
-@app.command(
-    epilog="Example:\n\n"
-    "`marrowscope evaluate bundles/first --data cells.csv --split runs/first --output figures`"
-)
-def evaluate(
-    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="Folder or name of a bundle.")],
-    data: DataOption,
-    split: Annotated[Path, typer.Option(help="Folder of the run that the bundle comes from.")],
-    output: Annotated[
-        Path,
-        typer.Option(help="Folder for predictions.csv, metrics.json and confusion matrices."),
-    ],
-    part: Annotated[str, typer.Option(help="Part of the split; only `test` is sealed.")] = "test",
-    audit: AuditOption = None,
-    prevalence: Annotated[
-        Path | None,
-        typer.Option(
-            help="CSV with columns label and percent: the marrow's class mix that figures are "
-            "re-weighted to. Without it, that of an adult."
-        ),
-    ] = None,
-    least_support: Annotated[
-        int, typer.Option(min=1, help="True cells a class needs to enter the macro means.")
-    ] = 10,
-    rounds: Annotated[int, typer.Option(min=100, help="Rounds of the bootstrap.")] = 2000,
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
-    overwrite: OverwriteOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Measure a bundle on its sealed test cells and write the figures into its model card."""
-    with errors_in_words():
-        from marrowscope.bundle import load_bundle
-        from marrowscope.data.split import read_pairs, read_split
-        from marrowscope.evaluate import evaluate as measure
-        from marrowscope.prevalence import read_prevalence
-        from marrowscope.screen import show_evaluation
-
-        mix = read_prevalence(prevalence)
-        sealed = read_split(split)
-        manifest = read_data(data, quiet=True)
-        with progress("Reading cells", len(sealed.part(part))) as each:
-            result = measure(
-                load_bundle(bundle),
-                manifest,
-                sealed,
-                output,
-                part=part,
-                pairs=read_pairs(audit),
-                prevalence=mix,
-                least_support=least_support,
-                rounds=rounds,
-                seed=seed,
-                overwrite=overwrite,
-                each=each,
-            )
-        show_evaluation(result, as_json)
-    if result.rejects:
-        raise typer.Exit(SOME_REJECTED)
-
-
+app.command(epilog=EVALUATE_EPILOG)(evaluate)
 app.command(epilog=COMPARE_EPILOG)(compare)
 
 

@@ -10,8 +10,11 @@ from marrowscope.errors import SettingsError
 from marrowscope.terminal import (
     SOURCES,
     AuditOption,
+    BootstrapSeedOption,
     JsonOption,
+    LeastSupportOption,
     OverwriteOption,
+    RoundsOption,
     errors_in_words,
     progress,
     read_data,
@@ -65,11 +68,9 @@ def compare(
     common: Annotated[
         bool, typer.Option("--common", help="Leave out cells that only some evaluations have.")
     ] = False,
-    least_support: Annotated[
-        int, typer.Option(min=1, help="True cells a class needs for macro means and tests.")
-    ] = 10,
-    rounds: Annotated[int, typer.Option(min=100, help="Rounds of the bootstrap.")] = 2000,
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    least_support: LeastSupportOption = 10,
+    rounds: RoundsOption = 2000,
+    seed: BootstrapSeedOption = 0,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:

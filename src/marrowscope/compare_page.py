@@ -10,7 +10,7 @@ from marrowscope import __version__
 from marrowscope.compare import Comparison, Difference, Pair
 from marrowscope.labels import CLASSES
 from marrowscope.pages import render
-from marrowscope.results import csv_file, write_json, write_text
+from marrowscope.results import csv_file, without_nan, write_json, write_text
 
 DATA, TABLE, PAGE = "compare.json", "compare.csv", "compare.html"
 HEADER = (
@@ -79,17 +79,8 @@ def as_dict(comparison: Comparison) -> dict[str, Any]:
             "not_covered": comparison.not_covered,
         },
         "method": comparison.method,
-        "pairs": [_known(asdict(pair)) for pair in comparison.pairs],
+        "pairs": [without_nan(asdict(pair)) for pair in comparison.pairs],
     }
-
-
-def _known(value: Any) -> Any:
-    """Replace NaN, which JSON does not know, by None at any depth."""
-    if isinstance(value, dict):
-        return {key: _known(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_known(each) for each in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _row(pair: Pair, row: Difference) -> list[str]:

@@ -4,7 +4,7 @@ import platform
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +17,7 @@ from PIL import Image
 
 from marrowscope import __version__
 from marrowscope.bundle import Bundle
-from marrowscope.engines import best_of, cores, installed, measure
+from marrowscope.engines import Cuda, best_of, cores, installed, measure
 from marrowscope.predictor import Predictor
 from marrowscope.records import Picture
 
@@ -73,17 +73,17 @@ def examine(bundle: Bundle) -> Examined:
     Raises:
         BundleError: the bundle's model cannot be loaded.
     """
-    rates = measure(bundle, installed())
-    choice = best_of(rates)
+    here = machine()
+    choice = best_of(measure(bundle, installed()))
     return Examined(
         marrowscope=__version__,
-        machine=machine(),
+        machine=here,
         bundle=bundle.name,
         precision=bundle.precision,
         engine=choice.name,
         engine_rates=choice.rates,
         cells_per_second=cells_per_second(bundle, choice.name),
-        missing=dict(missing()),
+        missing=dict(missing(here.gpus)),
     )
 
 
@@ -125,14 +125,14 @@ def _gpus() -> list[str]:
     return done.stdout.strip().splitlines() if done.returncode == 0 else []
 
 
-def missing() -> Iterator[tuple[str, str]]:
+def missing(gpus: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Name the optional parts that are not there, each with its install line."""
     for extra, modules in EXTRAS.items():
         absent = [name for name in modules if find_spec(name) is None]
         if absent:
             yield f"{extra} ({', '.join(absent)})", f"pip install 'marrowscope[{extra}]'"
-    if _gpus() and "cuda" not in installed():
-        yield "GPU", "pip uninstall onnxruntime; pip install onnxruntime-gpu"
+    if gpus and Cuda.name not in installed():
+        yield "GPU", Cuda.install
 
 
 def cells_per_second(bundle: Bundle, engine: str) -> float:

@@ -88,6 +88,7 @@ class Cuda(OnnxRuntime):
 
     name = "cuda"
     providers = (CUDA, "CPUExecutionProvider")
+    install = "pip uninstall onnxruntime; pip install onnxruntime-gpu"
 
     def __init__(self, bundle: Bundle, threads: int) -> None:
         """Load the model.
@@ -98,8 +99,7 @@ class Cuda(OnnxRuntime):
         """
         if CUDA not in onnxruntime.get_available_providers():
             raise MissingExtraError(
-                "the engine cuda needs ONNX Runtime for GPUs; install it with: "
-                "pip uninstall onnxruntime; pip install onnxruntime-gpu"
+                f"the engine cuda needs ONNX Runtime for GPUs; install it with: {self.install}"
             )
         super().__init__(bundle, max(2, threads))
 
@@ -189,9 +189,12 @@ def load_engine(name: str, bundle: Bundle, threads: int = 0) -> Engine:
     """
     if name not in ENGINES:
         raise SettingsError(f"no engine is called {name}; there are {', '.join(ENGINES)}")
+    return ENGINES[name](bundle, threads or _threads_that_fit(bundle))
+
+
+def _threads_that_fit(bundle: Bundle) -> int:
     free = psutil.virtual_memory().available
-    fit = min(cores(), calls_that_fit(bundle.preprocessing.size, free))
-    return ENGINES[name](bundle, threads or fit)
+    return min(cores(), calls_that_fit(bundle.preprocessing.size, free))
 
 
 def installed() -> list[str]:

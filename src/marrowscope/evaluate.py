@@ -16,13 +16,7 @@ from marrowscope.card import write_card
 from marrowscope.data.manifest import Manifest
 from marrowscope.data.split import Split, SplitRow, check_split, located, sharing_pixels
 from marrowscope.errors import SplitError
-from marrowscope.metrics import (
-    Interval,
-    Matrix,
-    confusion_matrix,
-    exact_interval,
-    per_class,
-)
+from marrowscope.figures import SetResult, Terms, figures_of_set
 from marrowscope.pages import render
 from marrowscope.predictor import Predictor
 from marrowscope.prevalence import ADULT_MARROW, Prevalence
@@ -40,61 +34,10 @@ from marrowscope.results import (
     without_nan,
     write_json,
 )
-from marrowscope.scores import (
-    MARROW,
-    STRICT,
-    TEST,
-    Answers,
-    Score,
-    check_probabilities,
-    marrow_shares,
-    score,
-)
-from marrowscope.tolerant import TOLERATED, tolerated_in_words
+from marrowscope.scores import Answers, check_probabilities
+from marrowscope.tolerant import TOLERATED
 
 METRICS = "metrics.json"
-UNKNOWN = Interval(float("nan"), float("nan"), float("nan"))
-"""Of a figure that the cells do not give."""
-
-
-@dataclass(frozen=True)
-class ClassResult:
-    """One class of a set of cells, all figures 0..1; the limits of the recall are exact."""
-
-    code: str
-    support: int
-    precision: float
-    recall: float
-    recall_low: float
-    recall_high: float
-    f1: float
-    auroc: Interval
-    average_precision: Interval
-    marrow_precision: Interval
-    """Precision at the class mix of a marrow."""
-
-
-@dataclass(frozen=True)
-class SetResult:
-    """The figures of one set of cells (0..1), and what was left out of it."""
-
-    name: str
-    cells: int
-    accuracy: Interval
-    macro_precision: Interval
-    macro_recall: Interval
-    macro_f1: Interval
-    macro_classes: tuple[str, ...]
-    per_class: tuple[ClassResult, ...]
-    not_covered: dict[str, int]
-    without_cells: tuple[str, ...]
-    """Covered classes of which the set has no true cell."""
-    outside_mix: dict[str, int]
-    """Cells by class that weigh nothing at the marrow's class mix."""
-    mix_covered: float
-    """Part of the marrow's mix, 0..1, that the classes with enough cells make up."""
-    scores: tuple[Score, ...]
-    confusion: list[list[int]]
 
 
 @dataclass(frozen=True)
@@ -108,26 +51,6 @@ class Evaluation:
     sets: tuple[SetResult, ...]
     rejects: tuple[Reject, ...]
     prevalence: Prevalence
-
-
-@dataclass(frozen=True)
-class Terms:
-    """What the figures are computed by."""
-
-    prevalence: Prevalence
-    least_support: int
-    rounds: int
-    seed: int
-
-    def in_words(self) -> str:
-        """Say how the figures were come by."""
-        return (
-            f"Brackets: 95% intervals, bootstrap over groups ({self.rounds} rounds, seed "
-            f"{self.seed}); recall of a class: exact binomial. Macro means run over the classes "
-            f"with at least {self.least_support} true cells in the set. Tolerant: confusions of "
-            f"{tolerated_in_words()} count as right. Marrow mix: the same classes weigh as in a "
-            f"marrow ({self.prevalence.source})."
-        )
 
 
 @dataclass(frozen=True)
@@ -271,45 +194,13 @@ def _figures(
     rows: Sequence[SplitRow],
     terms: Terms,
 ) -> SetResult:
-    answers = _answers(scored, bundle.classes)
-    matrix = confusion_matrix(
-        answers.truth.tolist(), answers.predicted.tolist(), len(bundle.classes)
-    )
-    support = matrix.sum(axis=1)
-    percent = terms.prevalence.percent
-    shares = marrow_shares(percent, bundle.classes, support, terms.least_support)
-    scores = score(
-        answers,
-        bundle.classes,
-        shares,
-        least_support=terms.least_support,
-        rounds=terms.rounds,
-        seed=terms.seed,
-    )
-    strict = _found(scores, TEST)
     not_covered = Counter(
         row.cell.label
         for row in rows
         if row.cell.label not in bundle.classes and name in ("all", _source(row))
     )
-    counted = dict(zip(bundle.classes, support.tolist(), strict=True))
-    headline = ("accuracy", "macro_precision", "macro_recall", "macro_f1")
-    return SetResult(
-        name=name,
-        cells=len(scored),
-        macro_classes=strict.macro_classes,
-        per_class=tuple(_class_results(matrix, bundle.classes, scores)),
-        not_covered=dict(sorted(not_covered.items())),
-        without_cells=tuple(code for code, cells in counted.items() if not cells),
-        outside_mix={
-            code: cells
-            for (code, cells), share in zip(counted.items(), shares, strict=True)
-            if cells and not share
-        },
-        mix_covered=float(shares.sum()),
-        scores=scores,
-        confusion=matrix.tolist(),
-        **{figure: strict.figures[figure] for figure in headline},
+    return figures_of_set(
+        name, _answers(scored, bundle.classes), bundle.classes, terms, not_covered=not_covered
     )
 
 
@@ -321,39 +212,6 @@ def _answers(scored: Sequence[_Scored], classes: Sequence[str]) -> Answers:
         probabilities=np.array([item.prediction.probabilities for item in scored]),
         groups=np.unique([item.row.group for item in scored], return_inverse=True)[1],
     )
-
-
-def _found(scores: Sequence[Score], mix: str) -> Score:
-    """Give the strict score at a mix; one without figures where the cells do not give it."""
-    for each in scores:
-        if (each.scoring, each.mix) == (STRICT, mix):
-            return each
-    return Score(STRICT, mix, 0, (), {}, {}, {})
-
-
-def _class_results(
-    matrix: Matrix, classes: Sequence[str], scores: Sequence[Score]
-) -> list[ClassResult]:
-    right = np.diag(matrix)
-    at_test, at_marrow = (_found(scores, mix).per_class for mix in (TEST, MARROW))
-    results = []
-    for index, (code, figures) in enumerate(zip(classes, per_class(matrix), strict=True)):
-        recall = exact_interval(int(right[index]), figures.support)
-        results.append(
-            ClassResult(
-                code,
-                figures.support,
-                figures.precision,
-                figures.recall,
-                recall.low,
-                recall.high,
-                figures.f1,
-                at_test.get(code, {}).get("auroc", UNKNOWN),
-                at_test.get(code, {}).get("average_precision", UNKNOWN),
-                at_marrow.get(code, {}).get("precision", UNKNOWN),
-            )
-        )
-    return results
 
 
 def _draw(result: SetResult, bundle: Bundle, folder: Path) -> None:

@@ -168,37 +168,12 @@ def exact_interval(successes: int, trials: int, level: float = 0.95) -> Interval
     return Interval(successes / trials, low, high)
 
 
-def bootstrap_intervals(
-    figures: Callable[[Matrix], Mapping[str, float]],
-    truth: Sequence[int],
-    predicted: Sequence[int],
-    groups: Sequence[int],
-    *,
-    classes: int,
-    rounds: int = 2000,
-    seed: int = 0,
-    level: float = 0.95,
-) -> dict[str, Interval]:
-    """Percentile bootstrap of named figures, drawing whole groups (0..G-1) with replacement.
-
-    A figure that is NaN in a round is left out of that round; one that always is has NaN limits.
-
-    Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
-    """
-    drawn_figures = [
-        figures(matrix)
-        for matrix in _drawn(truth, predicted, groups, classes=classes, rounds=rounds, seed=seed)
-    ]
-    return {
-        name: percentile_interval(value, [drawn[name] for drawn in drawn_figures], level)
-        for name, value in figures(confusion_matrix(truth, predicted, classes)).items()
-    }
-
-
 def percentile_interval(value: float, drawn: Sequence[float], level: float = 0.95) -> Interval:
     """Interval of a figure from its values in the rounds of a bootstrap; NaN rounds are left out.
 
     Without a round in which it is a number, the limits are NaN.
+
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
     """
     values = np.asarray(drawn, dtype=np.float64)
     known = values[~np.isnan(values)]
@@ -218,32 +193,6 @@ def draws(
     random = np.random.default_rng(seed)
     for _ in range(rounds):
         yield np.bincount(random.integers(0, count, count), minlength=count)[group]
-
-
-def paired_difference(
-    figure: Callable[[Matrix], float],
-    truth: Sequence[int],
-    one: Sequence[int],
-    other: Sequence[int],
-    groups: Sequence[int],
-    *,
-    classes: int,
-    rounds: int = 2000,
-    seed: int = 0,
-    level: float = 0.95,
-) -> Interval:
-    """Bootstrap how much better one set of predictions is than another in one figure."""
-    return paired_differences(
-        lambda matrix: {"": figure(matrix)},
-        truth,
-        one,
-        other,
-        groups,
-        classes=classes,
-        rounds=rounds,
-        seed=seed,
-        level=level,
-    )[""]
 
 
 def paired_differences(
@@ -269,13 +218,12 @@ def paired_differences(
     )
     found = [(figures(a), figures(b)) for a, b in zip(*drawn, strict=True)]
     first, second = (figures(confusion_matrix(truth, each, classes)) for each in (one, other))
-    tail = (1 - level) / 2
-    differences = {}
-    for name, value in first.items():
-        values = [a[name] - b[name] for a, b in found]
-        low, high = np.nanquantile(values, [tail, 1 - tail])
-        differences[name] = Interval(value - second[name], float(low), float(high))
-    return differences
+    return {
+        name: percentile_interval(
+            value - second[name], [a[name] - b[name] for a, b in found], level
+        )
+        for name, value in first.items()
+    }
 
 
 def _drawn(

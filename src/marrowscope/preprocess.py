@@ -67,9 +67,16 @@ class Preprocessing:
 
         A red value of 124 becomes (124 / 255 - 0.485) / 0.229 = 0.0056.
         """
-        mean = 255 * np.array(self.mean, dtype=np.float32).reshape(3, 1, 1)
-        std = 255 * np.array(self.std, dtype=np.float32).reshape(3, 1, 1)
+        mean, std = self.in_levels()
         return np.asarray((pixels.astype(np.float32) - mean) / std, dtype=np.float32)
+
+    def in_levels(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Give mean and deviation of each channel on the scale 0..255, each (3, 1, 1)."""
+        mean, std = (
+            255 * np.array(values, dtype=np.float32).reshape(3, 1, 1)
+            for values in (self.mean, self.std)
+        )
+        return mean, std
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Preprocessing":

@@ -25,7 +25,8 @@ from marrowscope.data.show import Census
 from marrowscope.data.split import Split
 from marrowscope.differential import Differential
 from marrowscope.doctor import Examined
-from marrowscope.evaluate import Evaluation, SetResult
+from marrowscope.evaluate import Evaluation
+from marrowscope.figures import SetResult
 from marrowscope.labels import CLASSES, in_order
 from marrowscope.metrics import Interval
 from marrowscope.results import REJECTS, without_nan

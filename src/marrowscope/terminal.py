@@ -66,6 +66,12 @@ OverwriteOption = Annotated[
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print the outcome as JSON and nothing else.")
 ]
+LeastSupportOption = Annotated[
+    int,
+    typer.Option("--least-support", min=1, help="True cells a class needs for macro means."),
+]
+RoundsOption = Annotated[int, typer.Option("--rounds", min=100, help="Rounds of the bootstrap.")]
+BootstrapSeedOption = Annotated[int, typer.Option("--seed", help="Seed of the bootstrap.")]
 WorkersOption = Annotated[
     int, typer.Option("--workers", min=0, help="Processes; 0 for one a core.")
 ]

@@ -34,10 +34,7 @@ class Explained(nn.Module):
         self.network = network
         self._size = preprocessing.size
         self._last = _last_layer(network)
-        mean, std = (
-            255 * torch.tensor(values).view(3, 1, 1)
-            for values in (preprocessing.mean, preprocessing.std)
-        )
+        mean, std = map(torch.from_numpy, preprocessing.in_levels())
         self.register_buffer("mean", mean)
         self.register_buffer("factor", 1 / std)
 

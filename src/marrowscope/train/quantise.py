@@ -53,8 +53,9 @@ def to_int8(file: Path, cells: NDArray[np.uint8]) -> None:
         quant_pre_process(str(file), str(prepared), skip_symbolic_shape=True)
         model = onnx.load(str(prepared))
         graph = model.graph
-        outlying = _outlying(model, _with_weights(graph), cells)
-        chosen = [node for node in _with_weights(graph) if node.name not in outlying]
+        products = _with_weights(graph)
+        outlying = _outlying(model, products, cells)
+        chosen = [node for node in products if node.name not in outlying]
         quantize_static(
             str(prepared),
             str(file),

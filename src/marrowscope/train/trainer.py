@@ -35,6 +35,7 @@ from marrowscope.train.balance import loss_of, sampling_weights
 from marrowscope.train.dataset import CellDataset, EpochSampler, PackedDataset, stack
 from marrowscope.train.mix import mix
 from marrowscope.train.models import depths
+from marrowscope.train.palette import palettes_of
 from marrowscope.train.settings import TrainSettings
 from marrowscope.train.speed import choose_attention, order_channels
 
@@ -59,6 +60,7 @@ class CellTrainer(Trainer):
         self._network = network
         self._classes = int(network.config.num_labels or 0)
         self._preprocessing = cast("Preprocessing", settings.preprocessing)
+        self._palettes = palettes_of(train, settings.seed) if settings.stain_swap else None
         counts = np.bincount(train.labels, minlength=self._classes)
         self._loss = loss_of(settings, torch.from_numpy(counts).float())
         self._layout = order_channels(network)
@@ -105,7 +107,8 @@ class CellTrainer(Trainer):
             return (loss, {"loss": loss, "logits": logits}) if return_outputs else loss
         settings = self._settings
         with torch.autocast(pixels.device.type, enabled=False):
-            images = self._normalised(augment(pixels, draw(settings, self.epoch, cells)))
+            views = draw(settings, self.epoch, cells)
+            images = self._normalised(augment(pixels, views, self._palettes))
         random = np.random.default_rng((settings.seed, self.epoch, *cells[:2]))
         images, targets = mix(images, targets, settings, random)
         targets = _smooth(targets, settings.label_smoothing)
@@ -119,8 +122,7 @@ class CellTrainer(Trainer):
 
     def _normalised(self, pixels: Tensor) -> Tensor:
         mean, std = (
-            255 * torch.tensor(values, device=pixels.device).view(3, 1, 1)
-            for values in (self._preprocessing.mean, self._preprocessing.std)
+            torch.from_numpy(values).to(pixels.device) for values in self._preprocessing.in_levels()
         )
         return ((pixels.float() - mean) / std).contiguous(memory_format=self._layout)
 
