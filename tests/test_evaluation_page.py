@@ -116,16 +116,14 @@ def test_the_pictures_are_those_of_the_mistakes(
         assert re.search(rf'title="{re.escape(row["path"])}">{shown}', page.text)
 
 
-def test_the_limits_stand_at_the_top(
-    toy_bundle: Bundle, manifest: Manifest, figures: Path
-) -> None:
+def test_the_limits_stand_at_the_top(toy_bundle: Bundle, manifest: Manifest, figures: Path) -> None:
     text = write_page(figures, toy_bundle, manifest, command="marrowscope evaluate x").read_text()
     head = text[: text.index('<section id="summary">')]
     assert "(no patient is known)" in head
     assert "upper estimates of what new patients would give" in head
     assert "Left out for sharing pixels with cells of other parts, by a list of 0 pairs" in head
     accuracy = metrics_of(figures)["sets"]["all"]["accuracy"]
-    shown = "{value:.3f} <span class=\"limits soft\">({low:.3f} to {high:.3f})".format(**accuracy)
+    shown = '{value:.3f} <span class="limits soft">({low:.3f} to {high:.3f})'.format(**accuracy)
     assert shown in text
     for code, why in toy_bundle.left_out.items():
         assert re.search(rf'class="code">{code}</td>.*{re.escape(why)}', text)

@@ -23,6 +23,7 @@ from marrowscope.pages import render, thumbnail
 from marrowscope.predictor import Predictor
 from marrowscope.records import Picture, Reject
 from marrowscope.results import PREDICTIONS, write_text
+from marrowscope.scores import STRICT
 
 PAGE = "report.html"
 MOST_PICTURES = 600
@@ -187,13 +188,15 @@ def _kinds(
     """Lay out the classes with their mistakes; the pictures of all stay within the limit."""
     rows = {row["code"]: row for row in whole["per_class"]}
     kept = mistakes.within(MOST_PICTURES - WORST * len(bundle.classes))
-    strict = next((s for s in whole.get("scores", []) if s["scoring"] == "strict"), {})
+    scores: list[dict[str, Any]] = whole.get("scores", [])
+    strict = (each["per_class"] for each in scores if each["scoring"] == STRICT)
+    figures: dict[str, Any] = next(strict, {})
     return [
         Kind(
             code=code,
             name=CLASSES[code].name,
             row=rows[code],
-            figures=strict.get("per_class", {}).get(code, {}),
+            figures=figures.get(code, {}),
             drawn_from=_drawn_from(code, mistakes),
             squares=tuple(
                 Square(taken, cells, gallery.pictures(kept.get((code, taken), ())))

@@ -143,10 +143,7 @@ def look(found: Iterable[Found], predictor: Predictor, side: int) -> Iterator[Se
         pixels = [row for row in rows if not isinstance(row, Reject)]
         seen = _look_at(np.stack(pixels), predictor, side) if pixels else iter(())
         for each, row in zip(batch, rows, strict=True):
-            if isinstance(row, Reject) or isinstance(each, Reject):
-                yield row if isinstance(row, Reject) else each
-            else:
-                yield replace(next(seen), path=str(each.path))
+            yield row if isinstance(row, Reject) else replace(next(seen), path=str(each.path))
 
 
 def _look_at(pixels: Pixels, predictor: Predictor, side: int) -> Iterator[Seen]:
@@ -165,9 +162,7 @@ def _look_at(pixels: Pixels, predictor: Predictor, side: int) -> Iterator[Seen]:
         )
 
 
-def _maps(
-    guesses: Sequence[Guess], strengths: NDArray[np.float32], side: int
-) -> tuple[Map, ...]:
+def _maps(guesses: Sequence[Guess], strengths: NDArray[np.float32], side: int) -> tuple[Map, ...]:
     """Draw the first classes of several (K, H, W) in one scale."""
     full = float(strengths[:CLASSES_DRAWN].max())
     return tuple(
