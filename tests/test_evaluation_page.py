@@ -281,6 +281,7 @@ def test_pictures_are_shared_out_evenly() -> None:
         ("PMO", "MYB"): kept["PMO", "MYB"][:1],
     }
     assert found.within(0) == {}
+    assert found.wrong == 8
     assert [each.probability for each in found.of_class("BLA", 2)] == [0.9, 0.8]
 
 

@@ -79,6 +79,7 @@ def evaluate(
                 overwrite=overwrite,
                 each=each,
             )
+        show_evaluation(result, as_json)
         with progress("Drawing mistakes", None) as each:
             page = write_page(
                 output,
@@ -87,7 +88,6 @@ def evaluate(
                 command=shlex.join(["marrowscope", *sys.argv[1:]]),
                 each=each,
             )
-        show_evaluation(result, as_json)
         if not as_json:
             print(f"Page: {page}")
     if result.rejects:

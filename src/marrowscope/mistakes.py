@@ -40,6 +40,11 @@ class Mistakes:
     kept: dict[Square, tuple[Mistake, ...]]
     """Of each square off the diagonal, the surest first."""
 
+    @property
+    def wrong(self) -> int:
+        """Number of cells off the diagonal."""
+        return sum(cells for (truth, taken), cells in self.cells.items() if truth != taken)
+
     def of_class(self, code: str, number: int) -> tuple[Mistake, ...]:
         """Give the surest mistakes of a true class."""
         of_row = (each for square, row in self.kept.items() if square[0] == code for each in row)
