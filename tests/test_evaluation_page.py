@@ -121,7 +121,8 @@ def test_the_limits_stand_at_the_top(toy_bundle: Bundle, manifest: Manifest, fig
     head = text[: text.index('<section id="summary">')]
     assert "(no patient is known)" in head
     assert "upper estimates of what new patients would give" in head
-    assert "Left out for sharing pixels with cells of other parts, by a list of 0 pairs" in head
+    assert "was given no list of pairs that share pixels (--audit)." in head
+    assert "not of the sealed test" not in head
     accuracy = metrics_of(figures)["sets"]["all"]["accuracy"]
     shown = '{value:.3f} <span class="limits soft">({low:.3f} to {high:.3f})'.format(**accuracy)
     assert shown in text
@@ -130,6 +131,16 @@ def test_the_limits_stand_at_the_top(toy_bundle: Bundle, manifest: Manifest, fig
     for value in ("marrowscope evaluate x", toy_bundle.model_sha256, toy_bundle.split_hash):
         assert f"<code>{value}</code>" in text
     assert file_hash(figures / "predictions.csv") in text
+
+
+def test_cells_left_out_for_sharing_pixels_are_counted_at_the_top(
+    toy_bundle: Bundle, manifest: Manifest, split: Split, tmp_path: Path
+) -> None:
+    test, train = (split.part(part)[0].cell.path for part in ("test", "train"))
+    evaluate(toy_bundle, manifest, split, tmp_path / "e", pairs=[(test, train)], rounds=100)
+    text = write_page(tmp_path / "e", toy_bundle, manifest).read_text()
+    words = "Left out for sharing pixels with cells of other parts, by a list of 1 pairs: 1 cells."
+    assert f"<p>{words}</p>" in text
 
 
 def test_pictures_are_bounded_and_what_is_left_out_is_said(

@@ -35,7 +35,8 @@ SIDE = 96
 LIBRARIES = ("numpy", "onnxruntime", "pillow", "scipy")
 NO_PATIENT = "no patient is known"
 OF_SHARED_PIXELS = "Left out for sharing pixels"
-"""What `evaluate` begins its sentence on shared pixels with."""
+NO_PAIRS = "by a list of 0 pairs"
+"""What `evaluate` begins its sentence on shared pixels with, and how it says that none is known."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,8 @@ def write_page(
         wrong=mistakes.wrong,
         shown=sum(len(square.shown) for kind in kinds for square in kind.squares),
         gallery=gallery,
-        leaks=_leaks(metrics),
+        kept_apart=_kept_apart(metrics),
+        cautions=_cautions(metrics),
         trusted={name: each["trust"] for name, each in metrics["sets"].items() if "trust" in each},
         names={code: kind.name for code, kind in CLASSES.items()},
         gradient=gradient(),
@@ -219,14 +221,20 @@ def _drawn_from(code: str, mistakes: Mistakes) -> tuple[tuple[str, int], ...]:
     return tuple(sorted(column.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _leaks(metrics: Mapping[str, Any]) -> list[str]:
-    """Say how far the cells can be told from those of the training."""
+def _kept_apart(metrics: Mapping[str, Any]) -> list[str]:
+    """Say how the cells were kept apart from those of the training."""
     method = metrics["method"]
-    words = [f"The split kept together what has: {metrics['grouped_by']}."]
-    if OF_SHARED_PIXELS in method:
-        words.append(method[method.index(OF_SHARED_PIXELS) :])
-    else:
-        words.append("Whether cells share pixels with cells of other parts was not recorded.")
+    words = f"The split kept together what has: {metrics['grouped_by']}."
+    if OF_SHARED_PIXELS not in method:
+        return [words, "Whether cells share pixels with cells of other parts was not recorded."]
+    if NO_PAIRS in method:
+        return [words, "The evaluation was given no list of pairs that share pixels (--audit)."]
+    return [words, method[method.index(OF_SHARED_PIXELS) :]]
+
+
+def _cautions(metrics: Mapping[str, Any]) -> list[str]:
+    """Say why new cells would give lower figures."""
+    words = []
     if NO_PATIENT in metrics["grouped_by"]:
         words.append(
             "No patient is known: cells of one patient may be in training and here, so all figures "
