@@ -77,7 +77,7 @@ class _Accepted:
         weights = times[self._order]
         cells = np.append(0.0, np.cumsum(weights)[self._ends])
         wrong = np.append(0.0, np.cumsum(weights * self._wrong)[self._ends])
-        return np.interp(accepted, cells, wrong)
+        return np.asarray(np.interp(accepted, cells, wrong))
 
 
 def risk_coverage(confidence: Floats, right: Truths) -> Floats:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from marrowscope.abstention import always_in_words, conform
 from marrowscope.bundle import MODEL, Bundle, file_hash, write_description
 from marrowscope.calibration import METHODS, Calibration, calibrate, calibration_error
 from marrowscope.card import write_card
@@ -26,10 +27,12 @@ from marrowscope.metrics import confusion_matrix, macro
 from marrowscope.predictor import BATCH_SIZE, Predictor, softmax
 from marrowscope.preprocess import Preprocessing
 from marrowscope.records import Picture
-from marrowscope.results import prepare_folder
+from marrowscope.results import DECIMALS, prepare_folder
+from marrowscope.selective import ERROR_RATES, threshold_for
 from marrowscope.train.onnx_file import to_onnx
 from marrowscope.train.quantise import to_fp16, to_int8, to_int8_weights
 from marrowscope.train.run import Run
+from marrowscope.trust import COVERAGES, Sealed
 
 Logits = NDArray[np.floating]
 """(N, C), unbounded."""
@@ -73,7 +76,8 @@ def export(
     fp32 must give the same top-1 on all cells and probabilities within 1e-3 of torch; any other
     precision must agree with fp32 on 98.5% of the cells and lose at most 0.5 points of macro-F1,
     in each processor engine that is installed. The folder is written only if it does. The
-    probabilities are calibrated on the validation cells. `each` is called for every cell that was
+    probabilities are calibrated on the validation cells, and what sets of classes and thresholds
+    of confidence rest on is taken from them. `each` is called for every cell that was
     compared.
 
     Raises:
@@ -110,7 +114,14 @@ def export(
         shutil.copyfile(model, folder / MODEL)
     fitted = calibrate(logits.astype(np.float64), truth, calibration)
     agreement.append(calibration_in_words(fitted, logits, truth))
-    bundle = replace(describe(folder, precision=precision, agreement=agreement), calibration=fitted)
+    sealed = _sealed(fitted, logits, truth)
+    agreement.append(abstention_in_words(sealed, run.classes))
+    bundle = replace(
+        describe(folder, precision=precision, agreement=agreement),
+        calibration=fitted,
+        abstention=sealed.abstention,
+        review=sealed.review,
+    )
     write_description(bundle)
     write_card(bundle)
     return Exported(bundle, tuple(agreement))
@@ -125,6 +136,29 @@ def calibration_in_words(fitted: Calibration, logits: Logits, truth: Sequence[in
         f"calibration ({fitted.method}) on {fitted.cells} validation cells: expected calibration "
         f"error {before:.3f} before, {after:.3f} after"
     )
+
+
+def _sealed(fitted: Calibration, logits: Logits, truth: Sequence[int]) -> Sealed:
+    """Take from validation cells, logits (N, C), what sets and thresholds rest on."""
+    chances = softmax(fitted.apply(logits)).round(DECIMALS)
+    right = chances.argmax(axis=1) == np.asarray(truth)
+    return Sealed(
+        fitted,
+        conform(chances, truth, chances.shape[1]),
+        tuple(threshold_for(chances.max(axis=1), right, rate) for rate in ERROR_RATES),
+    )
+
+
+def abstention_in_words(sealed: Sealed, classes: Sequence[str]) -> str:
+    """Say what sets of classes rest on, and which classes are in every one of them."""
+    abstention = sealed.abstention
+    if abstention is None:
+        return "abstention: nothing is sealed"
+    cells = ", ".join(f"{code} {n}" for code, n in zip(classes, abstention.cells, strict=True))
+    missing = (
+        always_in_words(abstention.always(classes, coverage), coverage) for coverage in COVERAGES
+    )
+    return " ".join(["abstention, by validation cells:", f"{cells}.", *filter(None, missing)])
 
 
 def check_same(reference: Scores, scores: Scores) -> str:
