@@ -31,7 +31,7 @@ def evaluate(
     split: Annotated[Path, typer.Option(help="Folder of the run that the bundle comes from.")],
     output: Annotated[
         Path,
-        typer.Option(help="Folder for predictions.csv, metrics.json and confusion matrices."),
+        typer.Option(help="Folder for predictions.csv, metrics.json and pictures of the figures."),
     ],
     part: Annotated[str, typer.Option(help="Part of the split; only `test` is sealed.")] = "test",
     audit: AuditOption = None,
