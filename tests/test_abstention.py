@@ -200,7 +200,7 @@ def test_cells_without_exactly_their_class_are_listed_and_not_counted(
     assert words in done.stdout
     page = (tmp_path / "out/report.html").read_text()
     assert f"{words}. They are not in the percentages." in page
-    assert f"none <strong>{open_ones.count('none')}</strong>" in page
+    assert f"none <strong>{open_ones.count('none')}</strong></span>" in page
 
 
 def test_a_class_with_too_few_validation_cells_is_named(unsure: Bundle, tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ class Abstention:
         Of the cells of each class, at least the share `coverage` have it in their set, if they
         come as the validation cells came. With limits 0.5 and 0.8, probabilities 0.6 and 0.4
         (scores 0.4 and 0.6) give both classes, 0.9 and 0.1 (scores 0.1 and 0.9) the first alone.
-        An empty set means that the cell is unlike the cells of every class.
+        An empty set means that the cell is unlike most cells of every class.
 
         Raises:
             SettingsError: the coverage is not between 0 and 1.

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from marrowscope.abstention import always_in_words, conform
+from marrowscope.abstention import Abstention, always_in_words, conform
 from marrowscope.bundle import MODEL, Bundle, file_hash, write_description
 from marrowscope.calibration import METHODS, Calibration, calibrate, calibration_error
 from marrowscope.card import write_card
@@ -28,11 +28,11 @@ from marrowscope.predictor import BATCH_SIZE, Predictor, softmax
 from marrowscope.preprocess import Preprocessing
 from marrowscope.records import Picture
 from marrowscope.results import DECIMALS, prepare_folder
-from marrowscope.selective import ERROR_RATES, threshold_for
+from marrowscope.selective import ERROR_RATES, Threshold, threshold_for
 from marrowscope.train.onnx_file import to_onnx
 from marrowscope.train.quantise import to_fp16, to_int8, to_int8_weights
 from marrowscope.train.run import Run
-from marrowscope.trust import COVERAGES, Sealed
+from marrowscope.trust import COVERAGES
 
 Logits = NDArray[np.floating]
 """(N, C), unbounded."""
@@ -114,13 +114,14 @@ def export(
         shutil.copyfile(model, folder / MODEL)
     fitted = calibrate(logits.astype(np.float64), truth, calibration)
     agreement.append(calibration_in_words(fitted, logits, truth))
-    sealed = _sealed(fitted, logits, truth)
-    agreement.append(abstention_in_words(sealed, run.classes))
+    chances = softmax(fitted.apply(logits)).round(DECIMALS)
+    abstention = conform(chances, truth, len(run.classes))
+    agreement.append(abstention_in_words(abstention, run.classes))
     bundle = replace(
         describe(folder, precision=precision, agreement=agreement),
         calibration=fitted,
-        abstention=sealed.abstention,
-        review=sealed.review,
+        abstention=abstention,
+        review=_thresholds(chances, truth),
     )
     write_description(bundle)
     write_card(bundle)
@@ -138,22 +139,14 @@ def calibration_in_words(fitted: Calibration, logits: Logits, truth: Sequence[in
     )
 
 
-def _sealed(fitted: Calibration, logits: Logits, truth: Sequence[int]) -> Sealed:
-    """Take from validation cells, logits (N, C), what sets and thresholds rest on."""
-    chances = softmax(fitted.apply(logits)).round(DECIMALS)
+def _thresholds(chances: Scores, truth: Sequence[int]) -> tuple[Threshold, ...]:
+    """Find the confidence from which on few enough validation cells are wrong, for each rate."""
     right = chances.argmax(axis=1) == np.asarray(truth)
-    return Sealed(
-        fitted,
-        conform(chances, truth, chances.shape[1]),
-        tuple(threshold_for(chances.max(axis=1), right, rate) for rate in ERROR_RATES),
-    )
+    return tuple(threshold_for(chances.max(axis=1), right, rate) for rate in ERROR_RATES)
 
 
-def abstention_in_words(sealed: Sealed, classes: Sequence[str]) -> str:
+def abstention_in_words(abstention: Abstention, classes: Sequence[str]) -> str:
     """Say what sets of classes rest on, and which classes are in every one of them."""
-    abstention = sealed.abstention
-    if abstention is None:
-        return "abstention: nothing is sealed"
     cells = ", ".join(f"{code} {n}" for code, n in zip(classes, abstention.cells, strict=True))
     missing = (
         always_in_words(abstention.always(classes, coverage), coverage) for coverage in COVERAGES
