@@ -11,12 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
+from marrowscope.abstention import conform
 from marrowscope.bundle import load_bundle
 from marrowscope.data.manifest import read_manifest
 from marrowscope.predictor import Predictor
 from marrowscope.prevalence import ADULT_MARROW
 from marrowscope.records import Picture, Prediction
 from marrowscope.scores import Answers, marrow_shares, score
+from marrowscope.selective import Threshold
+from marrowscope.trust import Sealed, trust
 
 SAMPLES = Path(__file__).parents[1] / "samples/cells.csv"
 CELLS_OF_A_GROUP = 10
@@ -59,6 +62,11 @@ def main() -> None:
         f"{options.cells:,} cells of {len(classes)} classes, {options.rounds:,} rounds: "
         f"{figures} figures with intervals in {seconds:.1f} s"
     )
+    abstention = conform(answers.probabilities, answers.truth.tolist(), len(classes))
+    sealed = Sealed(load_bundle("default").scaling, abstention, (Threshold(0.05, 0.9),))
+    start = time.perf_counter()
+    trust(answers, classes, sealed, rounds=options.rounds, seed=0)
+    print(f"calibration, abstention and review in {time.perf_counter() - start:.1f} s")
 
 
 if __name__ == "__main__":

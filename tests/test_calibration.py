@@ -61,6 +61,21 @@ def test_worked_error() -> None:
     assert [row.confidence for row in rows] == pytest.approx([0.6, 0.9])
 
 
+def test_a_temperature_can_be_undone() -> None:
+    """Temperature 2: 0.8 and 0.2 were 0.64 / 0.68 and 0.04 / 0.68. Class by class, nothing can."""
+    halved = Calibration("temperature", (0.5, 0.5), (0.0, 0.0), 9)
+    before = halved.undo(np.array([[0.8, 0.2], [1.0, 0.0]]))
+    assert before is not None
+    assert before.ravel() == pytest.approx([0.64 / 0.68, 0.04 / 0.68, 1.0, 0.0])
+    logits, truth = overconfident(cells=2000)
+    fitted = calibrate(logits, truth)
+    back = fitted.undo(softmax(fitted.apply(logits), axis=1))
+    assert back is not None
+    assert np.abs(back - softmax(logits, axis=1)).max() < 1e-12
+    assert calibrate(logits, truth, "class-wise").undo(back) is None
+    assert uncalibrated(4).undo(back) is None
+
+
 def test_certainty_has_a_bin() -> None:
     assert calibration_error(np.array([[1.0, 0.0]]), [0]) == 0.0
 

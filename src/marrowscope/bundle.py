@@ -7,11 +7,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from marrowscope.abstention import Abstention, abstention_of
 from marrowscope.calibration import Calibration, uncalibrated
 from marrowscope.errors import BundleError, UnknownClassError
 from marrowscope.labels import cell_class
 from marrowscope.preprocess import Preprocessing
 from marrowscope.results import write_json
+from marrowscope.selective import Threshold, thresholds_of
 
 FORMAT = 1
 DESCRIPTION, MODEL, CARD = "bundle.json", "model.onnx", "MODEL_CARD.md"
@@ -43,6 +45,10 @@ class Bundle:
     """Training settings, library versions, image counts, attribution, agreement at export."""
     calibration: Calibration | None = None
     """What is done to logits before they become probabilities; None for nothing."""
+    abstention: Abstention | None = None
+    """Scores of validation cells, for sets of classes; None in bundles that are older than it."""
+    review: tuple[Threshold, ...] = ()
+    """From which confidence on few enough validation cells were wrong."""
     evaluation: dict[str, Any] | None = None
     """Summary of the test figures, sealed by `evaluate`; None before."""
 
@@ -55,6 +61,20 @@ class Bundle:
     def scaling(self) -> Calibration:
         """The calibration, or one that changes nothing."""
         return self.calibration or uncalibrated(len(self.classes))
+
+    @property
+    def sets(self) -> Abstention:
+        """What makes sets of classes.
+
+        Raises:
+            BundleError: the bundle is older than such sets.
+        """
+        if self.abstention is None:
+            raise BundleError(
+                f"the bundle {self.name} has no scores of validation cells to make sets of classes "
+                "from; export its run again with this marrowscope, or leave --coverage away"
+            )
+        return self.abstention
 
     @property
     def learnt_from_one_source(self) -> dict[str, list[str]]:
@@ -154,6 +174,8 @@ def _to_dict(bundle: Bundle) -> dict[str, Any]:
         "split_hash": bundle.split_hash,
         "origin": bundle.origin,
         "calibration": asdict(bundle.calibration) if bundle.calibration else None,
+        "abstention": bundle.abstention.as_dict() if bundle.abstention else None,
+        "review": [asdict(threshold) for threshold in bundle.review],
         "evaluation": bundle.evaluation,
     }
 
@@ -179,6 +201,8 @@ def _from_dict(folder: Path, values: dict[str, Any]) -> Bundle:
         licence=values["licence"],
         origin=values["origin"],
         calibration=_calibration(values.get("calibration"), len(classes)),
+        abstention=abstention_of(values.get("abstention"), len(classes)),
+        review=thresholds_of(values.get("review", ())),
         evaluation=values["evaluation"],
     )
 

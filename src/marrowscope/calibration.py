@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize, minimize_scalar
-from scipy.special import log_softmax
+from scipy.special import log_softmax, softmax
 
 Logits = NDArray[np.float64]
 """(N, C), unbounded."""
@@ -33,6 +33,19 @@ class Calibration:
     def apply(self, logits: NDArray[np.floating]) -> Logits:
         """Scale logits (N, C); with a temperature of 2, a difference of 4 becomes one of 2."""
         return np.asarray(logits, dtype=np.float64) * self.factor + self.shift
+
+    def undo(self, probabilities: NDArray[np.float64]) -> NDArray[np.float64] | None:
+        """Give the probabilities (N, C) as they were before; None where that is not possible.
+
+        With a temperature of 2, 0.8 and 0.2 were 0.64 and 0.04, divided by their sum. Factors
+        that differ by class ask for more than probabilities tell: the sum that they were divided
+        by is lost, and counts differently in each class.
+        """
+        if self.method == "none" or len(set(self.factor)) > 1:
+            return None
+        with np.errstate(divide="ignore"):
+            logits = (np.log(probabilities) - self.shift) / self.factor
+        return np.asarray(softmax(logits, axis=1))
 
 
 def uncalibrated(classes: int) -> Calibration:

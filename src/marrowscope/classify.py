@@ -32,8 +32,9 @@ from marrowscope.results import (
     write_json,
 )
 from marrowscope.resume import DIFFERENTIAL, REPORT, TABLE, open_folder
+from marrowscope.review import Abstain, Review, by_sets, review_of
 
-FORMAT = 1
+FORMAT = 2
 """Of the files in the folder."""
 
 
@@ -49,6 +50,8 @@ class Classified:
     differential: Differential
     engine: str
     """Which ran the model."""
+    review: Review | None = None
+    """What the model abstains on; None where no coverage was asked for."""
 
     def as_dict(self, bundle: Bundle) -> dict[str, Any]:
         """Give the outcome for machines, with the model that it rests on."""
@@ -59,6 +62,7 @@ class Classified:
             "cells": self.cells,
             "rejected": self.rejected,
             "differential": asdict(self.differential),
+            "review": self.review.as_dict() if self.review else None,
             "warning": bundle.evaluation_in_words,
             "use": "research use only; figures, not a diagnosis",
         }
@@ -72,6 +76,7 @@ def classify(
     overwrite: bool = False,
     resume: bool = False,
     parquet: bool = False,
+    coverage: float | None = None,
     settings: Mapping[str, str] | None = None,
     threads: int = 0,
     engine: str = "onnxruntime",
@@ -82,20 +87,23 @@ def classify(
     With `resume`, a folder that was left half-way is gone on with, to the same files as without a
     break; one that is finished is left as it is. `settings` says what else decides the figures,
     such as the pixel size: it must be the same then. With `parquet`, the predictions are written
-    as Parquet too.
+    as Parquet too. With a `coverage` (0..1), each cell gets the set of classes that it may be of;
+    cells whose set is not one class are not counted but listed for review.
 
     Raises:
         OutputError: the folder cannot be used, holds something and must not be overwritten, or
             outcomes of other cells or settings.
-        SettingsError: both `overwrite` and `resume` are given.
+        SettingsError: both `overwrite` and `resume` are given, or the coverage is not in 0..1.
         MissingExtraError: Parquet is to be written, and pyarrow is not installed.
-        BundleError: the bundle's model cannot be loaded.
+        BundleError: the bundle's model cannot be loaded, or it is too old for a coverage.
         SettingsError: no engine has this name.
     """
     if parquet:
         arrow()
+    abstain = by_sets(bundle, coverage)
     predictor = Predictor(bundle, threads, engine)
-    went_in = _went_in(bundle) | {"engine": engine} | dict(settings or {})
+    went_in = _went_in(bundle) | {"engine": engine, "coverage": str(coverage or "")}
+    went_in |= dict(settings or {})
     finished = open_folder(folder, went_in, overwrite=overwrite, resume=resume)
     tally = Tally()
 
@@ -106,12 +114,12 @@ def classify(
     if finished:
         _read_again(found, bundle, folder, take)
     else:
-        _go_on(found, predictor, folder, take)
+        _go_on(found, predictor, folder, abstain, take)
     if parquet and not (folder / TABLE).is_file():
         write_parquet(folder / PREDICTIONS, folder / TABLE, bundle.classes)
-    result = _count(folder, tally, bundle, engine)
+    result = _count(folder, tally, bundle, engine, review_of(bundle, coverage, tally.sets))
     if not finished:
-        write_report(folder / REPORT, bundle, result.differential, tally)
+        write_report(folder / REPORT, bundle, result.differential, tally, result.review)
         write_json(folder / DIFFERENTIAL, result.as_dict(bundle))
     return result
 
@@ -144,7 +152,11 @@ def _read_again(
 
 
 def _go_on(
-    found: Iterable[Found], predictor: Predictor, folder: Path, take: Callable[[Outcome], object]
+    found: Iterable[Found],
+    predictor: Predictor,
+    folder: Path,
+    abstain: Abstain,
+    take: Callable[[Outcome], object],
 ) -> None:
     """Take the outcomes that are there already, then classify the rest and write it behind them."""
     classes = predictor.bundle.classes
@@ -157,7 +169,7 @@ def _go_on(
         continued_csv(predictions, prediction_header(classes), outcomes.keep[0]) as predicted,
         continued_csv(rejects, REJECT_HEADER, outcomes.keep[1]) as rejected,
     ):
-        for outcome in _as_written(predictor.classify(rest, BATCH_SIZE)):
+        for outcome in _as_written(predictor.classify(rest, BATCH_SIZE), abstain):
             if isinstance(outcome, Reject):
                 rejected.writerow(reject_row(outcome))
             else:
@@ -172,13 +184,15 @@ def _make_partial(file: Path) -> None:
     partial_of(file).touch()
 
 
-def _as_written(outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
-    """Round predictions, so that fresh ones and those read back make the same report."""
+def _as_written(outcomes: Iterable[Outcome], abstain: Abstain) -> Iterator[Outcome]:
+    """Round predictions, so that fresh ones and those read back make the same report and sets."""
     for outcome in outcomes:
-        yield outcome if isinstance(outcome, Reject) else rounded(outcome)
+        yield outcome if isinstance(outcome, Reject) else abstain(rounded(outcome))
 
 
-def _count(folder: Path, tally: Tally, bundle: Bundle, engine: str) -> Classified:
+def _count(
+    folder: Path, tally: Tally, bundle: Bundle, engine: str, review: Review | None
+) -> Classified:
     differential = count(tally.gallery.cells, bundle.classes)
     rejects = tuple(tally.first_rejects)
-    return Classified(folder, tally.cells, tally.rejected, rejects, differential, engine)
+    return Classified(folder, tally.cells, tally.rejected, rejects, differential, engine, review)

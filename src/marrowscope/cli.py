@@ -109,6 +109,14 @@ def classify(
     parquet: Annotated[
         bool, typer.Option("--parquet", help="Write predictions.parquet too.")
     ] = False,
+    coverage: Annotated[
+        float | None,
+        typer.Option(
+            help="Give each cell the classes that it may be of, so that the true one is among "
+            "them this often (0.9: in 9 of 10 cells of each class), and count only cells with "
+            "exactly one; the others are listed for review.",
+        ),
+    ] = None,
     threads: Annotated[
         int, typer.Option(min=0, help="Processor threads; 0 for as many as there are cores.")
     ] = 0,
@@ -144,6 +152,7 @@ def classify(
                 overwrite=overwrite,
                 resume=resume,
                 parquet=parquet,
+                coverage=coverage,
                 settings={"um_per_px": str(um_per_px or "")},
                 threads=threads,
                 engine=choice.name,

@@ -34,7 +34,7 @@ def evaluate(
     output: Annotated[
         Path,
         typer.Option(
-            help="Folder for predictions.csv, metrics.json, confusion matrices and report.html."
+            help="Folder for predictions.csv, metrics.json, pictures, and report.html."
         ),
     ],
     part: Annotated[str, typer.Option(help="Part of the split; only `test` is sealed.")] = "test",

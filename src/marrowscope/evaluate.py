@@ -15,9 +15,9 @@ from marrowscope.bundle import Bundle, seal_evaluation
 from marrowscope.card import write_card
 from marrowscope.data.manifest import Manifest
 from marrowscope.data.split import Split, SplitRow, check_split, located, sharing_pixels
+from marrowscope.drawings import draw
 from marrowscope.errors import SplitError
 from marrowscope.figures import SetResult, Terms, figures_of_set
-from marrowscope.pages import render
 from marrowscope.predictor import Predictor
 from marrowscope.prevalence import ADULT_MARROW, Prevalence
 from marrowscope.records import Picture, Prediction, Reject
@@ -36,6 +36,7 @@ from marrowscope.results import (
 )
 from marrowscope.scores import Answers, check_probabilities
 from marrowscope.tolerant import TOLERATED
+from marrowscope.trust import Sealed
 
 METRICS = "metrics.json"
 
@@ -76,7 +77,7 @@ def evaluate(
     overwrite: bool = False,
     each: Callable[[], object] = lambda: None,
 ) -> Evaluation:
-    """Classify a part, write predictions, metrics and confusion matrices, seal the summary.
+    """Classify a part, write predictions, metrics and drawings of them, seal the summary.
 
     Only the part `test` is sealed into the bundle and its model card. The macro means run over
     the classes with at least `least_support` true cells in a set; all are in the tables. Cells of
@@ -102,7 +103,7 @@ def evaluate(
         for name, members in _sets(scored, bundle).items()
     ]
     for result in sets:
-        _draw(result, bundle, folder)
+        draw(result, bundle, folder)
     method = (
         f"{terms.in_words()} Left out for sharing pixels with cells of other "
         f"parts, by a list of {len(pairs)} pairs: {len(sharing)} cells."
@@ -200,7 +201,12 @@ def _figures(
         if row.cell.label not in bundle.classes and name in ("all", _source(row))
     )
     return figures_of_set(
-        name, _answers(scored, bundle.classes), bundle.classes, terms, not_covered=not_covered
+        name,
+        _answers(scored, bundle.classes),
+        bundle.classes,
+        terms,
+        not_covered=not_covered,
+        sealed=Sealed(bundle.scaling, bundle.abstention, bundle.review),
     )
 
 
@@ -212,19 +218,6 @@ def _answers(scored: Sequence[_Scored], classes: Sequence[str]) -> Answers:
         probabilities=np.array([item.prediction.probabilities for item in scored]),
         groups=np.unique([item.row.group for item in scored], return_inverse=True)[1],
     )
-
-
-def _draw(result: SetResult, bundle: Bundle, folder: Path) -> None:
-    """Write the confusion matrix of a set as a picture."""
-    picture = render(
-        "confusion.svg.j2",
-        codes=bundle.classes,
-        matrix=result.confusion,
-        title=f"{bundle.name} on {result.cells} cells: {result.name}",
-        caption=f"accuracy {result.accuracy.value:.3f}",
-    )
-    name = "".join(c if c.isalnum() or c in "-_" else "-" for c in result.name)
-    (folder / f"confusion_{name}.svg").write_text(picture, encoding="utf-8")
 
 
 def _summary(sets: Sequence[SetResult], split: Split, part: str, method: str) -> dict[str, Any]:
@@ -241,14 +234,17 @@ def _summary(sets: Sequence[SetResult], split: Split, part: str, method: str) ->
 
 
 def _without_classes(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """Give a summary as it is sealed: of the classes, only what the model card shows."""
+    """Give a summary as it is sealed: of classes and curves, only what the model card shows."""
     sets = {
         name: result
         | {
             "scores": [
                 {key: value for key, value in each.items() if key not in ("per_class", "support")}
                 for each in result["scores"]
-            ]
+            ],
+            "trust": {
+                key: value for key, value in result["trust"].items() if key != "risk_coverage"
+            },
         }
         for name, result in summary["sets"].items()
     }

@@ -9,6 +9,7 @@ from marrowscope.metrics import Interval, Matrix, confusion_matrix, exact_interv
 from marrowscope.prevalence import Prevalence
 from marrowscope.scores import MARROW, STRICT, TEST, Answers, Score, marrow_shares, score
 from marrowscope.tolerant import tolerated_in_words
+from marrowscope.trust import Sealed, Trust, trust
 
 UNKNOWN = Interval(float("nan"), float("nan"), float("nan"))
 """Of a figure that the cells do not give."""
@@ -52,6 +53,8 @@ class SetResult:
     """Part of the marrow's mix, 0..1, that the classes with enough cells make up."""
     scores: tuple[Score, ...]
     confusion: list[list[int]]
+    trust: Trust
+    """How far the probabilities can be trusted, and what abstaining would cost."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,7 @@ def figures_of_set(
     terms: Terms,
     *,
     not_covered: Mapping[str, int],
+    sealed: Sealed,
 ) -> SetResult:
     """Measure one set of cells of covered classes; the others are only counted."""
     matrix = confusion_matrix(answers.truth.tolist(), answers.predicted.tolist(), len(classes))
@@ -113,6 +117,7 @@ def figures_of_set(
         mix_covered=float(shares.sum()),
         scores=scores,
         confusion=matrix.tolist(),
+        trust=trust(answers, classes, sealed, rounds=terms.rounds, seed=terms.seed),
         **{figure: strict.figures[figure] for figure in headline},
     )
 

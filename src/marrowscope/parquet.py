@@ -5,7 +5,7 @@ from importlib import import_module
 from pathlib import Path
 
 from marrowscope.contents import arrow
-from marrowscope.results import prediction_header, whole_file
+from marrowscope.results import TEXTS, prediction_header, whole_file
 
 BYTES_AT_ONCE = 2**20
 """Of the CSV; memory does not grow with the number of cells."""
@@ -18,8 +18,9 @@ def write_parquet(predictions: Path, table: Path, classes: Sequence[str]) -> Non
         MissingExtraError: pyarrow is not installed.
     """
     pa, text = arrow(), import_module("pyarrow.csv")
-    path, label, *numbers = prediction_header(classes)
-    types = {path: pa.string(), label: pa.string()} | dict.fromkeys(numbers, pa.float64())
+    types = {
+        name: pa.string() if name in TEXTS else pa.float64() for name in prediction_header(classes)
+    }
     schema = pa.schema(types)
     with (
         text.open_csv(

@@ -41,6 +41,8 @@ class Prediction:
     label: str
     probability: float
     probabilities: tuple[float, ...]
+    set: tuple[str, ...] | None = None
+    """Codes that the cell may be of at the coverage asked for; None where none was."""
 
 
 class Picture(NamedTuple):

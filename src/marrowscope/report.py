@@ -1,7 +1,7 @@
 """The report on a set of classified cells: one self-contained HTML page."""
 
 import heapq
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,8 @@ from marrowscope.images import read_image
 from marrowscope.labels import CLASSES
 from marrowscope.pages import render, thumbnail
 from marrowscope.records import Prediction, Reject
-from marrowscope.results import write_text
+from marrowscope.results import set_in_words, write_text
+from marrowscope.review import Review
 
 SHOWN_PER_CLASS = 60
 SHOWN_REJECTS = 200
@@ -47,22 +48,33 @@ class Tally:
 
     def __init__(self) -> None:
         self.gallery = Gallery()
+        self.to_review = Gallery()
+        """Cells whose set of classes is not their class alone."""
+        self.sets: Counter[tuple[str, ...]] = Counter()
+        """How often each of their sets came."""
         self.rejected = 0
         self.first_rejects: list[Reject] = []
 
     @property
     def cells(self) -> int:
-        """Cells that were classified."""
-        return sum(self.gallery.cells.values())
+        """Cells that were classified, those to review among them."""
+        return sum(self.gallery.cells.values()) + self.sets.total()
 
     def add(self, outcome: Prediction | Reject) -> None:
         """Take one outcome into account."""
         if isinstance(outcome, Prediction):
-            self.gallery.add(outcome)
+            self._add(outcome)
             return
         self.rejected += 1
         if len(self.first_rejects) < SHOWN_REJECTS:
             self.first_rejects.append(outcome)
+
+    def _add(self, prediction: Prediction) -> None:
+        if prediction.set in (None, (prediction.label,)):
+            self.gallery.add(prediction)
+        else:
+            self.to_review.add(prediction)
+            self.sets[prediction.set or ()] += 1
 
 
 @dataclass(frozen=True)
@@ -74,6 +86,8 @@ class Picture:
     percent: float
     second: str
     second_percent: float
+    set: str
+    """Classes that it may be of, in words; empty where no coverage was asked for."""
 
 
 @dataclass(frozen=True)
@@ -87,10 +101,37 @@ class Group:
     pictures: list[Picture]
 
 
-def write_report(file: Path, bundle: Bundle, differential: Differential, tally: Tally) -> None:
-    """Write the page: the differential, then the cells of each class, the least certain first."""
-    gallery = tally.gallery
-    groups = [
+def write_report(
+    file: Path,
+    bundle: Bundle,
+    differential: Differential,
+    tally: Tally,
+    review: Review | None = None,
+) -> None:
+    """Write the page: the differential, cells to review, then the cells of each class.
+
+    Of all cells of a kind, the least certain come first.
+    """
+    widest = max([row.high for row in differential.rows if row.cells], default=100.0)
+    text = render(
+        "report.html.j2",
+        bundle=bundle,
+        differential=differential,
+        groups=_groups(tally.gallery, bundle),
+        review=review,
+        to_review=_groups(tally.to_review, bundle),
+        rejects=tally.first_rejects,
+        rejected=tally.rejected,
+        cells=tally.cells,
+        scale=max(10.0, min(100.0, widest)),
+        left_out=[CLASSES[code] for code in bundle.left_out if code in CLASSES],
+        version=__version__,
+    )
+    write_text(file, text)
+
+
+def _groups(gallery: Gallery, bundle: Bundle) -> list[Group]:
+    return [
         Group(
             code,
             kind.name,
@@ -101,20 +142,6 @@ def write_report(file: Path, bundle: Bundle, differential: Differential, tally: 
         for code, kind in CLASSES.items()
         if gallery.cells.get(code)
     ]
-    widest = max([row.high for row in differential.rows if row.cells], default=100.0)
-    text = render(
-        "report.html.j2",
-        bundle=bundle,
-        differential=differential,
-        groups=groups,
-        rejects=tally.first_rejects,
-        rejected=tally.rejected,
-        cells=tally.cells,
-        scale=max(10.0, min(100.0, widest)),
-        left_out=[CLASSES[code] for code in bundle.left_out if code in CLASSES],
-        version=__version__,
-    )
-    write_text(file, text)
 
 
 def _picture(prediction: Prediction, bundle: Bundle) -> Picture:
@@ -127,4 +154,5 @@ def _picture(prediction: Prediction, bundle: Bundle) -> Picture:
         percent=100 * prediction.probability,
         second=ranked[1][1],
         second_percent=100 * ranked[1][0],
+        set="" if prediction.set is None else set_in_words(prediction.set),
     )

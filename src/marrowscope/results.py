@@ -15,6 +15,10 @@ PREDICTIONS, REJECTS = "predictions.csv", "rejects.csv"
 REJECT_HEADER = ("path", "reason")
 DECIMALS = 6
 """Of probabilities in `predictions.csv`."""
+TEXTS = ("path", "label", "set")
+"""Columns of `predictions.csv` that hold no numbers."""
+NO_CLASS = "none"
+"""Stands for a set without a class, as an empty field says that no set was asked for."""
 
 
 class RowWriter(Protocol):
@@ -115,14 +119,17 @@ def without_nan(value: Any) -> Any:
 
 
 def prediction_header(classes: Sequence[str]) -> list[str]:
-    """Columns of `predictions.csv`."""
-    return ["path", "label", "probability", *classes]
+    """Columns of `predictions.csv`; all but `TEXTS` are numbers."""
+    return ["path", "label", "probability", "set", *classes]
 
 
 def prediction_row(prediction: Prediction) -> list[str]:
     """A prediction as text."""
-    numbers = (prediction.probability, *prediction.probabilities)
-    return [prediction.path, prediction.label, *(f"{number:.{DECIMALS}f}" for number in numbers)]
+    probability, *probabilities = (
+        f"{number:.{DECIMALS}f}" for number in (prediction.probability, *prediction.probabilities)
+    )
+    held = "" if prediction.set is None else set_in_words(prediction.set)
+    return [prediction.path, prediction.label, probability, held, *probabilities]
 
 
 def prediction_of(row: Sequence[str]) -> Prediction:
@@ -131,8 +138,25 @@ def prediction_of(row: Sequence[str]) -> Prediction:
     Raises:
         ValueError: the row holds no prediction.
     """
-    path, label, probability, *probabilities = row
-    return Prediction(path, label, float(probability), tuple(map(float, probabilities)))
+    path, label, probability, held, *probabilities = row
+    return Prediction(
+        path,
+        label,
+        float(probability),
+        tuple(map(float, probabilities)),
+        _set_of(held),
+    )
+
+
+def _set_of(words: str) -> tuple[str, ...] | None:
+    if not words:
+        return None
+    return () if words == NO_CLASS else tuple(words.split())
+
+
+def set_in_words(codes: Sequence[str]) -> str:
+    """Write a set of classes as `predictions.csv` does: `PMO MYB`, or `none`."""
+    return " ".join(codes) or NO_CLASS
 
 
 def rounded(prediction: Prediction) -> Prediction:

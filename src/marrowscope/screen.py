@@ -30,7 +30,8 @@ from marrowscope.figures import SetResult
 from marrowscope.labels import CLASSES, in_order
 from marrowscope.metrics import Interval
 from marrowscope.results import REJECTS, without_nan
-from marrowscope.resume import REPORT
+from marrowscope.resume import DIFFERENTIAL, REPORT
+from marrowscope.review import Review
 from marrowscope.tolerant import tolerated_in_words
 
 if TYPE_CHECKING:
@@ -54,12 +55,25 @@ def show_classified(result: Classified, bundle: Bundle) -> None:
     for row in result.differential.excluded:
         if row.cells:
             console.print(f"not counted: {row.cells:,} {row.name.lower()} ({row.code})")
+    if result.review:
+        _show_review(result.review)
     for note in result.differential.notes:
         console.print(f"[yellow]{escape(note)}[/yellow]")
     console.print(f"[dim]{escape(bundle.evaluation_in_words)}[/dim]")
     _show_rejects(result)
     print(f"{result.cells:,} cells read, {result.rejected:,} inputs rejected")
     print(f"Report: {result.folder / REPORT}")
+
+
+def _show_review(review: Review) -> None:
+    """Print how many cells the model abstains on, by the classes that they may be of."""
+    print(f"{review.in_words}{', by what they may be:' if review.cells else ''}")
+    for words, cells in review.shown.items():
+        print(f"{cells:>7,}  {words}")
+    if review.others:
+        print(f"{review.others:>7,}  other sets: all are in {DIFFERENTIAL}")
+    if review.note:
+        print(review.note)
 
 
 def differential_table(differential: Differential) -> Table:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from marrowscope.abstention import Abstention, always_in_words, conform
 from marrowscope.bundle import MODEL, Bundle, file_hash, write_description
 from marrowscope.calibration import METHODS, Calibration, calibrate, calibration_error
 from marrowscope.card import write_card
@@ -26,10 +27,12 @@ from marrowscope.metrics import confusion_matrix, macro
 from marrowscope.predictor import BATCH_SIZE, Predictor, softmax
 from marrowscope.preprocess import Preprocessing
 from marrowscope.records import Picture
-from marrowscope.results import prepare_folder
+from marrowscope.results import DECIMALS, prepare_folder
+from marrowscope.selective import ERROR_RATES, Threshold, threshold_for
 from marrowscope.train.onnx_file import to_onnx
 from marrowscope.train.quantise import to_fp16, to_int8, to_int8_weights
 from marrowscope.train.run import Run
+from marrowscope.trust import COVERAGES
 
 Logits = NDArray[np.floating]
 """(N, C), unbounded."""
@@ -78,7 +81,8 @@ def export(
     precision must agree with fp32 on 98.5% of the cells and lose at most 0.5 points of macro-F1,
     in each processor engine that is installed; int8 keeps as few products in float as that takes.
     The folder is written only if it does. The probabilities are calibrated on the validation
-    cells. `each` is called for every cell that was compared.
+    cells, and what sets of classes and thresholds of confidence rest on is taken from them. `each`
+    is called for every cell that was compared.
 
     Raises:
         ExportError: the exported model does not agree, or the precision or the calibration is not
@@ -113,7 +117,15 @@ def export(
         shutil.copyfile(model, folder / MODEL)
     fitted = calibrate(logits.astype(np.float64), truth, calibration)
     agreement.append(calibration_in_words(fitted, logits, truth))
-    bundle = replace(describe(folder, precision=precision, agreement=agreement), calibration=fitted)
+    chances = softmax(fitted.apply(logits)).round(DECIMALS)
+    abstention = conform(chances, truth, len(run.classes))
+    agreement.append(abstention_in_words(abstention, run.classes))
+    bundle = replace(
+        describe(folder, precision=precision, agreement=agreement),
+        calibration=fitted,
+        abstention=abstention,
+        review=_thresholds(chances, truth),
+    )
     write_description(bundle)
     write_card(bundle)
     return Exported(bundle, tuple(agreement))
@@ -128,6 +140,21 @@ def calibration_in_words(fitted: Calibration, logits: Logits, truth: Sequence[in
         f"calibration ({fitted.method}) on {fitted.cells} validation cells: expected calibration "
         f"error {before:.3f} before, {after:.3f} after"
     )
+
+
+def _thresholds(chances: Scores, truth: Sequence[int]) -> tuple[Threshold, ...]:
+    """Find the confidence from which on few enough validation cells are wrong, for each rate."""
+    right = chances.argmax(axis=1) == np.asarray(truth)
+    return tuple(threshold_for(chances.max(axis=1), right, rate) for rate in ERROR_RATES)
+
+
+def abstention_in_words(abstention: Abstention, classes: Sequence[str]) -> str:
+    """Say what sets of classes rest on, and which classes are in every one of them."""
+    cells = ", ".join(f"{code} {n}" for code, n in zip(classes, abstention.cells, strict=True))
+    missing = (
+        always_in_words(abstention.always(classes, coverage), coverage) for coverage in COVERAGES
+    )
+    return " ".join(["abstention, by validation cells:", f"{cells}.", *filter(None, missing)])
 
 
 def check_same(reference: Scores, scores: Scores) -> str:
