@@ -3,9 +3,9 @@
 python benchmarks/doubts.py FIGURES --share 0.05 --seeds 0 1 2 3 4
 
 FIGURES is a folder of `marrowscope evaluate`. Two kinds are planted: any other class, evenly, and
-the class that the model finds likeliest after the given one, as a person would confuse it. Precision
-counts planted labels alone, so it is a lower bound: the labels that were wrong before count against
-it. The model itself was trained on labels without planted errors.
+the class that the model finds likeliest after the given one, as a person would confuse it.
+Precision counts planted labels alone, so it is a lower bound: labels that were wrong before count
+against it. The model itself was trained on labels without planted errors.
 """
 
 import argparse
