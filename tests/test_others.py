@@ -18,6 +18,7 @@ from marrowscope.data.split import Split, write_split
 from marrowscope.errors import SplitError
 from marrowscope.evaluate import evaluate
 from marrowscope.others import Other, other_of
+from marrowscope.screen import show_evaluation
 
 
 @pytest.fixture
@@ -186,3 +187,17 @@ def test_the_command_names_every_exclusion(
     (details,) = json.loads((tmp_path / "e/metrics.json").read_text())["others"]
     assert len(details["rejects_of_the_data"]) == 2
     assert [each["path"] for each in details["rejects"]] == ["BLA/broken.jpg"]
+
+
+def test_the_drop_is_in_the_json(
+    toy_bundle: Bundle,
+    manifest: Manifest,
+    split: Split,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    result = evaluate(toy_bundle, manifest, split, tmp_path / "e", least_support=1, rounds=100)
+    show_evaluation(result, as_json=True)
+    shown = json.loads(capsys.readouterr().out)["domains"]
+    assert shown == json.loads((tmp_path / "e/metrics.json").read_text())["domains"]
+    assert [(each["name"], each["reference"]) for each in shown] == [("pbc", "mll")]
