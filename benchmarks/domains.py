@@ -11,6 +11,7 @@ same command goes on. The groups of a further set are those of patient, slide, f
 
 import argparse
 import json
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -117,6 +118,7 @@ def main() -> None:
     parser.add_argument("--least-support", type=int, default=10)
     given = parser.parse_args()
     prepare_training()
+    logging.disable(logging.INFO)
     split, manifest = read_split(given.split), read_manifest(given.cells_csv)
     sources = sorted({row.cell.source for row in split.part("test")})
     tests = {source: test_cells(split, manifest, source) for source in sources}

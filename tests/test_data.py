@@ -153,6 +153,24 @@ def test_parquet_gives_what_else_it_knows(layouts: Path) -> None:
     assert {cell.source for cell in manifest.cells} == {"train-00000-of-00001"}
 
 
+def test_each_source_has_its_own_scale(layouts: Path, tmp_path: Path) -> None:
+    sources = (f"mll={layouts / 'archive.zip'}", f"pbc={layouts / 'PBC_dataset_normal_DIB'}")
+    command = ("data", "read", *sources, "--output", tmp_path / "cells.csv", "--um-per-px")
+    done = run(*command, "0.09", "--um-per-px", "mll=0.086")
+    assert done.returncode == 3, done.stderr
+    cells = read_manifest(tmp_path / "cells.csv").cells
+    assert {(cell.source, cell.um_per_px) for cell in cells} == {("mll", 0.086), ("pbc", 0.09)}
+    wrong = run(*command, "mill=0.086")
+    assert wrong.returncode == 1
+    assert wrong.stderr.endswith(
+        "error: --um-per-px names mill, and no cell comes from there; the sources are mll, pbc\n"
+    )
+    nothing = run(*command, "mll=0")
+    assert nothing.stderr == (
+        "error: --um-per-px must be micrometres above 0, or NAME=0.1, got 'mll=0'\n"
+    )
+
+
 def test_the_barcelona_set_as_published(layouts: Path) -> None:
     manifest = read_manifest(layouts / "PBC_dataset_normal_DIB")
     assert {cell.label for cell in manifest.cells} == {"NGB", "EBO", "PMO"}

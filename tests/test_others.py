@@ -17,6 +17,7 @@ from marrowscope.data.manifest import Manifest, read_manifest
 from marrowscope.data.split import Split, write_split
 from marrowscope.errors import SplitError
 from marrowscope.evaluate import evaluate
+from marrowscope.evaluation_page import write_page
 from marrowscope.others import Other, other_of
 from marrowscope.screen import show_evaluation
 
@@ -44,6 +45,7 @@ def test_a_further_set_gets_its_own_figures_files_and_drop(
     assert len({row["group"] for row in rows}) == len(split.part("test"))
     covered = [row for row in rows if row["truth"] in toy_bundle.classes]
     metrics = json.loads((tmp_path / "e/metrics.json").read_text())
+    assert list(metrics["sets"]) == ["mll", "pbc", "ours", "all"]
     figures = metrics["sets"]["ours"]
     assert figures["cells"] == len(covered)
     accuracy = accuracy_score([r["truth"] for r in covered], [r["label"] for r in covered])
@@ -201,3 +203,12 @@ def test_the_drop_is_in_the_json(
     shown = json.loads(capsys.readouterr().out)["domains"]
     assert shown == json.loads((tmp_path / "e/metrics.json").read_text())["domains"]
     assert [(each["name"], each["reference"]) for each in shown] == [("pbc", "mll")]
+
+
+def test_the_page_shows_a_drop_that_nothing_shared_gives(
+    toy_bundle: Bundle, manifest: Manifest, split: Split, tmp_path: Path
+) -> None:
+    result = evaluate(toy_bundle, manifest, split, tmp_path / "e", least_support=99, rounds=100)
+    page = write_page(tmp_path / "e", result.bundle, manifest).read_text()
+    assert "no class has enough cells in both" in page
+    assert "no class has enough cells in both" in (toy_bundle.folder / "MODEL_CARD.md").read_text()

@@ -43,10 +43,11 @@ def test_fewer_bits_shrink_the_file_and_hardly_move_the_figures(
     assert 0 < np.abs(before - after).max() < limit
 
 
+@pytest.mark.parametrize("in_float", [0, 3])
 def test_eight_bit_products_leave_out_the_first_and_the_last_layer(
-    toy_bundle: Bundle, pixels: Pixels
+    toy_bundle: Bundle, pixels: Pixels, in_float: int
 ) -> None:
-    to_int8(toy_bundle.model_file, pixels)
+    to_int8(toy_bundle.model_file, pixels, in_float)
     graph = onnx.load(str(toy_bundle.model_file)).graph
     kind_of = {output: node.op_type for node in graph.node for output in node.output}
     in_8_bits = {
@@ -59,7 +60,28 @@ def test_eight_bit_products_leave_out_the_first_and_the_last_layer(
     }
     assert not any(in_8_bits["Conv"] + in_8_bits["Gemm"])
     blocks, products_of_a_block = 2, 6  # query, key, value, projection, and two of the MLP
-    assert sum(in_8_bits["MatMul"]) == blocks * products_of_a_block
+    assert sum(in_8_bits["MatMul"]) == blocks * products_of_a_block - in_float
+
+
+def test_the_products_with_the_farthest_outliers_stay_in_float(
+    toy_bundle: Bundle, pixels: Pixels
+) -> None:
+    model = onnx.load(str(toy_bundle.model_file))
+    stored = {weight.name: weight for weight in model.graph.initializer}
+    products = [n for n in model.graph.node if n.op_type == "MatMul" and n.input[1] in stored]
+    widening, narrowing, _ = products[-3:]  # the MLP of the last block; the last layer
+    added = next(n for n in model.graph.node if widening.output[0] in n.input)
+    name = next(each for each in added.input if each in stored)
+    bias = onnx.numpy_helper.to_array(stored[name]).copy()
+    bias[0] = 1e3
+    stored[name].CopyFrom(onnx.numpy_helper.from_array(bias, name))
+    onnx.save(model, str(toy_bundle.model_file))
+    to_int8(toy_bundle.model_file, pixels, 1)
+    graph = onnx.load(str(toy_bundle.model_file)).graph
+    quantised = {out for n in graph.node if n.op_type == "DequantizeLinear" for out in n.output}
+    kept = [n for n in graph.node if n.op_type == "MatMul" and n.input[1] not in quantised]
+    assert narrowing.name in {n.name for n in kept}
+    assert widening.name not in {n.name for n in kept}
 
 
 @pytest.mark.parametrize("precision", ["int8", "int8-weights", "fp16"])

@@ -16,6 +16,8 @@ from marrowscope.cli_compare import compare
 from marrowscope.cli_data import data_app
 from marrowscope.cli_evaluate import EPILOG as EVALUATE_EPILOG
 from marrowscope.cli_evaluate import evaluate
+from marrowscope.cli_explain import EPILOG as EXPLAIN_EPILOG
+from marrowscope.cli_explain import explain
 from marrowscope.cli_tune import EPILOG, tune
 from marrowscope.errors import SettingsError
 from marrowscope.terminal import (
@@ -336,6 +338,7 @@ def export(
 
 app.command(epilog=EVALUATE_EPILOG)(evaluate)
 app.command(epilog=COMPARE_EPILOG)(compare)
+app.command(epilog=EXPLAIN_EPILOG)(explain)
 
 
 def _split_here(manifest: "Manifest", audit: Path | None, seed: int) -> "Split":

@@ -45,21 +45,26 @@ def read(
         Path | None, typer.Option(help="CSV with label,code: what other labels stand for.")
     ] = None,
     um_per_px: Annotated[
-        float | None,
-        typer.Option(help="Micrometres a pixel, for cells whose source does not say."),
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]MICROMETRES",
+            help="Side of a pixel, for cells whose source does not say; may be repeated with the "
+            "names of sources.",
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Read cells in place into one manifest; what cannot be used is listed beside it."""
     with errors_in_words():
         from marrowscope.data.read import read as run
-        from marrowscope.data.read import read_class_map, source_of
+        from marrowscope.data.read import read_class_map, scale_of, source_of
         from marrowscope.screen import show_read
 
         named = [source_of(text) for text in sources]
         code_of = read_class_map(class_map) if class_map else None
+        scales = dict(scale_of(text) for text in um_per_px or ())
         with progress("Reading cells", None) as each:
-            result = run(named, output, code_of=code_of, um_per_px=um_per_px, each=each)
+            result = run(named, output, code_of=code_of, um_per_px=scales, each=each)
         show_read(result, as_json)
     if any(source.rejects for source in result.sources):
         raise typer.Exit(SOME_REJECTED)

@@ -1,5 +1,7 @@
 """The command `marrowscope evaluate`: a bundle's figures on its sealed test cells."""
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -33,7 +35,9 @@ def evaluate(
     split: Annotated[Path, typer.Option(help="Folder of the run that the bundle comes from.")],
     output: Annotated[
         Path,
-        typer.Option(help="Folder for predictions.csv, metrics.json and confusion matrices."),
+        typer.Option(
+            help="Folder for predictions.csv, metrics.json, confusion matrices and report.html."
+        ),
     ],
     part: Annotated[str, typer.Option(help="Part of the split; only `test` is sealed.")] = "test",
     audit: AuditOption = None,
@@ -69,6 +73,7 @@ def evaluate(
         from marrowscope.bundle import load_bundle
         from marrowscope.data.split import read_pairs, read_split
         from marrowscope.evaluate import evaluate as measure
+        from marrowscope.evaluation_page import write_page
         from marrowscope.others import Other, other_of
         from marrowscope.prevalence import read_prevalence
         from marrowscope.screen import show_evaluation
@@ -97,5 +102,15 @@ def evaluate(
                 leave_out_leaks=leave_out_leaks,
             )
         show_evaluation(result, as_json)
+        with progress("Drawing mistakes", None) as each:
+            page = write_page(
+                output,
+                result.bundle,
+                manifest,
+                command=shlex.join(["marrowscope", *sys.argv[1:]]),
+                each=each,
+            )
+        if not as_json:
+            print(f"Page: {page}")
     if result.rejects:
         raise typer.Exit(SOME_REJECTED)

@@ -136,7 +136,8 @@ def evaluate(
     )
     if further:
         method += f" Other sets: {'; '.join(one.in_words() for one in further)}."
-    summary = _summary([*sets, *of_others], split, part, method) | {
+    shown = [*sets[:-1], *of_others, sets[-1]]  # all cells of the part come last
+    summary = _summary(shown, split, part, method) | {
         "domains": [without_nan(asdict(one)) for one in domains],
         "tolerated": TOLERATED,
         "prevalence": asdict(prevalence),

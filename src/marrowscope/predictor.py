@@ -72,6 +72,15 @@ class Predictor:
             )
         return Explanation(*self._engine.run(pixels, wanted))
 
+    def read(self, found: Found) -> Pixels | Reject:
+        """Read a picture as the network sees it: (3, S, S) uint8, or the reason why not."""
+        if isinstance(found, Reject):
+            return found
+        try:
+            return self.bundle.preprocessing.resize(read_image(found.path), found.um_per_px)
+        except ImageError as error:
+            return Reject(str(found.path), str(error))
+
     def classify(
         self, found: Iterable[Found], batch_size: int = BATCH_SIZE
     ) -> Generator[Outcome, None, None]:
@@ -92,21 +101,13 @@ class Predictor:
                 pool.shutdown(cancel_futures=True)
 
     def _classify_batch(self, found: Sequence[Found]) -> list[Outcome]:
-        rows = [self._read(each) for each in found]
+        rows = [self.read(each) for each in found]
         pixels = [row for row in rows if not isinstance(row, Reject)]
         scores = iter(self.probabilities(np.stack(pixels)) if pixels else ())
         return [
             row if isinstance(row, Reject) else self._prediction(each.path, next(scores))
             for each, row in zip(found, rows, strict=True)
         ]
-
-    def _read(self, found: Found) -> Pixels | Reject:
-        if isinstance(found, Reject):
-            return found
-        try:
-            return self.bundle.preprocessing.resize(read_image(found.path), found.um_per_px)
-        except ImageError as error:
-            return Reject(str(found.path), str(error))
 
     def _prediction(self, path: Path | str, scores: NDArray[np.float64]) -> Prediction:
         best = int(scores.argmax())

@@ -1,5 +1,6 @@
 """Read sources into one manifest file, row by row: memory does not grow with the pictures."""
 
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -7,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from marrowscope.data.manifest import manifest_file, read_cells
-from marrowscope.errors import ManifestError, UnknownClassError
+from marrowscope.errors import ManifestError, SettingsError, UnknownClassError
 from marrowscope.labels import class_of_name, in_order
 from marrowscope.records import Reject
 from marrowscope.results import REJECT_HEADER, csv_file, read_csv, reject_row
@@ -36,21 +37,25 @@ def read(
     manifest: Path,
     *,
     code_of: Mapping[str, str] | None = None,
-    um_per_px: float | None = None,
+    um_per_px: Mapping[str, float] | None = None,
     each: Callable[[], object] = lambda: None,
 ) -> DataRead:
     """Read named sources into a manifest, and what could not be used into a list beside it.
 
-    An empty name stands for that of the folder or file. `um_per_px` (micrometres) is for cells
-    whose source does not say. Paths in the manifest are relative to its folder.
+    An empty name stands for that of the folder or file. `um_per_px` gives the micrometres a pixel
+    of cells that do not say, by the name of their source, or under an empty name for all others.
+    Paths in the manifest are relative to its folder.
 
     Raises:
-        ManifestError: a source is not there or of no form that is read, or no cell was found.
+        ManifestError: a source is not there or of no form that is read, no cell was found, or
+            none of a source that `um_per_px` names.
         MissingExtraError: Parquet is read or written, and pyarrow is not installed.
     """
     rejects = manifest.with_name(f"{manifest.stem}-rejects.csv")
     manifest.parent.mkdir(parents=True, exist_ok=True)
     done = []
+    scales = dict(um_per_px or {})
+    seen: set[str] = set()
     with manifest_file(manifest) as add, csv_file(rejects, REJECT_HEADER) as rejected:
         for name, source in sources:
             counts: Counter[str] = Counter()
@@ -63,7 +68,9 @@ def read(
                     rejected.writerow(reject_row(moved))
                     lost += 1
                 else:
-                    add(replace(moved, um_per_px=moved.um_per_px or um_per_px))
+                    scale = moved.um_per_px or scales.get(moved.source, scales.get(""))
+                    add(replace(moved, um_per_px=scale))
+                    seen.add(moved.source)
                     counts[moved.label] += 1
                 each()
             by_class = {code: counts[code] for code in in_order(counts)}
@@ -73,6 +80,12 @@ def read(
                 f"no labelled cell found in {', '.join(str(one.path) for one in done)} "
                 f"({sum(one.rejects for one in done):,} rejects)"
             )
+        unknown = scales.keys() - seen - {""}
+        if unknown:
+            raise ManifestError(
+                f"--um-per-px names {', '.join(sorted(unknown))}, and no cell comes from there; "
+                f"the sources are {', '.join(sorted(seen))}"
+            )
     return DataRead(manifest, rejects, tuple(done))
 
 
@@ -80,6 +93,22 @@ def source_of(text: str) -> tuple[str, Path]:
     """Read `NAME=PATH`, or a path alone, whose name is empty."""
     name, equals, path = text.partition("=")
     return (name, Path(path)) if equals and not Path(text).exists() else ("", Path(text))
+
+
+def scale_of(text: str) -> tuple[str, float]:
+    """Read `NAME=MICROMETRES`, or micrometres alone, whose name is empty.
+
+    Raises:
+        SettingsError: they are no number above 0.
+    """
+    name, equals, number = text.rpartition("=")
+    try:
+        scale = float(number)
+    except ValueError:
+        scale = 0.0
+    if not 0 < scale < math.inf or (equals and not name):
+        raise SettingsError(f"--um-per-px must be micrometres above 0, or NAME=0.1, got {text!r}")
+    return name, scale
 
 
 def read_class_map(file: Path) -> dict[str, str]:

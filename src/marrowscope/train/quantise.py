@@ -30,8 +30,6 @@ AT_ONCE = 16
 """Calibration cells in a batch."""
 PROBED_CELLS = 16
 """Calibration cells in which outliers are looked for."""
-OUTLYING, MOST_OUTLYING = 30.0, 2
-"""Largest value over root mean square from which on a product stays in float, and how many do."""
 TINY = 1e-12
 PRODUCTS = ("MatMul", "Gemm", "Conv")
 ONE_SIDED = ("Relu", "Gelu")
@@ -40,13 +38,13 @@ GELU_IN_PARTS = ("Mul", "Erf")
 """GELU as the exporter writes it: a product at the end of a chain with the error function."""
 
 
-def to_int8(file: Path, cells: NDArray[np.uint8]) -> None:
+def to_int8(file: Path, cells: NDArray[np.uint8], in_float: int = 0) -> None:
     """Turn products of activations and weights into 8-bit ones, scaled by real cells (N, 3, S, S).
 
     Signed and symmetric, which processors multiply fastest; what comes from ReLU or GELU lies on
     one side of zero and is unsigned. The first layer, which sees the picture, the last, which
-    names the class, the products with the farthest outliers, and products of two activations
-    (attention) stay in float, as do norms and sums.
+    names the class, the `in_float` products with the farthest outliers, and products of two
+    activations (attention) stay in float, as do norms and sums.
     """
     with tempfile.TemporaryDirectory() as temporary, _quiet():
         prepared = Path(temporary) / "prepared.onnx"
@@ -54,7 +52,7 @@ def to_int8(file: Path, cells: NDArray[np.uint8]) -> None:
         model = onnx.load(str(prepared))
         graph = model.graph
         products = _with_weights(graph)
-        outlying = _outlying(model, products, cells)
+        outlying = _outlying(model, products, cells, in_float) if in_float else set()
         chosen = [node for node in products if node.name not in outlying]
         quantize_static(
             str(prepared),
@@ -114,8 +112,10 @@ def _with_weights(graph: GraphProto) -> list[NodeProto]:
     return [node for node in products[1:] if classes not in shapes[node.input[1]]]
 
 
-def _outlying(model: ModelProto, products: list[NodeProto], cells: NDArray[np.uint8]) -> set[str]:
-    """Name the products, `MOST_OUTLYING` at most, whose input goes farthest beyond its spread.
+def _outlying(
+    model: ModelProto, products: list[NodeProto], cells: NDArray[np.uint8], number: int
+) -> set[str]:
+    """Name the products whose input goes farthest beyond its spread.
 
     A scale that must reach an outlier of 40 times the root mean square leaves 3 steps to the rest.
     """
@@ -133,9 +133,8 @@ def _outlying(model: ModelProto, products: list[NodeProto], cells: NDArray[np.ui
         squares += [np.square(value).mean() for value in values]
     spread = np.sqrt(squares / min(PROBED_CELLS, len(cells)))
     reach = dict(zip(names, highest / np.maximum(spread, TINY), strict=True))
-    far = [node for node in products if reach[node.input[0]] >= OUTLYING]
-    far.sort(key=lambda node: reach[node.input[0]], reverse=True)
-    return {node.name for node in far[:MOST_OUTLYING]}
+    farthest = sorted(products, key=lambda node: reach[node.input[0]], reverse=True)
+    return {node.name for node in farthest[:number]}
 
 
 def _unsigned(graph: GraphProto, products: list[NodeProto]) -> dict[str, list[dict[str, object]]]:
