@@ -1,4 +1,4 @@
-"""The commands of `marrowscope data`: read, audit, split, pack and show labelled cells."""
+"""The commands of `marrowscope data`: read, audit, split, pack, show and doubt labelled cells."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +9,7 @@ from marrowscope.terminal import (
     SOME_REJECTED,
     AuditOption,
     DataArgument,
+    DataOption,
     JsonOption,
     OverwriteOption,
     WorkersOption,
@@ -18,7 +19,7 @@ from marrowscope.terminal import (
 )
 
 data_app = typer.Typer(
-    no_args_is_help=True, help="Labelled cells: read, audit, split, pack and show them."
+    no_args_is_help=True, help="Labelled cells: read, audit, split, pack, show and doubt them."
 )
 
 
@@ -250,5 +251,40 @@ def show(
         manifest = read_data(data, quiet=True)
         census = draw(manifest, output, per_class=per_class, seed=seed)
         show_census(census, output, as_json)
+    if manifest.rejects:
+        raise typer.Exit(SOME_REJECTED)
+
+
+@data_app.command(
+    epilog="Examples:\n\n"
+    "`marrowscope data doubts figures --data cells.csv --output doubts`\n\n"
+    "`marrowscope data doubts figures-1 figures-2 figures-3 --data cells.csv --output doubts`\n\n"
+    "Each folder is what `evaluate` wrote, of cells that its model did not learn from."
+)
+def doubts(
+    evaluations: Annotated[
+        list[Path],
+        typer.Argument(metavar="FIGURES...", help="Folders of `evaluate`: one, or one a fold."),
+    ],
+    data: DataOption,
+    output: Annotated[
+        Path, typer.Option(help="Folder for doubts.csv, doubts.json and doubts.html.")
+    ],
+    shown: Annotated[
+        int, typer.Option(min=1, max=2000, help="Cells on the page; the list has all.")
+    ] = 200,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """List cells whose label a model confidently contradicts; no label is changed."""
+    with errors_in_words():
+        from marrowscope.doubts_page import list_doubts
+        from marrowscope.doubts_table import show_doubts
+        from marrowscope.out_of_fold import read_out_of_fold
+
+        predictions = read_out_of_fold(evaluations)
+        manifest = read_data(data, quiet=True)
+        result = list_doubts(predictions, manifest, output, shown=shown, overwrite=overwrite)
+        show_doubts(result, as_json)
     if manifest.rejects:
         raise typer.Exit(SOME_REJECTED)

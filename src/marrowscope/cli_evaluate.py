@@ -22,8 +22,10 @@ from marrowscope.terminal import (
 )
 
 EPILOG = (
-    "Example:\n\n"
-    "`marrowscope evaluate bundles/first --data cells.csv --split runs/first --output figures`"
+    "Examples:\n\n"
+    "`marrowscope evaluate bundles/first --data cells.csv --split runs/first --output figures`\n\n"
+    "`marrowscope evaluate bundles/first --data cells.csv --split runs/first "
+    "--other ours=our-cells --output figures`"
 )
 
 
@@ -33,9 +35,7 @@ def evaluate(
     split: Annotated[Path, typer.Option(help="Folder of the run that the bundle comes from.")],
     output: Annotated[
         Path,
-        typer.Option(
-            help="Folder for predictions.csv, metrics.json, pictures, and report.html."
-        ),
+        typer.Option(help="Folder for predictions.csv, metrics.json, pictures, and report.html."),
     ],
     part: Annotated[str, typer.Option(help="Part of the split; only `test` is sealed.")] = "test",
     audit: AuditOption = None,
@@ -46,6 +46,20 @@ def evaluate(
             "re-weighted to. Without it, that of an adult."
         ),
     ] = None,
+    other: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]DATA",
+            help="Further labelled cells, as of another hospital and scanner, which the split "
+            "does not have; may be repeated.",
+        ),
+    ] = None,
+    leave_out_leaks: Annotated[
+        bool,
+        typer.Option(
+            "--leave-out-leaks", help="Leave out cells of --other that the model was trained on."
+        ),
+    ] = False,
     least_support: LeastSupportOption = 10,
     rounds: RoundsOption = 2000,
     seed: BootstrapSeedOption = 0,
@@ -58,13 +72,17 @@ def evaluate(
         from marrowscope.data.split import read_pairs, read_split
         from marrowscope.evaluate import evaluate as measure
         from marrowscope.evaluation_page import write_page
+        from marrowscope.others import Other, other_of
         from marrowscope.prevalence import read_prevalence
         from marrowscope.screen import show_evaluation
 
         mix = read_prevalence(prevalence)
         sealed = read_split(split)
         manifest = read_data(data, quiet=True)
-        with progress("Reading cells", len(sealed.part(part))) as each:
+        named = [other_of(text) for text in other or ()]
+        others = [Other(name, read_data(path, quiet=True)) for name, path in named]
+        cells = len(sealed.part(part)) + sum(len(each.manifest.cells) for each in others)
+        with progress("Reading cells", cells) as each:
             result = measure(
                 load_bundle(bundle),
                 manifest,
@@ -78,6 +96,8 @@ def evaluate(
                 seed=seed,
                 overwrite=overwrite,
                 each=each,
+                others=others,
+                leave_out_leaks=leave_out_leaks,
             )
         show_evaluation(result, as_json)
         with progress("Drawing mistakes", None) as each:

@@ -11,6 +11,7 @@ from scipy.stats import binomtest
 from marrowscope.errors import ComparisonError
 from marrowscope.evaluations import Evaluated, Shared, check_one_test, shared, told_apart
 from marrowscope.metrics import (
+    LEAST_GROUPS,
     Interval,
     Matrix,
     accuracy,
@@ -23,8 +24,6 @@ from marrowscope.metrics import (
 HEADLINE = ("macro-F1", "accuracy", "balanced accuracy")
 RECALL = "recall"
 SIGNIFICANT = 0.05
-LEAST_GROUPS = 5
-"""Below it, draws of whole groups are too few and too alike for an interval of 95%."""
 NOT_SHOWN = "no difference shown"
 TOO_FEW = "too few to tell"
 METHOD = (

@@ -15,9 +15,11 @@ from marrowscope.bundle import Bundle, seal_evaluation
 from marrowscope.card import write_card
 from marrowscope.data.manifest import Manifest
 from marrowscope.data.split import Split, SplitRow, check_split, located, sharing_pixels
+from marrowscope.domains import UNNAMED, Domain, drops, most_trained
 from marrowscope.drawings import draw
 from marrowscope.errors import SplitError
 from marrowscope.figures import SetResult, Terms, figures_of_set
+from marrowscope.others import Other, OtherRows, check_others
 from marrowscope.predictor import Predictor
 from marrowscope.prevalence import ADULT_MARROW, Prevalence
 from marrowscope.records import Picture, Prediction, Reject
@@ -52,6 +54,10 @@ class Evaluation:
     sets: tuple[SetResult, ...]
     rejects: tuple[Reject, ...]
     prevalence: Prevalence
+    others: tuple[SetResult, ...] = ()
+    """Further labelled sets, which have nothing to do with the split."""
+    domains: tuple[Domain, ...] = ()
+    """How much worse each set is than the source with most training cells."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,20 @@ class _Scored:
 
     row: SplitRow
     prediction: Prediction
+
+
+@dataclass(frozen=True)
+class _Further:
+    """A further set and what the bundle made of its cells."""
+
+    given: OtherRows
+    scored: list[_Scored]
+    """Of classes that the bundle covers."""
+    rejects: list[Reject]
+
+    def in_words(self) -> str:
+        leaks = f", {len(self.given.leaks)} cells of the training left out"
+        return f"{self.given.name} (groups: {self.given.grouped_by}{leaks})"
 
 
 def evaluate(
@@ -76,6 +96,8 @@ def evaluate(
     seed: int = 0,
     overwrite: bool = False,
     each: Callable[[], object] = lambda: None,
+    others: Sequence[Other] = (),
+    leave_out_leaks: bool = False,
 ) -> Evaluation:
     """Classify a part, write predictions, metrics and drawings of them, seal the summary.
 
@@ -83,11 +105,14 @@ def evaluate(
     the classes with at least `least_support` true cells in a set; all are in the tables. Cells of
     classes that the bundle does not cover are left out of all figures, counted in `not_covered`;
     so are cells that, by `pairs` (of paths), share pixels with a cell of another part. All
-    figures can be computed again from `predictions.csv`.
+    figures can be computed again from `predictions.csv`. Each of `others` gets figures and a
+    `predictions_<name>.csv` of its own; its cells that the model was trained or chosen on are an
+    error, or with `leave_out_leaks` left out and named.
 
     Raises:
         SplitError: the split is not the one the bundle was trained with, or leaks, or its cells
-            are not in the manifest, or no cell of a covered class is left.
+            are not in the manifest, or no cell of a covered class is left; a set of `others` has
+            cells of the training, or a name that is taken.
         PredictionError: the bundle gives numbers that are no probabilities.
         OutputError: the folder cannot be used.
     """
@@ -95,20 +120,26 @@ def evaluate(
     sharing = sharing_pixels(split, pairs, part)
     whole = [row for row in split.part(part) if row.cell.path not in sharing]
     rows = located(whole, manifest.cells, part)
+    not_of_split = check_others(others, split, leave_out_leaks)
     prepare_folder(folder, overwrite)
     scored, rejects = _score(bundle, manifest, rows, folder, each)
+    further = [_score_other(bundle, other, folder, each) for other in not_of_split]
     terms = Terms(prevalence, least_support, rounds, seed)
-    sets = [
-        _figures(name, members, bundle, rows, terms)
-        for name, members in _sets(scored, bundle).items()
-    ]
-    for result in sets:
+    members_of = _sets(scored, bundle)
+    sets = [_figures(name, cells, bundle, rows, terms) for name, cells in members_of.items()]
+    of_others = [_figures_of_other(one, bundle, terms) for one in further]
+    domains = _domains(members_of | {one.given.name: one.scored for one in further}, bundle, terms)
+    for result in (*sets, *of_others):
         draw(result, bundle, folder)
     method = (
         f"{terms.in_words()} Left out for sharing pixels with cells of other "
         f"parts, by a list of {len(pairs)} pairs: {len(sharing)} cells."
     )
-    summary = _summary(sets, split, part, method) | {
+    if further:
+        method += f" Other sets: {'; '.join(one.in_words() for one in further)}."
+    shown = [*sets[:-1], *of_others, sets[-1]]  # all cells of the part come last
+    summary = _summary(shown, split, part, method) | {
+        "domains": [without_nan(asdict(one)) for one in domains],
         "tolerated": TOLERATED,
         "prevalence": asdict(prevalence),
     }
@@ -117,12 +148,23 @@ def evaluate(
         | {"bundle": bundle.name, "model_sha256": bundle.model_sha256}
         | {"rejects": [asdict(reject) for reject in rejects]}
         | {"rejects_of_the_data": len(manifest.rejects)}
+        | {"others": [_details_of_other(one) for one in further]}
     )
     write_json(folder / METRICS, details)
     if part == "test":
         bundle = seal_evaluation(bundle, _without_classes(summary))
         write_card(bundle)
-    return Evaluation(folder, bundle, split.grouped_by, tuple(sets), tuple(rejects), prevalence)
+    rejects += [reject for one in further for reject in one.rejects]
+    return Evaluation(
+        folder,
+        bundle,
+        split.grouped_by,
+        tuple(sets),
+        tuple(rejects),
+        prevalence,
+        tuple(of_others),
+        domains,
+    )
 
 
 def _check(bundle: Bundle, split: Split) -> None:
@@ -141,8 +183,10 @@ def _score(
     rows: Sequence[SplitRow],
     folder: Path,
     each: Callable[[], object],
+    *,
+    files: tuple[str, str] = (PREDICTIONS, REJECTS),
 ) -> tuple[list[_Scored], list[Reject]]:
-    """Classify all cells of the part and write `predictions.csv` and `rejects.csv`."""
+    """Classify all cells of the part and write them and the rejects into two files."""
     scored: list[_Scored] = []
     rejects: list[Reject] = []
     outcomes = Predictor(bundle).classify(
@@ -150,8 +194,8 @@ def _score(
     )
     header = [*prediction_header(bundle.classes), "truth", "source", "group"]
     with (
-        csv_file(folder / PREDICTIONS, header) as predictions,
-        csv_file(folder / REJECTS, REJECT_HEADER) as rejected,
+        csv_file(folder / files[0], header) as predictions,
+        csv_file(folder / files[1], REJECT_HEADER) as rejected,
     ):
         for row, outcome in zip(rows, outcomes, strict=True):
             named = replace(outcome, path=row.cell.path)
@@ -185,7 +229,63 @@ def _sets(scored: Sequence[_Scored], bundle: Bundle) -> dict[str, list[_Scored]]
 
 
 def _source(row: SplitRow) -> str:
-    return row.cell.source or "unnamed source"
+    return row.cell.source or UNNAMED
+
+
+def _score_other(
+    bundle: Bundle, other: OtherRows, folder: Path, each: Callable[[], object]
+) -> _Further:
+    """Classify the cells of a further set.
+
+    Raises:
+        SplitError: none belongs to a class that the bundle covers.
+    """
+    files = f"predictions_{other.name}.csv", f"rejects_{other.name}.csv"
+    scored, rejects = _score(bundle, other.manifest, other.rows, folder, each, files=files)
+    covered = [item for item in scored if item.row.cell.label in bundle.classes]
+    if not covered:
+        raise SplitError(
+            f"no cell of {other.name!r} belongs to a class that the bundle covers "
+            f"({', '.join(bundle.classes)})"
+        )
+    return _Further(other, covered, rejects)
+
+
+def _figures_of_other(further: _Further, bundle: Bundle, terms: Terms) -> SetResult:
+    labels = Counter(row.cell.label for row in further.given.rows)
+    not_covered = {code: cells for code, cells in labels.items() if code not in bundle.classes}
+    return _measured(further.given.name, further.scored, bundle, terms, not_covered)
+
+
+def _details_of_other(further: _Further) -> dict[str, Any]:
+    """Say what was left out of a further set, cell by cell."""
+    given = further.given
+    return {
+        "name": given.name,
+        "cells": len(further.scored),
+        "grouped_by": given.grouped_by,
+        "cells_of_the_training_left_out": list(given.leaks),
+        "rejects": [asdict(reject) for reject in further.rejects],
+        "rejects_of_the_data": [asdict(reject) for reject in given.manifest.rejects],
+    }
+
+
+def _domains(
+    members_of: Mapping[str, Sequence[_Scored]], bundle: Bundle, terms: Terms
+) -> tuple[Domain, ...]:
+    """Compare every source and further set with the source that has most training cells."""
+    answers = {
+        name: _answers(cells, bundle.classes) for name, cells in members_of.items() if name != "all"
+    }
+    reference = most_trained(bundle.origin["images"], list(answers))
+    return drops(
+        answers,
+        bundle.classes,
+        reference,
+        least_support=terms.least_support,
+        rounds=terms.rounds,
+        seed=terms.seed,
+    )
 
 
 def _figures(
@@ -200,6 +300,16 @@ def _figures(
         for row in rows
         if row.cell.label not in bundle.classes and name in ("all", _source(row))
     )
+    return _measured(name, scored, bundle, terms, not_covered)
+
+
+def _measured(
+    name: str,
+    scored: Sequence[_Scored],
+    bundle: Bundle,
+    terms: Terms,
+    not_covered: Mapping[str, int],
+) -> SetResult:
     return figures_of_set(
         name,
         _answers(scored, bundle.classes),

@@ -13,6 +13,8 @@ Matrix = NDArray[np.int64] | NDArray[np.float64]
 """Confusion matrix (C, C): rows are true classes, columns are predicted ones; counts or weights."""
 Shares = NDArray[np.float64]
 """One figure of each class (C,), 0..1."""
+LEAST_GROUPS = 5
+"""Below it, draws of whole groups are too few and too alike for an interval of 95%."""
 
 
 @dataclass(frozen=True)

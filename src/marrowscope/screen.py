@@ -25,6 +25,7 @@ from marrowscope.data.show import Census
 from marrowscope.data.split import Split
 from marrowscope.differential import Differential
 from marrowscope.doctor import Examined
+from marrowscope.domains_table import show_domains
 from marrowscope.evaluate import Evaluation
 from marrowscope.figures import SetResult
 from marrowscope.labels import CLASSES, in_order
@@ -268,21 +269,24 @@ def show_evaluation(result: Evaluation, as_json: bool) -> None:
     for reject in result.rejects:
         print(f"rejected: {reject.path}: {reject.reason}", file=sys.stderr)
     if as_json:
-        sets = {each.name: asdict(each) for each in result.sets}
-        print(json.dumps(without_nan({"grouped_by": result.grouped_by, "sets": sets})))
+        sets = {each.name: asdict(each) for each in (*result.sets, *result.others)}
+        domains = [asdict(each) for each in result.domains]
+        values = {"grouped_by": result.grouped_by, "sets": sets, "domains": domains}
+        print(json.dumps(without_nan(values)))
         return
     table = Table(title=f"{result.bundle.name}: figures with 95% intervals")
     for heading in ("cells of", "n", "accuracy", "precision", "recall", "macro-F1"):
         table.add_column(heading, justify="left" if heading == "cells of" else "right")
-    for each in result.sets:
+    for each in (*result.sets, *result.others):
         figures = (each.accuracy, each.macro_precision, each.macro_recall, each.macro_f1)
         table.add_row(each.name, f"{each.cells:,}", *map(_in_words, figures))
     Console().print(table)
     widest = result.sets[-1]
     Console().print(_scores_table(widest))
+    show_domains(result.domains)
     print(f"Tolerant: confusions of {tolerated_in_words()} count as right")
     print(f"Marrow mix: {result.prevalence.source}")
-    for each in result.sets:
+    for each in (*result.sets, *result.others):
         _show_left_out(each)
     print(f"Split by groups of: {result.grouped_by}")
     print(f"Figures: {result.folder}")

@@ -42,7 +42,7 @@ def divide(
         raise SplitError(f"shares must be at least 0 and add up to 1; got {dict(plan.shares)}")
     pairs = list(pairs)
     ordered = sorted(cells, key=lambda cell: (cell.sha256, cell.path))
-    group_of = _groups(ordered, pairs)
+    group_of = groups_of(ordered, pairs)
     listed = _listed(ordered, plan)
     leaking = _leaks(ordered, group_of, listed, plan)
     left_out = Counter({"shares a group with a listed cell": len(leaking)})
@@ -60,7 +60,7 @@ def divide(
     rows = tuple(
         SplitRow(ordered[index], group_of[index], part_of[group_of[index]]) for index in chosen
     )
-    return check_split(Split(rows, plan.seed, _grouping(ordered, len(pairs)), dict(+left_out)))
+    return check_split(Split(rows, plan.seed, grouped_by(ordered, len(pairs)), dict(+left_out)))
 
 
 def folds(cells: Sequence[Cell], pairs: Iterable[Pair], plan: SplitPlan, count: int) -> list[Split]:
@@ -87,8 +87,12 @@ def folds(cells: Sequence[Cell], pairs: Iterable[Pair], plan: SplitPlan, count: 
     return splits
 
 
-def _groups(cells: Sequence[Cell], pairs: Iterable[Pair]) -> list[int]:
-    """Number the connected components of cells that must stay together."""
+def groups_of(cells: Sequence[Cell], pairs: Iterable[Pair] = ()) -> list[int]:
+    """Number the groups (0..G-1) of cells that must stay together; one number for each cell.
+
+    Raises:
+        SplitError: a pair names an unknown cell.
+    """
     index_of = {cell.path: index for index, cell in enumerate(cells)}
     edges: list[tuple[int, int]] = []
     first: dict[tuple[str, ...], int] = {}
@@ -118,7 +122,7 @@ def _keys(cell: Cell) -> list[tuple[str, ...]]:
     return keys
 
 
-def _grouping(cells: Sequence[Cell], pairs: int) -> str:
+def grouped_by(cells: Sequence[Cell], pairs: int) -> str:
     """Say in words what kept cells together."""
     known = [name for name in ("patient", "slide", "field") if any(getattr(c, name) for c in cells)]
     words = [*known, "same content"]
