@@ -14,6 +14,7 @@ from marrowscope.bundle import Bundle
 from marrowscope.contents import arrow
 from marrowscope.differential import Differential, count
 from marrowscope.errors import OutputError
+from marrowscope.novelty import novel_in_words
 from marrowscope.outcomes import Outcomes
 from marrowscope.parquet import write_parquet
 from marrowscope.predictor import BATCH_SIZE, Outcome, Predictor
@@ -33,7 +34,7 @@ from marrowscope.results import (
 )
 from marrowscope.resume import DIFFERENTIAL, REPORT, TABLE, open_folder
 
-FORMAT = 1
+FORMAT = 2
 """Of the files in the folder."""
 
 
@@ -47,8 +48,16 @@ class Classified:
     first_rejects: tuple[Reject, ...]
     """As many as the report shows; all are in `rejects.csv`."""
     differential: Differential
+    novel: int
+    """Cells unlike those that the model knows."""
+    novel_counted: bool
+    """Whether they are in the differential all the same."""
     engine: str
     """Which ran the model."""
+
+    def novel_in_words(self, bundle: Bundle) -> str:
+        """Say how many cells the model does not know; empty for none."""
+        return novel_in_words(bundle.novelty, self.novel, counted=self.novel_counted)
 
     def as_dict(self, bundle: Bundle) -> dict[str, Any]:
         """Give the outcome for machines, with the model that it rests on."""
@@ -59,8 +68,18 @@ class Classified:
             "cells": self.cells,
             "rejected": self.rejected,
             "differential": asdict(self.differential),
+            "novel": self._novel(bundle),
             "warning": bundle.evaluation_in_words,
             "use": "research use only; figures, not a diagnosis",
+        }
+
+    def _novel(self, bundle: Bundle) -> dict[str, Any]:
+        known = bundle.novelty is not None
+        return {
+            "cells": self.novel if known else None,
+            "counted": self.novel_counted,
+            "threshold": bundle.novelty.threshold if bundle.novelty else None,
+            "note": self.novel_in_words(bundle),
         }
 
 
@@ -71,6 +90,7 @@ def classify(
     *,
     overwrite: bool = False,
     resume: bool = False,
+    keep_novel: bool = False,
     parquet: bool = False,
     settings: Mapping[str, str] | None = None,
     threads: int = 0,
@@ -81,8 +101,9 @@ def classify(
 
     With `resume`, a folder that was left half-way is gone on with, to the same files as without a
     break; one that is finished is left as it is. `settings` says what else decides the figures,
-    such as the pixel size: it must be the same then. With `parquet`, the predictions are written
-    as Parquet too.
+    such as the pixel size: it must be the same then. Cells that are unlike those that the model
+    knows are set aside, or counted all the same with `keep_novel`. With `parquet`, the predictions
+    are written as Parquet too.
 
     Raises:
         OutputError: the folder cannot be used, holds something and must not be overwritten, or
@@ -95,9 +116,9 @@ def classify(
     if parquet:
         arrow()
     predictor = Predictor(bundle, threads, engine)
-    went_in = _went_in(bundle) | {"engine": engine} | dict(settings or {})
+    went_in = _went_in(bundle, keep_novel) | {"engine": engine} | dict(settings or {})
     finished = open_folder(folder, went_in, overwrite=overwrite, resume=resume)
-    tally = Tally()
+    tally = Tally(bundle.novelty, keep_novel=keep_novel)
 
     def take(outcome: Outcome) -> None:
         tally.add(outcome)
@@ -116,13 +137,15 @@ def classify(
     return result
 
 
-def _went_in(bundle: Bundle) -> dict[str, str]:
+def _went_in(bundle: Bundle, keep_novel: bool) -> dict[str, str]:
     return {
         "format": str(FORMAT),
         "marrowscope": __version__,
         "bundle": bundle.name,
         "model_sha256": bundle.model_sha256,
         "batch_size": str(BATCH_SIZE),
+        "novelty": str(bundle.novelty.threshold) if bundle.novelty else "",
+        "novel_cells": "counted" if keep_novel else "set aside",
     }
 
 
@@ -181,4 +204,13 @@ def _as_written(outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
 def _count(folder: Path, tally: Tally, bundle: Bundle, engine: str) -> Classified:
     differential = count(tally.gallery.cells, bundle.classes)
     rejects = tuple(tally.first_rejects)
-    return Classified(folder, tally.cells, tally.rejected, rejects, differential, engine)
+    return Classified(
+        folder=folder,
+        cells=tally.cells,
+        rejected=tally.rejected,
+        first_rejects=rejects,
+        differential=differential,
+        novel=tally.novel,
+        novel_counted=tally.keep_novel,
+        engine=engine,
+    )

@@ -1,5 +1,6 @@
 """The rows that pass from one step to the next."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -41,6 +42,8 @@ class Prediction:
     label: str
     probability: float
     probabilities: tuple[float, ...]
+    novelty: float = math.nan
+    """How unlike the known cells it is, 0 or more; NaN where the bundle cannot tell."""
 
 
 class Picture(NamedTuple):

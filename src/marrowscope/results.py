@@ -14,7 +14,7 @@ from marrowscope.records import Prediction, Reject
 PREDICTIONS, REJECTS = "predictions.csv", "rejects.csv"
 REJECT_HEADER = ("path", "reason")
 DECIMALS = 6
-"""Of probabilities in `predictions.csv`."""
+"""Of the numbers in `predictions.csv`."""
 
 
 class RowWriter(Protocol):
@@ -116,13 +116,22 @@ def without_nan(value: Any) -> Any:
 
 def prediction_header(classes: Sequence[str]) -> list[str]:
     """Columns of `predictions.csv`."""
-    return ["path", "label", "probability", *classes]
+    return ["path", "label", "probability", "novelty", *classes]
 
 
 def prediction_row(prediction: Prediction) -> list[str]:
-    """A prediction as text."""
-    numbers = (prediction.probability, *prediction.probabilities)
-    return [prediction.path, prediction.label, *(f"{number:.{DECIMALS}f}" for number in numbers)]
+    """A prediction as text; what is not known is empty."""
+    return [
+        prediction.path,
+        prediction.label,
+        _number(prediction.probability),
+        "" if math.isnan(prediction.novelty) else _number(prediction.novelty),
+        *map(_number, prediction.probabilities),
+    ]
+
+
+def _number(value: float) -> str:
+    return f"{value:.{DECIMALS}f}"
 
 
 def prediction_of(row: Sequence[str]) -> Prediction:
@@ -131,8 +140,14 @@ def prediction_of(row: Sequence[str]) -> Prediction:
     Raises:
         ValueError: the row holds no prediction.
     """
-    path, label, probability, *probabilities = row
-    return Prediction(path, label, float(probability), tuple(map(float, probabilities)))
+    path, label, probability, novelty, *probabilities = row
+    return Prediction(
+        path,
+        label,
+        float(probability),
+        tuple(map(float, probabilities)),
+        novelty=float(novelty) if novelty else math.nan,
+    )
 
 
 def rounded(prediction: Prediction) -> Prediction:

@@ -54,7 +54,8 @@ def show_classified(result: Classified, bundle: Bundle) -> None:
     for row in result.differential.excluded:
         if row.cells:
             console.print(f"not counted: {row.cells:,} {row.name.lower()} ({row.code})")
-    for note in result.differential.notes:
+    notes = (*result.differential.notes, result.novel_in_words(bundle))
+    for note in filter(None, notes):
         console.print(f"[yellow]{escape(note)}[/yellow]")
     console.print(f"[dim]{escape(bundle.evaluation_in_words)}[/dim]")
     _show_rejects(result)

@@ -23,6 +23,7 @@ from marrowscope.engines import Pixels, cores, on_processor
 from marrowscope.errors import ExportError, ImageError
 from marrowscope.images import read_image
 from marrowscope.metrics import confusion_matrix, macro
+from marrowscope.novelty import FALSE_ALARMS
 from marrowscope.predictor import BATCH_SIZE, Predictor, softmax
 from marrowscope.preprocess import Preprocessing
 from marrowscope.records import Picture
@@ -30,13 +31,12 @@ from marrowscope.results import prepare_folder
 from marrowscope.train.onnx_file import to_onnx
 from marrowscope.train.quantise import to_fp16, to_int8, to_int8_weights
 from marrowscope.train.run import Run
+from marrowscope.train.strangers import Labelled, learn_known
 
 Logits = NDArray[np.floating]
 """(N, C), unbounded."""
 Scores = NDArray[np.float64]
 """Probabilities (N, C), 0..1."""
-Labelled = tuple[Picture, str]
-"""A picture and the code of its class."""
 
 PRECISIONS = ("fp32", "fp16", "int8", "int8-weights")
 PROBABILITY_TOLERANCE = 1e-3
@@ -63,6 +63,7 @@ def export(
     *,
     precision: str = "fp32",
     calibration: str = "temperature",
+    false_alarms: float = FALSE_ALARMS,
     licence: str = "Apache-2.0",
     attribution: Sequence[str] = (),
     overwrite: bool = False,
@@ -73,8 +74,9 @@ def export(
     fp32 must give the same top-1 on all cells and probabilities within 1e-3 of torch; any other
     precision must agree with fp32 on 98.5% of the cells and lose at most 0.5 points of macro-F1,
     in each processor engine that is installed. The folder is written only if it does. The
-    probabilities are calibrated on the validation cells. `each` is called for every cell that was
-    compared.
+    probabilities are calibrated on the validation cells. Training cells become the known cells of
+    the bundle, and `false_alarms` is the share of the validation cells that may be taken for
+    strange ones. `each` is called for every cell that the network saw.
 
     Raises:
         ExportError: the exported model does not agree, or the precision or the calibration is not
@@ -110,7 +112,21 @@ def export(
         shutil.copyfile(model, folder / MODEL)
     fitted = calibrate(logits.astype(np.float64), truth, calibration)
     agreement.append(calibration_in_words(fitted, logits, truth))
-    bundle = replace(describe(folder, precision=precision, agreement=agreement), calibration=fitted)
+    embed = partial(
+        _score,
+        Predictor(describe(folder, precision=precision)).embeddings,
+        full.preprocessing,
+        each=each,
+        at_once=cores(),
+    )
+    training = _cells(run, manifest, "train")
+    novelty = learn_known(folder, manifest.root, training, cells, embed, false_alarms=false_alarms)
+    agreement.append(novelty.in_words)
+    bundle = replace(
+        describe(folder, precision=precision, agreement=agreement),
+        calibration=fitted,
+        novelty=novelty,
+    )
     write_description(bundle)
     write_card(bundle)
     return Exported(bundle, tuple(agreement))
