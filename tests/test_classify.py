@@ -116,7 +116,7 @@ def test_the_files_and_what_they_hold(samples_read: Path) -> None:
     }  # fmt: skip
     rows = rows_of(samples_read / "predictions.csv")
     classes = load_bundle("default").classes
-    assert list(rows[0]) == ["path", "label", "probability", *classes]
+    assert list(rows[0]) == ["path", "label", "probability", "novelty", *classes]
     assert len(rows) == sum(1 for _ in (SAMPLES / "cells").rglob("*.jpg"))
     for row in rows:
         probabilities = [float(row[code]) for code in classes]
