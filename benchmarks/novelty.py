@@ -215,7 +215,10 @@ def main() -> None:
         print(f"| {kind} | {len(strange)} | {area:.3f} | {low:.3f} to {high:.3f} | {caught:.0%} |",
               flush=True)  # fmt: skip
         found[kind] = {
-            **{"n": len(strange), "auroc": area, "low": low, "high": high},
+            "n": len(strange),
+            "auroc": area,
+            "low": low,
+            "high": high,
             "set_aside": caught,
         }
     if given.json:
