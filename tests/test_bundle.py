@@ -139,7 +139,7 @@ def test_probabilities_are_calibrated_on_the_validation_cells(
     scaled = softmax(logits * fitted.factor[0])
     assert Predictor(toy_bundle, 1).probabilities(pixels) == pytest.approx(scaled)
     assert Predictor(plain, 1).probabilities(pixels) == pytest.approx(softmax(logits))
-    line = toy_bundle.origin["agreement"][-1]
+    line = toy_bundle.origin["agreement"][-2]
     assert line.startswith("calibration (temperature) on 16 validation cells: expected calibration")
     assert line in (toy_bundle.folder / "MODEL_CARD.md").read_text()
     run = read_run(toy_run.folder)
