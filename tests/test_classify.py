@@ -116,7 +116,7 @@ def test_the_files_and_what_they_hold(samples_read: Path) -> None:
     }  # fmt: skip
     rows = rows_of(samples_read / "predictions.csv")
     classes = load_bundle("default").classes
-    assert list(rows[0]) == ["path", "label", "probability", "set", *classes]
+    assert list(rows[0]) == ["path", "label", "probability", "set", "novelty", *classes]
     assert len(rows) == sum(1 for _ in (SAMPLES / "cells").rglob("*.jpg"))
     for row in rows:
         probabilities = [float(row[code]) for code in classes]
@@ -242,9 +242,17 @@ def test_the_report_shows_each_class_with_its_least_certain_cell_first(
 ) -> None:
     files = sorted((SAMPLES / "cells/mll").rglob("*.jpg"))
     classify(map(Picture, files), toy_bundle, tmp_path / "out")
-    page = (tmp_path / "out/report.html").read_text()
+    page, _, unlike = (tmp_path / "out/report.html").read_text().partition('<section id="unlike">')
+    novel = json.loads((tmp_path / "out/differential.json").read_text())["novel"]["cells"]
+    assert unlike.count("<figure") == novel
     sections = re.split(r'<h3 id="', page)[1:]
-    assert len(sections) == len({row["label"] for row in rows_of(tmp_path / "out/predictions.csv")})
+    assert toy_bundle.novelty
+    known = {
+        row["label"]
+        for row in rows_of(tmp_path / "out/predictions.csv")
+        if not toy_bundle.novelty.is_novel(float(row["novelty"]))
+    }
+    assert len(sections) == len(known)
     for section in sections:
         shown = [int(percent) for percent in re.findall(r"<strong>(\d+)%</strong>", section)]
         assert shown == sorted(shown)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,14 +12,16 @@ from marrowscope.abstention import Abstention, abstention_of
 from marrowscope.calibration import Calibration, uncalibrated
 from marrowscope.errors import BundleError, UnknownClassError
 from marrowscope.labels import cell_class
+from marrowscope.novelty import Novelty
 from marrowscope.preprocess import Preprocessing
+from marrowscope.references import REFERENCES, References, read_references
 from marrowscope.results import write_json
 from marrowscope.selective import Threshold, thresholds_of
 
 FORMAT = 1
 DESCRIPTION, MODEL, CARD = "bundle.json", "model.onnx", "MODEL_CARD.md"
 FILES = (CARD, DESCRIPTION, MODEL)
-"""The exact files of a bundle."""
+"""The files that every bundle has; one with a `novelty` has `references.npz` besides."""
 
 SHIPPED = {"default": Path(__file__).parent / "bundles" / "default"}
 """Bundles that come with the package, by name."""
@@ -51,11 +54,18 @@ class Bundle:
     """From which confidence on few enough validation cells were wrong."""
     evaluation: dict[str, Any] | None = None
     """Summary of the test figures, sealed by `evaluate`; None before."""
+    novelty: Novelty | None = None
+    """From where on a cell is unlike the known ones; None where the bundle has no known cells."""
 
     @property
     def model_file(self) -> Path:
         """The ONNX file."""
         return self.folder / MODEL
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The exact files of the bundle."""
+        return (*FILES, REFERENCES) if self.novelty else FILES
 
     @property
     def scaling(self) -> Calibration:
@@ -142,7 +152,39 @@ def load_bundle(name_or_folder: str) -> Bundle:
             f"{bundle.model_file} is not the model that {DESCRIPTION} describes (hash "
             f"{found[:12]}, expected {bundle.model_sha256[:12]}); fetch or export the bundle again"
         )
+    if bundle.novelty:
+        _check_references(folder / REFERENCES, bundle.novelty)
     return bundle
+
+
+def load_references(bundle: Bundle) -> References:
+    """Load the known cells of a bundle that has a `novelty`.
+
+    Raises:
+        BundleError: the file cannot be read, or holds cells of a class that is not the bundle's.
+    """
+    references = read_references(bundle.folder / REFERENCES)
+    strange = sorted(set(references.labels) - set(bundle.classes))
+    if strange:
+        raise BundleError(
+            f"{bundle.folder / REFERENCES} has cells of {', '.join(strange)}; the bundle covers "
+            f"{', '.join(bundle.classes)}: fetch or export it again"
+        )
+    return references
+
+
+def _check_references(file: Path, novelty: Novelty) -> None:
+    """Check that a bundle's known cells are those that its threshold was set with.
+
+    Raises:
+        BundleError: they are missing or were changed.
+    """
+    found = file_hash(file) if file.is_file() else "no file"
+    if found != novelty.references_sha256:
+        raise BundleError(
+            f"{file} does not hold the cells that {DESCRIPTION} describes (hash {found[:12]}, "
+            f"expected {novelty.references_sha256[:12]}); fetch or export the bundle again"
+        )
 
 
 def write_description(bundle: Bundle) -> None:
@@ -177,6 +219,7 @@ def _to_dict(bundle: Bundle) -> dict[str, Any]:
         "abstention": bundle.abstention.as_dict() if bundle.abstention else None,
         "review": [asdict(threshold) for threshold in bundle.review],
         "evaluation": bundle.evaluation,
+        "novelty": asdict(bundle.novelty) if bundle.novelty else None,
     }
 
 
@@ -204,6 +247,7 @@ def _from_dict(folder: Path, values: dict[str, Any]) -> Bundle:
         abstention=abstention_of(values.get("abstention"), len(classes)),
         review=thresholds_of(values.get("review", ())),
         evaluation=values["evaluation"],
+        novelty=_novelty(values.get("novelty")),
     )
 
 
@@ -219,3 +263,24 @@ def _calibration(values: dict[str, Any] | None, classes: int) -> Calibration | N
     if not len(factor) == len(shift) == classes:
         raise ValueError(f"its calibration is for {len(factor)} classes, not {classes}")
     return Calibration(str(values["method"]), factor, shift, int(values["cells"]))
+
+
+def _novelty(values: dict[str, Any] | None) -> Novelty | None:
+    """Read what is said about strange cells; bundles that are older than it say nothing.
+
+    Raises:
+        ValueError: the threshold is no number.
+    """
+    if values is None:
+        return None
+    novelty = Novelty(
+        str(values["method"]),
+        float(values["shrinkage"]),
+        float(values["threshold"]),
+        float(values["false_alarms"]),
+        int(values["cells"]),
+        str(values["references_sha256"]),
+    )
+    if not math.isfinite(novelty.threshold):
+        raise ValueError(f"its novelty has the threshold {novelty.threshold}")
+    return novelty

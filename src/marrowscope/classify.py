@@ -14,6 +14,7 @@ from marrowscope.bundle import Bundle
 from marrowscope.contents import arrow
 from marrowscope.differential import Differential, count
 from marrowscope.errors import OutputError
+from marrowscope.novelty import novel_in_words
 from marrowscope.outcomes import Outcomes
 from marrowscope.parquet import write_parquet
 from marrowscope.predictor import BATCH_SIZE, Outcome, Predictor
@@ -48,10 +49,18 @@ class Classified:
     first_rejects: tuple[Reject, ...]
     """As many as the report shows; all are in `rejects.csv`."""
     differential: Differential
+    novel: int
+    """Cells unlike those that the model knows."""
+    novel_counted: bool
+    """Whether they are in the differential all the same."""
     engine: str
     """Which ran the model."""
     review: Review | None = None
     """What the model abstains on; None where no coverage was asked for."""
+
+    def novel_in_words(self, bundle: Bundle) -> str:
+        """Say how many cells the model does not know; empty for none."""
+        return novel_in_words(bundle.novelty, self.novel, counted=self.novel_counted)
 
     def as_dict(self, bundle: Bundle) -> dict[str, Any]:
         """Give the outcome for machines, with the model that it rests on."""
@@ -63,8 +72,18 @@ class Classified:
             "rejected": self.rejected,
             "differential": asdict(self.differential),
             "review": self.review.as_dict() if self.review else None,
+            "novel": self._novel(bundle),
             "warning": bundle.evaluation_in_words,
             "use": "research use only; figures, not a diagnosis",
+        }
+
+    def _novel(self, bundle: Bundle) -> dict[str, Any]:
+        known = bundle.novelty is not None
+        return {
+            "cells": self.novel if known else None,
+            "counted": self.novel_counted,
+            "threshold": bundle.novelty.threshold if bundle.novelty else None,
+            "note": self.novel_in_words(bundle),
         }
 
 
@@ -75,6 +94,7 @@ def classify(
     *,
     overwrite: bool = False,
     resume: bool = False,
+    keep_novel: bool = False,
     parquet: bool = False,
     coverage: float | None = None,
     settings: Mapping[str, str] | None = None,
@@ -86,9 +106,10 @@ def classify(
 
     With `resume`, a folder that was left half-way is gone on with, to the same files as without a
     break; one that is finished is left as it is. `settings` says what else decides the figures,
-    such as the pixel size: it must be the same then. With `parquet`, the predictions are written
-    as Parquet too. With a `coverage` (0..1), each cell gets the set of classes that it may be of;
-    cells whose set is not one class are not counted but listed for review.
+    such as the pixel size: it must be the same then. Cells that are unlike those that the model
+    knows are set aside, or counted all the same with `keep_novel`. With `parquet`, the predictions
+    are written as Parquet too. With a `coverage` (0..1), each cell gets the set of classes that it
+    may be of; cells whose set is not one class are not counted but listed for review.
 
     Raises:
         OutputError: the folder cannot be used, holds something and must not be overwritten, or
@@ -102,10 +123,10 @@ def classify(
         arrow()
     abstain = by_sets(bundle, coverage)
     predictor = Predictor(bundle, threads, engine)
-    went_in = _went_in(bundle) | {"engine": engine, "coverage": str(coverage or "")}
+    went_in = _went_in(bundle, keep_novel) | {"engine": engine, "coverage": str(coverage or "")}
     went_in |= dict(settings or {})
     finished = open_folder(folder, went_in, overwrite=overwrite, resume=resume)
-    tally = Tally()
+    tally = Tally(bundle.novelty, keep_novel=keep_novel)
 
     def take(outcome: Outcome) -> None:
         tally.add(outcome)
@@ -124,13 +145,15 @@ def classify(
     return result
 
 
-def _went_in(bundle: Bundle) -> dict[str, str]:
+def _went_in(bundle: Bundle, keep_novel: bool) -> dict[str, str]:
     return {
         "format": str(FORMAT),
         "marrowscope": __version__,
         "bundle": bundle.name,
         "model_sha256": bundle.model_sha256,
         "batch_size": str(BATCH_SIZE),
+        "novelty": str(bundle.novelty.threshold) if bundle.novelty else "",
+        "novel_cells": "counted" if keep_novel else "set aside",
     }
 
 
@@ -195,4 +218,14 @@ def _count(
 ) -> Classified:
     differential = count(tally.gallery.cells, bundle.classes)
     rejects = tuple(tally.first_rejects)
-    return Classified(folder, tally.cells, tally.rejected, rejects, differential, engine, review)
+    return Classified(
+        folder=folder,
+        cells=tally.cells,
+        rejected=tally.rejected,
+        first_rejects=rejects,
+        differential=differential,
+        novel=tally.novel,
+        novel_counted=tally.keep_novel,
+        engine=engine,
+        review=review,
+    )

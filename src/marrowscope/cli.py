@@ -106,6 +106,9 @@ def classify(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue what was interrupted in the output folder.")
     ] = False,
+    keep_novel: Annotated[
+        bool, typer.Option("--keep-novel", help="Count cells unlike the known ones all the same.")
+    ] = False,
     parquet: Annotated[
         bool, typer.Option("--parquet", help="Write predictions.parquet too.")
     ] = False,
@@ -151,6 +154,7 @@ def classify(
                 folder,
                 overwrite=overwrite,
                 resume=resume,
+                keep_novel=keep_novel,
                 parquet=parquet,
                 coverage=coverage,
                 settings={"um_per_px": str(um_per_px or "")},
@@ -313,6 +317,14 @@ def export(
             "class-wise (may change a cell's class) or none."
         ),
     ] = "temperature",
+    false_alarms: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=0.5,
+            help="Share of the validation cells that may be taken for cells unlike the known ones.",
+        ),
+    ] = 0.02,
     licence: Annotated[str, typer.Option(help="Licence of the weights.")] = "Apache-2.0",
     attribution: Annotated[
         list[str] | None, typer.Option(help="Source and licence of the data; may be repeated.")
@@ -337,6 +349,7 @@ def export(
                 name or output.name,
                 precision=precision,
                 calibration=calibration,
+                false_alarms=false_alarms,
                 licence=licence,
                 attribution=attribution or (),
                 overwrite=overwrite,

@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from marrowscope.bundle import Bundle
+from marrowscope.bundle import Bundle, load_references
 from marrowscope.engines import Pixels, load_engine
 from marrowscope.errors import BundleError, ImageError
 from marrowscope.images import read_image
+from marrowscope.novelty import UNKNOWN, Strangeness
 from marrowscope.records import Found, Prediction, Reject
+from marrowscope.references import References, Similar
 
 BATCH_SIZE = 16
 READ_AHEAD = 2
@@ -42,10 +44,16 @@ class Predictor:
         Raises:
             SettingsError: no engine has this name.
             MissingExtraError: the engine is not installed.
-            BundleError: the model cannot be loaded or names other classes than the bundle.
+            BundleError: the model cannot be loaded or names other classes than the bundle, or
+                the known cells beside it cannot be read or do not fit it.
         """
         self.bundle = bundle
         self._engine = load_engine(engine, bundle, threads)
+        self._references: References | None = None
+        self._strangeness: Strangeness | None = None
+        if bundle.novelty and "embedding" in self._engine.gives:
+            self._references = load_references(bundle)
+            self._strangeness = Strangeness(self._references, bundle.novelty.shrinkage)
 
     def logits(self, pixels: Pixels) -> NDArray[np.float32]:
         """Score pictures (N, 3, S, S) uint8: (N, C) unbounded values."""
@@ -58,6 +66,36 @@ class Predictor:
         """
         return softmax(self.bundle.scaling.apply(self.logits(pixels)))
 
+    def embeddings(self, pixels: Pixels) -> NDArray[np.float32]:
+        """Give the embeddings (N, D) of pictures (N, 3, S, S) uint8.
+
+        Raises:
+            BundleError: the bundle's model gives none.
+        """
+        self._check_gives("embedding")
+        return self._engine.run(pixels, ["embedding"])[0]
+
+    def novelty(self, pixels: Pixels) -> NDArray[np.float64]:
+        """Say how unlike the known cells pictures (N, 3, S, S) uint8 are: (N,), 0 or more.
+
+        NaN, where the bundle has no known cells.
+        """
+        if self._strangeness is None:
+            return np.full(len(pixels), UNKNOWN)
+        return self._strangeness(self.embeddings(pixels))
+
+    def similar(self, pixels: Pixels, k: int = 5) -> list[tuple[Similar, ...]]:
+        """Give for each picture (N, 3, S, S) uint8 the k known cells most alike.
+
+        Raises:
+            BundleError: the bundle has no known cells.
+        """
+        if self._references is None:
+            raise BundleError(
+                f"the bundle {self.bundle.name} has no known cells to compare with; export it again"
+            )
+        return self._references.nearest(self.embeddings(pixels), k)
+
     def explain(self, pixels: Pixels) -> Explanation:
         """Say what the network saw in pictures (N, 3, S, S) uint8.
 
@@ -65,12 +103,15 @@ class Predictor:
             BundleError: the bundle's model does not give it.
         """
         wanted = ("embedding", "activation")
+        self._check_gives(*wanted)
+        return Explanation(*self._engine.run(pixels, wanted))
+
+    def _check_gives(self, *wanted: str) -> None:
         if not set(wanted) <= set(self._engine.gives):
             raise BundleError(
                 f"{self.bundle.model_file} gives {', '.join(self._engine.gives)} alone; export the "
                 f"bundle again for {' and '.join(wanted)}"
             )
-        return Explanation(*self._engine.run(pixels, wanted))
 
     def read(self, found: Found) -> Pixels | Reject:
         """Read a picture as the network sees it: (3, S, S) uint8, or the reason why not."""
@@ -103,16 +144,29 @@ class Predictor:
     def _classify_batch(self, found: Sequence[Found]) -> list[Outcome]:
         rows = [self.read(each) for each in found]
         pixels = [row for row in rows if not isinstance(row, Reject)]
-        scores = iter(self.probabilities(np.stack(pixels)) if pixels else ())
+        scores = zip(*self._score(np.stack(pixels)), strict=True) if pixels else iter(())
         return [
-            row if isinstance(row, Reject) else self._prediction(each.path, next(scores))
+            row if isinstance(row, Reject) else self._prediction(each.path, *next(scores))
             for each, row in zip(found, rows, strict=True)
         ]
 
-    def _prediction(self, path: Path | str, scores: NDArray[np.float64]) -> Prediction:
+    def _score(self, pixels: Pixels) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Give probabilities (N, C) and novelty (N,) of pictures, by one run of the model."""
+        if self._strangeness is None:
+            return self.probabilities(pixels), np.full(len(pixels), UNKNOWN)
+        logits, embeddings = self._engine.run(pixels, ["logits", "embedding"])
+        return softmax(self.bundle.scaling.apply(logits)), self._strangeness(embeddings)
+
+    def _prediction(
+        self, path: Path | str, scores: NDArray[np.float64], novelty: float
+    ) -> Prediction:
         best = int(scores.argmax())
         return Prediction(
-            str(path), self.bundle.classes[best], float(scores[best]), tuple(map(float, scores))
+            str(path),
+            self.bundle.classes[best],
+            float(scores[best]),
+            tuple(map(float, scores)),
+            novelty=float(novelty),
         )
 
 

@@ -1,5 +1,6 @@
 """The rows that pass from one step to the next."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -43,6 +44,8 @@ class Prediction:
     probabilities: tuple[float, ...]
     set: tuple[str, ...] | None = None
     """Codes that the cell may be of at the coverage asked for; None where none was."""
+    novelty: float = math.nan
+    """How unlike the known cells it is, 0 or more; NaN where the bundle cannot tell."""
 
 
 class Picture(NamedTuple):

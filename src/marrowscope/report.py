@@ -10,6 +10,7 @@ from marrowscope.bundle import Bundle
 from marrowscope.differential import Differential
 from marrowscope.images import read_image
 from marrowscope.labels import CLASSES
+from marrowscope.novelty import Novelty, novel_in_words
 from marrowscope.pages import render, thumbnail
 from marrowscope.records import Prediction, Reject
 from marrowscope.results import set_in_words, write_text
@@ -43,22 +44,55 @@ class Gallery:
         return [prediction for _, _, prediction in sorted(self._kept[label], reverse=True)]
 
 
+class Strangers:
+    """Keeps the cells most unlike the known ones, and how many there were; memory is bounded."""
+
+    def __init__(self, limit: int = SHOWN_PER_CLASS) -> None:
+        self._limit = limit
+        self._kept: list[tuple[float, int, Prediction]] = []
+        self.cells = 0
+
+    def add(self, prediction: Prediction) -> None:
+        """Take one cell into account."""
+        self.cells += 1
+        heapq.heappush(self._kept, (prediction.novelty, -self.cells, prediction))
+        if len(self._kept) > self._limit:
+            heapq.heappop(self._kept)
+
+    def strangest(self) -> list[Prediction]:
+        """Give the kept cells, the strangest first."""
+        return [prediction for _, _, prediction in sorted(self._kept, reverse=True)]
+
+
 class Tally:
     """What memory keeps of all outcomes: counts, the least certain cells, the first rejects."""
 
-    def __init__(self) -> None:
+    def __init__(self, novelty: Novelty | None = None, *, keep_novel: bool = False) -> None:
+        self._novelty = novelty
+        self.keep_novel = keep_novel
         self.gallery = Gallery()
         self.to_review = Gallery()
         """Cells whose set of classes is not their class alone."""
         self.sets: Counter[tuple[str, ...]] = Counter()
         """How often each of their sets came."""
+        self.strangers = Strangers()
         self.rejected = 0
         self.first_rejects: list[Reject] = []
 
     @property
     def cells(self) -> int:
-        """Cells that were classified, those to review among them."""
-        return sum(self.gallery.cells.values()) + self.sets.total()
+        """Cells that were classified, those to review and those set aside among them."""
+        return sum(self.gallery.cells.values()) + self.sets.total() + self.set_aside
+
+    @property
+    def novel(self) -> int:
+        """Cells that are unlike the known ones."""
+        return self.strangers.cells
+
+    @property
+    def set_aside(self) -> int:
+        """Cells that are not counted, as they are unlike the known ones."""
+        return 0 if self.keep_novel else self.novel
 
     def add(self, outcome: Prediction | Reject) -> None:
         """Take one outcome into account."""
@@ -70,6 +104,11 @@ class Tally:
             self.first_rejects.append(outcome)
 
     def _add(self, prediction: Prediction) -> None:
+        novel = self._novelty is not None and self._novelty.is_novel(prediction.novelty)
+        if novel:
+            self.strangers.add(prediction)
+        if novel and not self.keep_novel:
+            return
         if prediction.set in (None, (prediction.label,)):
             self.gallery.add(prediction)
         else:
@@ -83,6 +122,7 @@ class Picture:
 
     name: str
     data: str
+    label: str
     percent: float
     second: str
     second_percent: float
@@ -123,6 +163,10 @@ def write_report(
         rejects=tally.first_rejects,
         rejected=tally.rejected,
         cells=tally.cells,
+        novel=tally.novel,
+        set_aside=tally.set_aside,
+        novel_note=novel_in_words(bundle.novelty, tally.novel, counted=tally.keep_novel),
+        strangers=[_picture(prediction, bundle) for prediction in tally.strangers.strangest()],
         scale=max(10.0, min(100.0, widest)),
         left_out=[CLASSES[code] for code in bundle.left_out if code in CLASSES],
         version=__version__,
@@ -151,6 +195,7 @@ def _picture(prediction: Prediction, bundle: Bundle) -> Picture:
     return Picture(
         name=Path(prediction.path).name,
         data=thumbnail(read_image(Path(prediction.path)), THUMBNAIL_PIXELS),
+        label=prediction.label,
         percent=100 * prediction.probability,
         second=ranked[1][1],
         second_percent=100 * ranked[1][0],

@@ -14,7 +14,7 @@ from marrowscope.records import Prediction, Reject
 PREDICTIONS, REJECTS = "predictions.csv", "rejects.csv"
 REJECT_HEADER = ("path", "reason")
 DECIMALS = 6
-"""Of probabilities in `predictions.csv`."""
+"""Of the numbers in `predictions.csv`."""
 TEXTS = ("path", "label", "set")
 """Columns of `predictions.csv` that hold no numbers."""
 NO_CLASS = "none"
@@ -120,16 +120,23 @@ def without_nan(value: Any) -> Any:
 
 def prediction_header(classes: Sequence[str]) -> list[str]:
     """Columns of `predictions.csv`; all but `TEXTS` are numbers."""
-    return ["path", "label", "probability", "set", *classes]
+    return ["path", "label", "probability", "set", "novelty", *classes]
 
 
 def prediction_row(prediction: Prediction) -> list[str]:
-    """A prediction as text."""
-    probability, *probabilities = (
-        f"{number:.{DECIMALS}f}" for number in (prediction.probability, *prediction.probabilities)
-    )
-    held = "" if prediction.set is None else set_in_words(prediction.set)
-    return [prediction.path, prediction.label, probability, held, *probabilities]
+    """A prediction as text; what is not known is empty."""
+    return [
+        prediction.path,
+        prediction.label,
+        _number(prediction.probability),
+        "" if prediction.set is None else set_in_words(prediction.set),
+        "" if math.isnan(prediction.novelty) else _number(prediction.novelty),
+        *map(_number, prediction.probabilities),
+    ]
+
+
+def _number(value: float) -> str:
+    return f"{value:.{DECIMALS}f}"
 
 
 def prediction_of(row: Sequence[str]) -> Prediction:
@@ -138,13 +145,14 @@ def prediction_of(row: Sequence[str]) -> Prediction:
     Raises:
         ValueError: the row holds no prediction.
     """
-    path, label, probability, held, *probabilities = row
+    path, label, probability, held, novelty, *probabilities = row
     return Prediction(
         path,
         label,
         float(probability),
         tuple(map(float, probabilities)),
         _set_of(held),
+        float(novelty) if novelty else math.nan,
     )
 
 

@@ -58,7 +58,8 @@ def show_classified(result: Classified, bundle: Bundle) -> None:
             console.print(f"not counted: {row.cells:,} {row.name.lower()} ({row.code})")
     if result.review:
         _show_review(result.review)
-    for note in result.differential.notes:
+    notes = (*result.differential.notes, result.novel_in_words(bundle))
+    for note in filter(None, notes):
         console.print(f"[yellow]{escape(note)}[/yellow]")
     console.print(f"[dim]{escape(bundle.evaluation_in_words)}[/dim]")
     _show_rejects(result)

@@ -24,6 +24,7 @@ from marrowscope.engines import Pixels, cores, on_processor
 from marrowscope.errors import ExportError, ImageError
 from marrowscope.images import read_image
 from marrowscope.metrics import confusion_matrix, macro
+from marrowscope.novelty import FALSE_ALARMS
 from marrowscope.predictor import BATCH_SIZE, Predictor, softmax
 from marrowscope.preprocess import Preprocessing
 from marrowscope.records import Picture
@@ -32,6 +33,7 @@ from marrowscope.selective import ERROR_RATES, Threshold, threshold_for
 from marrowscope.train.onnx_file import to_onnx
 from marrowscope.train.quantise import to_fp16, to_int8, to_int8_weights
 from marrowscope.train.run import Run
+from marrowscope.train.strangers import Labelled, learn_known
 from marrowscope.trust import COVERAGES
 
 Logits = NDArray[np.floating]
@@ -40,8 +42,6 @@ Scores = NDArray[np.float64]
 """Probabilities (N, C), 0..1."""
 Checked = tuple[Logits, list[str]]
 """What a model gives, and in one sentence each how well it agrees with fp32."""
-Labelled = tuple[Picture, str]
-"""A picture and the code of its class."""
 
 PRECISIONS = ("fp32", "fp16", "int8", "int8-weights")
 PROBABILITY_TOLERANCE = 1e-3
@@ -70,6 +70,7 @@ def export(
     *,
     precision: str = "fp32",
     calibration: str = "temperature",
+    false_alarms: float = FALSE_ALARMS,
     licence: str = "Apache-2.0",
     attribution: Sequence[str] = (),
     overwrite: bool = False,
@@ -81,8 +82,10 @@ def export(
     precision must agree with fp32 on 98.5% of the cells and lose at most 0.5 points of macro-F1,
     in each processor engine that is installed; int8 keeps as few products in float as that takes.
     The folder is written only if it does. The probabilities are calibrated on the validation
-    cells, and what sets of classes and thresholds of confidence rest on is taken from them. `each`
-    is called for every cell that was compared.
+    cells, and what sets of classes and thresholds of confidence rest on is taken from them.
+    Training cells become the known cells of the bundle, and `false_alarms` is the share of the
+    validation cells that may be taken for strange ones. `each` is called for every cell that the
+    network saw.
 
     Raises:
         ExportError: the exported model does not agree, or the precision or the calibration is not
@@ -120,11 +123,22 @@ def export(
     chances = softmax(fitted.apply(logits)).round(DECIMALS)
     abstention = conform(chances, truth, len(run.classes))
     agreement.append(abstention_in_words(abstention, run.classes))
+    embed = partial(
+        _score,
+        Predictor(describe(folder, precision=precision)).embeddings,
+        full.preprocessing,
+        each=each,
+        at_once=cores(),
+    )
+    training = _cells(run, manifest, "train")
+    novelty = learn_known(folder, manifest.root, training, cells, embed, false_alarms=false_alarms)
+    agreement.append(novelty.in_words)
     bundle = replace(
         describe(folder, precision=precision, agreement=agreement),
         calibration=fitted,
         abstention=abstention,
         review=_thresholds(chances, truth),
+        novelty=novelty,
     )
     write_description(bundle)
     write_card(bundle)

@@ -1,0 +1,60 @@
+"""Give a bundle its known cells, and the limit from which on a cell is unlike them."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from itertools import chain, zip_longest
+from pathlib import Path
+
+from marrowscope.bundle import file_hash
+from marrowscope.novelty import METHOD, SHRINKAGE, Novelty, Strangeness, threshold_of
+from marrowscope.records import Picture
+from marrowscope.references import Embeddings, cells_that_fit, known_cells, write_references
+
+Labelled = tuple[Picture, str]
+"""A picture and the code of its class."""
+
+
+def learn_known(
+    folder: Path,
+    root: Path,
+    training: Sequence[Labelled],
+    validation: Sequence[Labelled],
+    embed: Callable[[Sequence[Labelled]], Embeddings],
+    *,
+    false_alarms: float,
+) -> Novelty:
+    """Write `references.npz` into a bundle's folder; set the limit on the validation cells.
+
+    `embed` gives the embeddings (N, D) of cells by the very model in the folder; `root` is where
+    the paths of the manifest start.
+    """
+    seen = embed(validation)
+    chosen = choose(training, cells_that_fit(seen.shape[1]))
+    labels = [label for _, label in chosen]
+    paths = [picture.path.relative_to(root).as_posix() for picture, _ in chosen]
+    references = known_cells(embed(chosen), labels, paths)
+    file = write_references(references, folder)
+    scores = Strangeness(references)(seen)
+    threshold = threshold_of(scores, false_alarms)
+    return Novelty(
+        method=METHOD,
+        shrinkage=SHRINKAGE,
+        threshold=threshold,
+        false_alarms=float((scores > threshold).mean()),
+        cells=len(scores),
+        references_sha256=file_hash(file),
+    )
+
+
+def choose(cells: Sequence[Labelled], limit: int) -> list[Labelled]:
+    """Choose cells of each class in turn, by the hash of their names: the same each time."""
+    cells_of: dict[str, list[Labelled]] = {}
+    for cell in sorted(cells, key=_lot):
+        cells_of.setdefault(cell[1], []).append(cell)
+    in_turn = chain.from_iterable(zip_longest(*(cells_of[code] for code in sorted(cells_of))))
+    return [cell for cell in in_turn if cell is not None][:limit]
+
+
+def _lot(cell: Labelled) -> tuple[str, str]:
+    name = cell[0].path.name
+    return hashlib.sha256(name.encode()).hexdigest(), str(cell[0].path)
