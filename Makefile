@@ -4,7 +4,7 @@ PYTHON ?= python3
 .PHONY: demo test
 
 demo: .venv/.ready
-	.venv/bin/marrowscope classify samples/cells --output demo --overwrite
+	.venv/bin/marrowscope classify samples/cells --um-per-px 0.086 --output demo --overwrite
 
 test: .venv-test/.ready
 	.venv-test/bin/ruff format --check .

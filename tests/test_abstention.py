@@ -172,7 +172,7 @@ def test_cells_without_exactly_their_class_are_listed_and_not_counted(
 ) -> None:
     done = run(
         "classify", CELLS, "--bundle", unsure.folder, "--output", "out", "--coverage", "0.9",
-        cwd=tmp_path,
+        "--keep-novel", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     rows = rows_of(tmp_path / "out/predictions.csv")
@@ -234,7 +234,7 @@ def test_no_class_and_a_class_that_is_not_the_most_probable_are_reviewed() -> No
 def test_a_set_comes_back_from_its_row(held: tuple[str, ...] | None, text: str) -> None:
     prediction = Prediction("a.jpg", "PMO", 0.7, (0.7, 0.3), held)
     row = prediction_row(prediction)
-    assert row == ["a.jpg", "PMO", "0.700000", text, "0.700000", "0.300000"]
+    assert row == ["a.jpg", "PMO", "0.700000", text, "", "0.700000", "0.300000"]
     assert prediction_of(row) == prediction
 
 

@@ -22,6 +22,7 @@ from marrowscope.predictor import Predictor
 from marrowscope.records import Picture, Prediction, Reject
 from marrowscope.report import Gallery
 
+CLASSIFY = ("classify", "--um-per-px", 0.086)
 CELLS = SAMPLES / "cells/mll/NGS"
 
 
@@ -66,7 +67,7 @@ def test_good_cells_are_classified_beside_every_kind_of_bad_file(
 ) -> None:
     empty = tmp_path / "nothing"
     empty.mkdir()
-    done = run("classify", bad_files, tmp_path / "gone", empty, "--output", tmp_path / "out")
+    done = run(*CLASSIFY, bad_files, tmp_path / "gone", empty, "--output", tmp_path / "out")
     assert done.returncode == 3
     rejected = rows_of(tmp_path / "out/rejects.csv")
     rejects = {Path(row["path"]).name: row["reason"] for row in rejected}
@@ -90,7 +91,7 @@ def test_good_cells_are_classified_beside_every_kind_of_bad_file(
 def samples_read(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All sample cells, classified by the default bundle through the command."""
     folder = tmp_path_factory.mktemp("samples") / "out"
-    done = run("classify", SAMPLES / "cells", "--output", folder)
+    done = run(*CLASSIFY, SAMPLES / "cells", "--output", folder)
     assert done.returncode == 0, done.stderr
     assert f"Report: {folder / 'report.html'}" in done.stdout
     return folder
@@ -133,14 +134,14 @@ def test_the_files_and_what_they_hold(samples_read: Path) -> None:
 
 
 def test_the_default_folder_is_new_and_named(tmp_path: Path) -> None:
-    done = run("classify", min(CELLS.iterdir()), cwd=tmp_path)
+    done = run(*CLASSIFY, min(CELLS.iterdir()), cwd=tmp_path)
     folder = next(tmp_path.iterdir())
     assert re.fullmatch(r"marrowscope-\d{8}-\d{6}", folder.name)
     assert f"Report: {folder.name}/report.html" in done.stdout
 
 
 def test_json_for_machines(tmp_path: Path) -> None:
-    done = run("classify", CELLS, "--json", "--output", tmp_path / "out")
+    done = run(*CLASSIFY, CELLS, "--json", "--output", tmp_path / "out")
     assert done.returncode == 0
     outcome = json.loads(done.stdout)
     assert outcome == json.loads((tmp_path / "out/differential.json").read_text())
@@ -149,7 +150,7 @@ def test_json_for_machines(tmp_path: Path) -> None:
 
 
 def test_nothing_that_can_be_read_is_an_error(tmp_path: Path) -> None:
-    done = run("classify", tmp_path / "gone", "--output", tmp_path / "out")
+    done = run(*CLASSIFY, tmp_path / "gone", "--output", tmp_path / "out")
     assert done.returncode == 1
     assert "rejected: " in done.stderr
     assert rows_of(tmp_path / "out/predictions.csv") == []
@@ -158,14 +159,14 @@ def test_nothing_that_can_be_read_is_an_error(tmp_path: Path) -> None:
 
 def test_results_are_not_overwritten_unless_asked(tmp_path: Path) -> None:
     cell = min(CELLS.iterdir())
-    assert run("classify", cell, "--output", tmp_path / "out").returncode == 0
-    again = run("classify", cell, "--output", tmp_path / "out")
+    assert run(*CLASSIFY, cell, "--output", tmp_path / "out").returncode == 0
+    again = run(*CLASSIFY, cell, "--output", tmp_path / "out")
     assert again.returncode == 1
     assert again.stderr == (
         f"error: {tmp_path / 'out'} already holds something; give another folder, or --overwrite "
         "to replace the results in it\n"
     )
-    assert run("classify", cell, "--output", tmp_path / "out", "--overwrite").returncode == 0
+    assert run(*CLASSIFY, cell, "--output", tmp_path / "out", "--overwrite").returncode == 0
 
 
 def test_patterns_files_and_folders_lead_to_each_file_once(tmp_path: Path) -> None:
@@ -258,3 +259,15 @@ def test_the_report_shows_each_class_with_its_least_certain_cell_first(
         assert shown == sorted(shown)
     shown_at_most_60 = [min(60, int(n)) for n in re.findall(r'">[A-Z]{3} (\d+)</a>', page)]
     assert page.count("<figure") == sum(shown_at_most_60) <= len(files)
+
+
+def test_a_bundle_that_sees_a_field_must_know_the_size_of_a_pixel(tmp_path: Path) -> None:
+    done = run("classify", CELLS, "--output", tmp_path / "out")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: the network sees 21.5 micrometres around a cell, so it must know how large a pixel "
+        "is: give --um-per-px, as your scanner names it, or 7.2 (micrometres, a red cell) by the "
+        "width of a red cell in pixels; about 0.086 for the public bone marrow set, 0.09 for the "
+        "Barcelona blood set\n"
+    )
+    assert not (tmp_path / "out").exists()

@@ -246,7 +246,7 @@ def test_a_prediction_of_known_and_unknown_novelty_comes_back_from_its_row() -> 
     for novelty, text in ((1.25, "1.250000"), (math.nan, "")):
         prediction = Prediction("a.jpg", "BLA", 0.75, (0.75, 0.25), novelty=novelty)
         row = prediction_row(prediction)
-        assert row[:4] == ["a.jpg", "BLA", "0.750000", text]
+        assert row[:5] == ["a.jpg", "BLA", "0.750000", "", text]
         assert str(prediction_of(row)) == str(prediction)
 
 

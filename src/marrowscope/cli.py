@@ -34,6 +34,7 @@ from marrowscope.terminal import (
     OverwriteOption,
     PackOption,
     RecipeOption,
+    ScaleOption,
     ThreadsOption,
     errors_in_words,
     prepare_training,
@@ -76,9 +77,9 @@ def main(
 
 @app.command(
     epilog="Examples:\n\n"
-    "`marrowscope classify cells/`\n\n"
-    "`marrowscope classify 'scan/*.jpg' more.png --output monday`\n\n"
-    "`marrowscope classify cells/ --json > differential.json`\n\n"
+    "`marrowscope classify cells/ --um-per-px 0.086`\n\n"
+    "`marrowscope classify 'scan/*.jpg' more.png --um-per-px 0.1 --output monday`\n\n"
+    "`marrowscope classify cells/ --um-per-px 0.1 --json > differential.json`\n\n"
     "An interrupted classification is continued by the same command with `--resume`.\n\n"
     "Exit codes: 0 all cells were read, 1 none could be or an error, 2 wrong usage, "
     "3 some inputs were rejected."
@@ -98,10 +99,7 @@ def classify(
             show_default="a new folder, named on the screen",
         ),
     ] = None,
-    um_per_px: Annotated[
-        float | None,
-        typer.Option(min=0.001, help="Side of a pixel in micrometres, if the bundle asks for it."),
-    ] = None,
+    um_per_px: ScaleOption = None,
     overwrite: OverwriteOption = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue what was interrupted in the output folder.")
@@ -140,6 +138,7 @@ def classify(
         if resume and output is None:
             raise SettingsError("--resume needs --output: the folder of what was interrupted")
         chosen = load_bundle(bundle)
+        chosen.preprocessing.check_scale(um_per_px)
         folder = output or _new_folder()
         cells = partial(find_files, paths, um_per_px, result_files(folder))
         number = sum(1 for _ in cells())

@@ -11,6 +11,7 @@ from marrowscope.terminal import (
     SOME_REJECTED,
     JsonOption,
     OverwriteOption,
+    ScaleOption,
     errors_in_words,
     progress,
 )
@@ -29,10 +30,7 @@ def explain(
     ],
     bundle: Annotated[str, typer.Option(help="Folder or name of a bundle.")],
     output: Annotated[Path, typer.Option(help="Folder for explain.html and explain.json.")],
-    um_per_px: Annotated[
-        float | None,
-        typer.Option(min=0.001, help="Side of a pixel in micrometres, if the bundle asks for it."),
-    ] = None,
+    um_per_px: ScaleOption = None,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -44,6 +42,7 @@ def explain(
         from marrowscope.intake import find_files
 
         chosen = load_bundle(bundle)
+        chosen.preprocessing.check_scale(um_per_px)
         besides = (output / PAGE, output / DATA)
         found = find_files(pictures, um_per_px, besides)
         with progress("Looking at cells", None) as each:

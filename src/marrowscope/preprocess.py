@@ -39,6 +39,20 @@ class Preprocessing:
             known = ", ".join(RESAMPLING)
             raise SettingsError(f"resample must be one of {known}, got {self.resample!r}")
 
+    def check_scale(self, um_per_px: float | None) -> None:
+        """Check that the size of a pixel is known, if it must be.
+
+        Raises:
+            SettingsError: it is not.
+        """
+        if self.field_um and um_per_px is None:
+            raise SettingsError(
+                f"the network sees {self.field_um:g} micrometres around a cell, so it must know "
+                "how large a pixel is: give --um-per-px, as your scanner names it, or 7.2 "
+                "(micrometres, a red cell) by the width of a red cell in pixels; about 0.086 for "
+                "the public bone marrow set, 0.09 for the Barcelona blood set"
+            )
+
     def resize(self, image: Image.Image, um_per_px: float | None = None) -> NDArray[np.uint8]:
         """Bring an RGB picture to the input size: (3, size, size) uint8.
 

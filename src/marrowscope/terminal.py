@@ -59,6 +59,15 @@ EngineOption = Annotated[
         "are installed, as measured before the work starts.",
     ),
 ]
+ScaleOption = Annotated[
+    float | None,
+    typer.Option(
+        "--um-per-px",
+        min=0.001,
+        help="Side of a pixel on the slide, in micrometres, if the bundle asks for it: as the "
+        "scanner names it, or 7.2 by the width of a red cell in pixels.",
+    ),
+]
 ThreadsOption = Annotated[int, typer.Option("--threads", help="Threads of torch; 0: one a core.")]
 OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Replace the results in a folder that is not empty.")
