@@ -29,7 +29,9 @@ def real_answers(cells: int) -> tuple[tuple[str, ...], Answers]:
     bundle, manifest = load_bundle("default"), read_manifest(SAMPLES)
     index_of = {code: index for index, code in enumerate(bundle.classes)}
     known = [cell for cell in manifest.cells if cell.label in index_of]
-    outcomes = Predictor(bundle).classify(Picture(manifest.root / cell.path) for cell in known)
+    outcomes = Predictor(bundle).classify(
+        Picture(manifest.root / cell.path, cell.um_per_px) for cell in known
+    )
     found = [
         (index_of[cell.label], index_of[outcome.label], outcome.probabilities)
         for cell, outcome in zip(known, outcomes, strict=True)

@@ -72,9 +72,8 @@ def bundles(name: str, given: argparse.Namespace, folder: Path) -> dict[str, Any
         to_onnx(run, bundle.model_file)
         if precision == "int8":
             cells = files_of(given, "train")[:CALIBRATION_CELLS]
-            to_int8(
-                bundle.model_file, np.stack([preprocessing.resize(read_image(f)) for f in cells])
-            )
+            pixels = np.stack([preprocessing.resize(read_image(file)) for file in cells])
+            to_int8(bundle.model_file, pixels, given.in_float)
         made[precision] = bundle
     return made
 
@@ -267,6 +266,9 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--cells", type=int, default=192)
     parser.add_argument("--turns", type=int, default=4)
+    parser.add_argument(
+        "--in-float", type=int, default=0, help="products that int8 keeps in float, as in the card"
+    )
     given = parser.parse_args()
     for text in given.model:
         with tempfile.TemporaryDirectory() as folder:

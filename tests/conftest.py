@@ -1,15 +1,17 @@
 """Real cells, a real network made tiny, and what training, export and evaluation make of them."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from PIL import Image
 from transformers import Dinov2Config, Dinov2Model
 
-from marrowscope.bundle import Bundle, load_bundle
+from marrowscope.bundle import Bundle, file_hash, load_bundle, write_description
 from marrowscope.data.divide import divide
 from marrowscope.data.manifest import Manifest, read_manifest
 from marrowscope.data.plan import SplitPlan
@@ -90,6 +92,18 @@ def toy_bundle(exported: Path, tmp_path: Path) -> Bundle:
     """A bundle of its own for each test, as tests change it."""
     shutil.copytree(exported, tmp_path / "toy")
     return load_bundle(str(tmp_path / "toy"))
+
+
+@pytest.fixture
+def bare_bundle(toy_bundle: Bundle) -> Bundle:
+    """A bundle as it was before there were explanations and known cells: logits alone."""
+    model = onnx.load(str(toy_bundle.model_file))
+    del model.graph.output[1:]
+    onnx.save(model, str(toy_bundle.model_file))
+    (toy_bundle.folder / "references.npz").unlink()
+    hashed = file_hash(toy_bundle.model_file)
+    write_description(replace(toy_bundle, novelty=None, model_sha256=hashed))
+    return load_bundle(str(toy_bundle.folder))
 
 
 @pytest.fixture(scope="session")

@@ -34,7 +34,9 @@ def real(manifest: Manifest) -> tuple[Chances, list[int]]:
     """Probabilities of the sample cells by the default bundle, and their true classes."""
     bundle = load_bundle("default")
     known = [cell for cell in manifest.cells if cell.label in bundle.classes]
-    outcomes = Predictor(bundle).classify(Picture(manifest.root / cell.path) for cell in known)
+    outcomes = Predictor(bundle).classify(
+        Picture(manifest.root / cell.path, cell.um_per_px) for cell in known
+    )
     chances = [each.probabilities for each in outcomes if isinstance(each, Prediction)]
     return np.array(chances).round(6), [bundle.classes.index(cell.label) for cell in known]
 

@@ -36,11 +36,12 @@ CELLS = sorted((SAMPLES / "cells").rglob("*.jpg"))[::3]
 def test_openvino_and_onnx_runtime_agree_on_real_cells(bundle: str, toy_bundle: Bundle) -> None:
     chosen = toy_bundle if bundle == "toy" else load_bundle("default")
     prepare = chosen.preprocessing
-    pixels = np.stack([prepare.resize(read_image(file)) for file in CELLS[:8]])
+    pixels = np.stack([prepare.resize(read_image(file), 0.086) for file in CELLS[:8]])
     ours, theirs = (
         Predictor(chosen, 2, engine).probabilities(pixels) for engine in ("onnxruntime", "openvino")
     )
-    assert np.abs(ours - theirs).max() < 1e-4
+    limit = 1e-4 if chosen.precision == "fp32" else 0.1  # 8-bit products round differently
+    assert np.abs(ours - theirs).max() < limit
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])

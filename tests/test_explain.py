@@ -85,8 +85,10 @@ def test_a_pixel_size_is_asked_for_where_the_bundle_needs_it(
     assert run(*command, "--output", tmp_path / "b", "--um-per-px", "0.1").returncode == 0
 
 
-def test_a_bundle_without_the_output_says_so_and_leaves_nothing(tmp_path: Path) -> None:
-    done = run("explain", CELLS, "--bundle", "default", "--output", tmp_path / "seen")
+def test_a_bundle_without_the_output_says_so_and_leaves_nothing(
+    bare_bundle: Bundle, tmp_path: Path
+) -> None:
+    done = run("explain", CELLS, "--bundle", bare_bundle.folder, "--output", tmp_path / "seen")
     assert done.returncode == 1
     assert "export the bundle again for embedding and activation" in done.stderr
     assert not (tmp_path / "seen").exists()

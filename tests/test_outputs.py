@@ -22,7 +22,7 @@ from transformers import (
     ViTForImageClassification,
 )
 
-from marrowscope.bundle import Bundle, load_bundle
+from marrowscope.bundle import Bundle
 from marrowscope.errors import BundleError
 from marrowscope.images import read_image
 from marrowscope.predictor import Predictor
@@ -137,10 +137,10 @@ def test_the_predictor_explains_without_torch(toy_bundle: Bundle) -> None:
     assert np.allclose(seen.activation, by_openvino.activation, atol=1e-4)
 
 
-def test_a_bundle_without_explanations_says_so() -> None:
-    default = Predictor(load_bundle("default"), 1)
+def test_a_bundle_without_explanations_says_so(bare_bundle: Bundle) -> None:
+    bare = Predictor(bare_bundle, 1)
     with pytest.raises(BundleError, match=r"gives logits alone; export the bundle again for emb"):
-        default.explain(np.zeros((1, 3, 224, 224), dtype=np.uint8))
+        bare.explain(np.zeros((1, 3, 56, 56), dtype=np.uint8))
 
 
 def test_the_exported_file_names_no_path_of_the_machine(toy_bundle: Bundle) -> None:

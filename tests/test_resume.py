@@ -236,10 +236,11 @@ def test_another_bundle_or_pixel_size_is_refused(
             settings={"um_per_px": "0.1"},
         )
     assert toy_bundle.novelty
+    assert default.novelty
     assert str(error.value) == (
         f"{tmp_path / 'out'} was begun with something else: bundle was toy, now it is default; "
         f"model_sha256 was {toy_bundle.model_sha256}, now it is {default.model_sha256}; "
-        f"novelty was {toy_bundle.novelty.threshold}, now it is nothing; "
+        f"novelty was {toy_bundle.novelty.threshold}, now it is {default.novelty.threshold}; "
         "um_per_px was nothing, now it is 0.1; give the same, another folder, or --overwrite to "
         "start anew"
     )
