@@ -49,9 +49,14 @@ def test_the_page_has_the_likeliest_classes_and_two_heatmaps(
         assert [each["code"] for each in row["classes"]] == codes
         values = [each["probability"] for each in row["classes"]]
         assert values == pytest.approx(scores[best].tolist(), abs=1e-6)
+    known = Predictor(toy_bundle, 1).similar(pixels)
+    for row, alike in zip(outcome["pictures"], known, strict=True):
+        assert [each["path"] for each in row["similar"]] == [each.path for each in alike]
+        assert [each["label"] for each in row["similar"]] == [each.label for each in alike]
     page = (tmp_path / "seen/explain.html").read_text()
     assert len(layers(page)) == 2 * len(files)
     assert page.count("data:image/jpeg;base64,") == 3 * len(files)
+    assert page.count("Known cells most alike") == len(files)
     assert "Rejected files: 1" in page
     assert "Research use only" in page
     assert not re.search(r'(?:src|href)="(?!data:|#)', page)

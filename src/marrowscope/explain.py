@@ -20,6 +20,7 @@ from marrowscope.labels import CLASSES
 from marrowscope.pages import render_to, thumbnail
 from marrowscope.predictor import Predictor
 from marrowscope.records import Found, Reject
+from marrowscope.references import Similar
 from marrowscope.results import prepare_folder, write_json
 
 PAGE, DATA = "explain.html", "explain.json"
@@ -59,6 +60,8 @@ class Seen:
     """JPEG in base64."""
     maps: tuple[Map, ...]
     """Of the likeliest class and the runner-up, in one scale."""
+    similar: tuple[Similar, ...]
+    """The known cells most alike, the most alike first; none where the bundle keeps none."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,8 @@ class Explained:
     folder: Path
     guesses: dict[str, tuple[Guess, ...]]
     """By path, the likeliest classes."""
+    similar: dict[str, tuple[Similar, ...]]
+    """By path, the known cells most alike."""
     rejects: tuple[Reject, ...]
 
     def as_dict(self, bundle: Bundle) -> dict[str, Any]:
@@ -77,7 +82,11 @@ class Explained:
             "bundle": {"name": bundle.name, "model_sha256": bundle.model_sha256},
             "folder": str(self.folder),
             "pictures": [
-                {"path": path, "classes": [asdict(guess) for guess in guesses]}
+                {
+                    "path": path,
+                    "classes": [asdict(guess) for guess in guesses],
+                    "similar": [asdict(each) for each in self.similar[path]],
+                }
                 for path, guesses in self.guesses.items()
             ],
             "rejects": [asdict(reject) for reject in self.rejects],
@@ -115,6 +124,7 @@ def explain(
     predictor.explain(np.zeros((1, 3, size, size), dtype=np.uint8))
     prepare_folder(folder, overwrite)
     guesses: dict[str, tuple[Guess, ...]] = {}
+    similar: dict[str, tuple[Similar, ...]] = {}
     rejects: list[Reject] = []
 
     def shown() -> Iterator[Seen]:
@@ -123,11 +133,12 @@ def explain(
                 rejects.append(outcome)
             else:
                 guesses[outcome.path] = outcome.guesses
+                similar[outcome.path] = outcome.similar
                 yield outcome
             each()
 
     _write_page(folder / PAGE, bundle, shown(), rejects)
-    result = Explained(folder, guesses, tuple(rejects))
+    result = Explained(folder, guesses, similar, tuple(rejects))
     write_json(folder / DATA, result.as_dict(bundle))
     return result
 
@@ -150,7 +161,8 @@ def _look_at(pixels: Pixels, predictor: Predictor, side: int) -> Iterator[Seen]:
     """Explain pictures (N, 3, S, S) that have no path yet."""
     probabilities = predictor.probabilities(pixels)
     activation = predictor.explain(pixels).activation
-    for square, scores, places in zip(pixels, probabilities, activation, strict=True):
+    known = predictor.similar(pixels) if predictor.bundle.novelty else [()] * len(pixels)
+    for square, scores, places, alike in zip(pixels, probabilities, activation, known, strict=True):
         best = np.argsort(-scores, kind="stable")[:CLASSES_NAMED].tolist()
         codes = predictor.bundle.classes
         guesses = tuple(Guess(codes[index], float(scores[index])) for index in best)
@@ -159,6 +171,7 @@ def _look_at(pixels: Pixels, predictor: Predictor, side: int) -> Iterator[Seen]:
             guesses=guesses,
             picture=thumbnail(Image.fromarray(square.transpose(1, 2, 0)), side),
             maps=_maps(guesses, evidence(places)[best], min(side, square.shape[-1])),
+            similar=alike,
         )
 
 
