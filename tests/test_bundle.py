@@ -145,7 +145,9 @@ def test_probabilities_are_calibrated_on_the_validation_cells(
     run = read_run(toy_run.folder)
     with pytest.raises(ExportError) as caught:
         export(run, manifest, tmp_path / "b", "toy", calibration="platt")
-    assert str(caught.value) == ("calibration 'platt' is not one of temperature, class-wise, none")
+    assert str(caught.value) == (
+        "calibration 'platt' is not one of temperature, curved, class-wise, none"
+    )
 
 
 def test_a_calibration_of_other_classes_is_refused(toy_bundle: Bundle) -> None:

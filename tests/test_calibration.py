@@ -52,6 +52,24 @@ def test_class_wise_scaling_finds_a_shifted_class() -> None:
     assert found.shift[2] < min(found.shift[0], found.shift[1], found.shift[3]) - 0.5
 
 
+def test_a_curve_finds_distances_that_were_held_small() -> None:
+    """A distance of 2 and a bend of 0.5: 2 * (1 + 0.5 * 2) = 4; what saturates is stretched."""
+    bent = Calibration("curved", (1.0, 1.0), (0.0, 0.0), 9, bend=0.5)
+    assert bent.apply(np.array([[3.0, 1.0]])).tolist() == [[0.0, -4.0]]
+    true, truth = overconfident(sharpness=1.0)
+    below = true - true.max(axis=1, keepdims=True)
+    held = (1 - np.sqrt(1 - 4 * 0.3 * below)) / (2 * 0.3)
+    found = calibrate(held, truth, "curved")
+    assert found.bend == pytest.approx(0.3, abs=0.06)
+    assert found.factor[0] == pytest.approx(1.0, abs=0.1)
+    assert calibration_error(softmax(found.apply(held), axis=1), truth) < 0.01
+    plain = calibrate(held, truth)
+    assert calibration_error(softmax(plain.apply(held), axis=1), truth) > 0.012
+    back = found.undo(softmax(found.apply(held), axis=1))
+    assert back is not None
+    assert np.abs(back - softmax(held, axis=1)).max() < 1e-9
+
+
 def test_worked_error() -> None:
     """Two cells at 0.9, one right: |0.5 - 0.9| = 0.4. One at 0.6, wrong: 0.6. (2*0.4 + 0.6) / 3."""
     probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6]])

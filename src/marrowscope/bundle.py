@@ -262,7 +262,13 @@ def _calibration(values: dict[str, Any] | None, classes: int) -> Calibration | N
     factor, shift = (tuple(map(float, values[name])) for name in ("factor", "shift"))
     if not len(factor) == len(shift) == classes:
         raise ValueError(f"its calibration is for {len(factor)} classes, not {classes}")
-    return Calibration(str(values["method"]), factor, shift, int(values["cells"]))
+    return Calibration(
+        str(values["method"]),
+        factor,
+        shift,
+        int(values["cells"]),
+        float(values.get("bend", 0.0)),
+    )
 
 
 def _novelty(values: dict[str, Any] | None) -> Novelty | None:

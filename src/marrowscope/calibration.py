@@ -12,10 +12,11 @@ Logits = NDArray[np.float64]
 """(N, C), unbounded."""
 LOWEST, HIGHEST = 0.05, 20.0
 """Limits of the temperature."""
+LEAST_BEND, MOST_BEND = 1e-4, 10.0
 PULL = 10.0
 """How strongly class-wise scaling is held at plain temperature, by the square of the distance: as
 by the likelihood of so many cells."""
-METHODS = ("temperature", "class-wise", "none")
+METHODS = ("temperature", "curved", "class-wise", "none")
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,19 @@ class Calibration:
     shift: tuple[float, ...]
     cells: int
     """Validation cells that it was fitted on."""
+    bend: float = 0.0
+    """How much more than the factor a large distance from the best class grows; 0 or more."""
 
     def apply(self, logits: NDArray[np.floating]) -> Logits:
-        """Scale logits (N, C); with a temperature of 2, a difference of 4 becomes one of 2."""
-        return np.asarray(logits, dtype=np.float64) * self.factor + self.shift
+        """Scale logits (N, C); with a temperature of 2, a difference of 4 becomes one of 2.
+
+        With a bend of 0.5 besides, it becomes 2 * (1 + 0.5 * 2) = 4.
+        """
+        scaled = np.asarray(logits, dtype=np.float64) * self.factor + self.shift
+        if not self.bend:
+            return scaled
+        below = scaled - scaled.max(axis=1, keepdims=True)
+        return np.asarray(below * (1 - self.bend * below))
 
     def undo(self, probabilities: NDArray[np.float64]) -> NDArray[np.float64] | None:
         """Give the probabilities (N, C) as they were before; None where that is not possible.
@@ -44,8 +54,11 @@ class Calibration:
         if self.method == "none" or len(set(self.factor)) > 1:
             return None
         with np.errstate(divide="ignore"):
-            logits = (np.log(probabilities) - self.shift) / self.factor
-        return np.asarray(softmax(logits, axis=1))
+            logits = np.log(probabilities)
+        if self.bend:
+            below = logits - logits.max(axis=1, keepdims=True)
+            logits = (1 - np.sqrt(1 - 4 * self.bend * below)) / (2 * self.bend)
+        return np.asarray(softmax((logits - self.shift) / self.factor, axis=1))
 
 
 def uncalibrated(classes: int) -> Calibration:
@@ -56,8 +69,10 @@ def uncalibrated(classes: int) -> Calibration:
 def calibrate(logits: Logits, truth: Sequence[int], method: str = "temperature") -> Calibration:
     """Fit a scaling of logits (N, C) to the true class indices (N,) by the likelihood.
 
-    Temperature leaves every cell's class as it is. Class-wise scaling may change it, and is held
-    near the temperature, as it has many parameters for few cells.
+    Temperature leaves every cell's class as it is, and so does `curved`, which stretches large
+    distances more than small ones: networks trained with label smoothing keep them too small.
+    Class-wise scaling may change it, and is held near the temperature, as it has many parameters
+    for few cells.
 
     Source: Guo et al., ICML 2017 (temperature scaling, vector scaling).
     """
@@ -72,9 +87,30 @@ def calibrate(logits: Logits, truth: Sequence[int], method: str = "temperature")
     )
     factor = np.full(classes, 1 / float(np.exp(found.x)))
     shift = np.zeros(classes)
+    bend = 0.0
     if method == "class-wise":
         factor, shift = _by_class(logits, index, factor)
-    return Calibration(method, tuple(map(float, factor)), tuple(map(float, shift)), len(truth))
+    elif method == "curved":
+        factor, bend = _curved(logits, index, factor)
+    factors, shifts = (tuple(map(float, each)) for each in (factor, shift))
+    return Calibration(method, factors, shifts, len(truth), bend)
+
+
+def _curved(
+    logits: Logits, truth: NDArray[np.int64], start: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], float]:
+    """Fit one factor for all classes and a bend."""
+
+    def parts(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+        bend = float(np.clip(np.exp(values[1]), LEAST_BEND, MOST_BEND))
+        return start * np.exp(values[0]), bend
+
+    def cost(values: NDArray[np.float64]) -> float:
+        factor, bend = parts(values)
+        fitted = Calibration("curved", tuple(factor), (0.0,) * len(factor), len(truth), bend)
+        return _loss(fitted.apply(logits), truth)
+
+    return parts(minimize(cost, np.array([0.0, np.log(0.1)]), method="Nelder-Mead").x)
 
 
 def _by_class(

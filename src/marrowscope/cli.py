@@ -312,8 +312,9 @@ def export(
     calibration: Annotated[
         str,
         typer.Option(
-            help="Scaling of the probabilities, fitted on validation cells: temperature, "
-            "class-wise (may change a cell's class) or none."
+            help="Scaling of the probabilities, fitted on validation cells: temperature, curved "
+            "(for networks trained with label smoothing), class-wise (may change a cell's class) "
+            "or none."
         ),
     ] = "temperature",
     false_alarms: Annotated[
