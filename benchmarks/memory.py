@@ -59,6 +59,7 @@ def measure(cells: int, folder: Path, options: argparse.Namespace) -> tuple[floa
     make_cells(sources, folder / "cells", cells)
     arguments = ["classify", str(folder / "cells"), "--bundle", options.bundle]
     arguments += ["--output", str(folder / "out"), "--threads", str(options.threads)]
+    arguments += ["--um-per-px", str(options.um_per_px)]
     figures = peak_megabytes([*arguments, *(["--parquet"] if options.parquet else [])])
     rows = (folder / "out/predictions.csv").read_bytes().count(b"\n") - 1
     if rows != cells:
@@ -76,6 +77,7 @@ def main() -> None:
     )
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--parquet", action="store_true")
+    parser.add_argument("--um-per-px", type=float, default=0.086)
     options = parser.parse_args()
     first = None
     print(f"{'cells':>9} {'peak MB':>9} {'ratio':>7} {'seconds':>9}")
