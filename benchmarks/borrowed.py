@@ -6,7 +6,8 @@ python benchmarks/borrowed.py CELLS_CSV SPLIT PACKS OUTPUT --recipe dinov2-small
 The training cells of some classes of one source are left out, as if that source had none. Of its
 validation cells of these classes, which then choose no epoch, the share that is recognised is
 printed for each variant, beside the macro-F1 of the other validation cells. The test part is not
-read. PACKS holds a folder of `data pack` for each size and field: `112-0`, `112-21.5`.
+read. The other source must have enough training cells of these classes (`--set min_images=60`).
+PACKS holds a folder of `data pack` for each size and field: `112-0`, `112-21.5`.
 Interrupted, the same command goes on.
 """
 
@@ -34,12 +35,18 @@ BATCH = 32
 
 
 def without(split: Split, source: str, classes: list[str]) -> Split:
-    """Take the cells of some classes of a source out of training and out of validation."""
+    """Take the cells of some classes of a source out of training and out of validation.
+
+    They leave their groups: cells that share pixels with them may stay in training, as no cell
+    that was in training is measured.
+    """
     elsewhere = {"train": UNUSED, "val": BORROWED}
 
     def moved(row: SplitRow) -> SplitRow:
-        taken = row.cell.source == source and row.cell.label in classes
-        return replace(row, part=elsewhere.get(row.part, row.part)) if taken else row
+        if row.cell.source != source or row.cell.label not in classes:
+            return row
+        group = row.group + len(split.rows)
+        return replace(row, part=elsewhere.get(row.part, row.part), group=group)
 
     return replace(split, rows=tuple(map(moved, split.rows)))
 

@@ -14,7 +14,7 @@ from marrowscope.data.manifest import Manifest
 from marrowscope.images import read_image
 from marrowscope.preprocess import Preprocessing
 from marrowscope.train.augment import Views, augment, blur, draw, jpeg_noise, restain, warp
-from marrowscope.train.balance import focal, loss_of, sampling_weights
+from marrowscope.train.balance import class_shares, focal, loss_of, sampling_weights
 from marrowscope.train.dataset import CellDataset, stack
 from marrowscope.train.mix import mix
 from marrowscope.train.palette import palettes, palettes_of, repaint
@@ -143,14 +143,23 @@ def test_rare_classes_are_drawn_and_weighed_as_they_should_be() -> None:
 
     assert loss("none") == loss("sampler") == pytest.approx(float(plain.mean()))
     assert loss("weights") == pytest.approx(float((plain * torch.tensor([4 / 6, 2.0])).mean()))
-    adjusted = logits + torch.log(torch.tensor([0.75, 0.25]))
-    assert loss("logit-adjustment") == pytest.approx(
-        float(-torch.log_softmax(adjusted, dim=1).diagonal().mean())
-    )
+    assert loss("logit-adjustment") == pytest.approx(float(plain.mean()))  # shifted before
     assert loss("focal") == pytest.approx(
         float(((1 - torch.exp(-plain)) ** 2 * plain).mean()), rel=1e-5
     )
     assert float(focal(logits, targets, 0)) == pytest.approx(float(plain.mean()))
+
+
+def test_logits_are_shifted_by_the_shares_of_all_cells_or_of_a_source() -> None:
+    labels, sources = np.array([0, 0, 1, 1]), ["a", "a", "a", "b"]
+    assert class_shares("none", labels, sources, 2) is None
+    everywhere = class_shares("logit-adjustment", labels, sources, 2)
+    assert everywhere is not None
+    assert everywhere.tolist() == [[0.5, 0.5]] * 4
+    own = class_shares("source-adjustment", labels, sources, 2)
+    assert own is not None
+    assert own[:3].flatten().tolist() == pytest.approx([2 / 3, 1 / 3] * 3)
+    assert own[3].tolist() == pytest.approx([0.01 / 1.01, 1 / 1.01])
 
 
 def test_views_are_made_for_each_cell() -> None:

@@ -197,8 +197,6 @@ def test_the_files_and_the_sealed_card(
     result = evaluate(toy_bundle, manifest, split, tmp_path / "e", least_support=1, rounds=200)
     assert {file.name for file in (tmp_path / "e").iterdir()} == {
         "confusion_all.svg", "confusion_mll.svg", "confusion_pbc.svg",
-        "reliability_all.svg", "reliability_mll.svg", "reliability_pbc.svg",
-        "risk_coverage_all.svg", "risk_coverage_mll.svg", "risk_coverage_pbc.svg",
         "metrics.json", "predictions.csv", "rejects.csv",
     }  # fmt: skip
     sealed = load_bundle(str(toy_bundle.folder))

@@ -1,6 +1,6 @@
-"""What is done about rare classes: one thing at a time."""
+"""What is done about rare classes and unequal sources: one thing at a time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -8,28 +8,50 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy, log_softmax
 
-from marrowscope.train.settings import TrainSettings
+from marrowscope.train.settings import BALANCES, TrainSettings
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Mean loss of logits (N, C) against targets (N, C) that add up to 1."""
+ABSENT = 0.01
+"""Cells that a class without any counts as, so that its share has a logarithm."""
+ADJUSTING = ("logit-adjustment", "source-adjustment")
+"""Ways of balancing that shift the logits by the shares of the classes."""
 
 
 def loss_of(settings: TrainSettings, counts: Tensor) -> Loss:
-    """Give the loss for a way of balancing, with the training cells of each class (C,)."""
+    """Give the loss for a way of balancing, with the training cells of each class (C,).
+
+    Where logits are shifted, `shifts` has done that before.
+    """
     weights = counts.sum() / (len(counts) * counts.clamp(min=1))
-    prior = torch.log(counts.clamp(min=1) / counts.sum())
-    losses: dict[str, Loss] = {
-        "none": cross_entropy,
-        "sampler": cross_entropy,
+    losses: dict[str, Loss] = dict.fromkeys(BALANCES, cross_entropy) | {
         "weights": lambda logits, targets: cross_entropy(
             logits, targets, weight=weights.to(logits.device)
-        ),
-        "logit-adjustment": lambda logits, targets: cross_entropy(
-            logits + prior.to(logits.device), targets
         ),
         "focal": lambda logits, targets: focal(logits, targets, settings.focal_gamma),
     }
     return losses[settings.balance]
+
+
+def class_shares(
+    balance: str, labels: NDArray[np.int64], sources: Sequence[str], classes: int
+) -> Tensor | None:
+    """Give the share (N, C) that each class has among the cells that a cell is drawn from.
+
+    These are all cells, or those of its own source: a class that a source has none of is then not
+    learnt to be wrong in its pictures. None where the logits are not shifted. Of the labels 0, 0
+    and 1, the second and the third of one source, the last has the shares 0.5 and 0.5.
+
+    Source: Menon et al., ICLR 2021, arXiv 2007.07314, here with the shares of each source.
+    """
+    if balance not in ADJUSTING:
+        return None
+    whose = list(sources) if balance == "source-adjustment" else [""] * len(labels)
+    names, source = np.unique(whose, return_inverse=True)
+    counts = np.full((len(names), classes), 0.0)
+    np.add.at(counts, (source, labels), 1)
+    counts = counts.clip(min=ABSENT)
+    return torch.from_numpy((counts / counts.sum(axis=1, keepdims=True))[source]).float()
 
 
 def focal(logits: Tensor, targets: Tensor, gamma: float) -> Tensor:

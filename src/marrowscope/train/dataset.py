@@ -30,6 +30,7 @@ class CellDataset(Dataset[Item]):
         preprocessing: Preprocessing,
     ) -> None:
         self.labels = indices_of(cells, classes)
+        self.sources = [cell.source for cell in cells]
         self._pictures = [Picture(root / cell.path, cell.um_per_px) for cell in cells]
         self._preprocessing = preprocessing
 
@@ -56,6 +57,7 @@ class PackedDataset(Dataset[Item]):
         preprocessing: Preprocessing,
     ) -> None:
         self.labels = indices_of(cells, classes)
+        self.sources = [cell.source for cell in cells]
         self._pack = pack
         self._rows = pack.rows(cells, preprocessing)
 

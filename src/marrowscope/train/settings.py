@@ -7,7 +7,10 @@ from typing import Any
 from marrowscope.errors import SettingsError
 from marrowscope.preprocess import Preprocessing
 
-BALANCES = ("none", "sampler", "weights", "logit-adjustment", "focal")
+BALANCES = (
+    *("none", "sampler", "weights", "focal"),
+    *("logit-adjustment", "source-adjustment"),
+)
 OPTIMIZERS = ("adamw", "adam")
 SCHEDULES = ("cosine", "constant")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")

@@ -31,7 +31,7 @@ from marrowscope.errors import DivergedError, SettingsError, TrainingError
 from marrowscope.metrics import accuracy, confusion_matrix, macro
 from marrowscope.preprocess import Preprocessing
 from marrowscope.train.augment import augment, draw
-from marrowscope.train.balance import loss_of, sampling_weights
+from marrowscope.train.balance import class_shares, loss_of, sampling_weights
 from marrowscope.train.dataset import CellDataset, EpochSampler, PackedDataset, stack
 from marrowscope.train.mix import mix
 from marrowscope.train.models import depths
@@ -63,6 +63,7 @@ class CellTrainer(Trainer):
         self._palettes = palettes_of(train, settings.seed) if settings.stain_swap else None
         counts = np.bincount(train.labels, minlength=self._classes)
         self._loss = loss_of(settings, torch.from_numpy(counts).float())
+        self._shares = class_shares(settings.balance, train.labels, train.sources, self._classes)
         self._layout = order_channels(network)
         choose_attention(network, settings.precision)
         self._average = _average_of(network, settings.average)
@@ -110,15 +111,24 @@ class CellTrainer(Trainer):
             views = draw(settings, self.epoch, cells)
             images = self._normalised(augment(pixels, views, self._palettes))
         random = np.random.default_rng((settings.seed, self.epoch, *cells[:2]))
-        images, targets = mix(images, targets, settings, random)
-        targets = _smooth(targets, settings.label_smoothing)
-        loss = self._loss(model(pixel_values=images).logits.float(), targets)
+        shares = self._shares_of(inputs["cells"], targets)
+        images, mixed = mix(images, torch.stack([targets, shares], dim=1), settings, random)
+        targets, shares = mixed.unbind(dim=1)
+        targets = torch.lerp(targets, shares, settings.label_smoothing)
+        logits = model(pixel_values=images).logits.float()
+        loss = self._loss(logits if self._shares is None else logits + shares.log(), targets)
         if not torch.isfinite(loss):
             raise DivergedError(
                 f"the loss is no longer a number at step {self.state.global_step}; the last good "
                 "checkpoint is kept: start again with a lower learning_rate or with precision=fp32"
             )
         return loss
+
+    def _shares_of(self, cells: Tensor, targets: Tensor) -> Tensor:
+        """Give the shares (N, C) of the classes by which logits are shifted; else equal ones."""
+        if self._shares is None:
+            return torch.full_like(targets, 1 / self._classes)
+        return self._shares[cells.cpu()].to(targets.device)
 
     def _normalised(self, pixels: Tensor) -> Tensor:
         mean, std = (
@@ -220,11 +230,6 @@ def _average_of(network: nn.Module, decay: float) -> AveragedModel | None:
         return None
     average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
     return AveragedModel(network, multi_avg_fn=average, use_buffers=True)
-
-
-def _smooth(targets: Tensor, smoothing: float) -> Tensor:
-    """Spread a share of the probability over all classes; (N, C)."""
-    return targets * (1 - smoothing) + smoothing / targets.shape[1]
 
 
 def last_checkpoint(folder: Path) -> Path | None:
