@@ -16,9 +16,11 @@ from marrowscope.preprocess import Preprocessing
 from marrowscope.train.augment import Views, augment, blur, draw, jpeg_noise, restain, warp
 from marrowscope.train.balance import class_shares, focal, loss_of, sampling_weights
 from marrowscope.train.dataset import CellDataset, stack
+from marrowscope.train.looks import looks_of
 from marrowscope.train.mix import mix
-from marrowscope.train.palette import palettes, palettes_of, repaint
+from marrowscope.train.palette import palettes, repaint
 from marrowscope.train.settings import TrainSettings
+from marrowscope.train.spectrum import BANDS, sharpen, spectra
 
 CELL = next((SAMPLES / "cells/mll/EOS").iterdir())
 SETTINGS = TrainSettings(jpeg=1.0)
@@ -166,7 +168,7 @@ def test_views_are_made_for_each_cell() -> None:
     views = draw(SETTINGS, 0, [3, 1, 2])
     assert isinstance(views, Views)
     assert [tuple(value.shape) for value in vars(views).values()] == [
-        (3, 2, 3), (3, 3, 3), (3, 3), (3,), (3,), (3,), (3,),
+        (3, 2, 3), (3, 3, 3), (3, 3), (3,), (3,), (3,), (3,), (3,),
     ]  # fmt: skip
 
 
@@ -195,8 +197,9 @@ def test_a_palette_is_mean_and_spread_of_the_optical_density() -> None:
 def test_a_share_of_the_cells_is_shown_in_the_colours_of_others(manifest: Manifest) -> None:
     cells = manifest.cells[:6]
     data = CellDataset(manifest.root, cells, [cell.label for cell in cells], Preprocessing())
-    lent = palettes_of(data, seed=0)
-    assert lent.shape == (6, 2, 3)
+    lent = looks_of(data, seed=0)
+    assert lent.palettes.shape == (6, 2, 3)
+    assert lent.spectra.shape == (6, BANDS)
     settings = replace(STILL, stain_swap=0.5)
     views = draw(settings, 0, range(2000))
     assert float((views.repainted > 0).float().mean()) == pytest.approx(0.5, abs=0.04)
@@ -206,3 +209,22 @@ def test_a_share_of_the_cells_is_shown_in_the_colours_of_others(manifest: Manife
     assert changed.any()
     assert not (changed & (drawn.repainted == 0)).any()
     assert not (augment(pixels, drawn) != pixels).any()
+
+
+def test_a_blurred_cell_and_a_sharp_one_lend_each_other_their_sharpness() -> None:
+    sharp = a_cell()[None].float() / 255
+    soft = blur(sharp, torch.tensor([2.0]))
+    both, own = torch.cat([sharp, soft]), spectra(torch.cat([sharp, soft]))
+    fine = slice(BANDS // 4, BANDS // 2)
+    assert (own[0, fine] - own[1, fine]).min() > 0.5
+    swapped = sharpen(both, own.flip(0), torch.ones(2))
+    assert (spectra(swapped)[0, fine] - own[1, fine]).abs().max() < 0.5
+    assert (swapped[0] - soft[0]).abs().mean() < (sharp - soft).abs().mean()
+    assert (spectra(swapped)[1, fine] - own[0, fine]).abs().max() < 0.5
+    assert (sharpen(both, own.flip(0), torch.zeros(2)) - both).abs().max() < 0.005
+
+
+def test_sharpness_is_lent_to_a_share_of_the_cells() -> None:
+    views = draw(replace(STILL, sharpness_swap=0.5), 0, range(2000))
+    assert float((views.sharpened > 0).float().mean()) == pytest.approx(0.5, abs=0.04)
+    assert not draw(STILL, 0, range(10)).sharpened.any()

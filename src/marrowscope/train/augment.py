@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import affine_grid, conv2d, grid_sample, pad
 
+from marrowscope.train.looks import Looks
 from marrowscope.train.palette import density, repaint
 from marrowscope.train.settings import TrainSettings
+from marrowscope.train.spectrum import sharpen
 
 STAINS = torch.tensor(
     [[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]], dtype=torch.float32
@@ -42,7 +44,7 @@ WORST_QUALITY = 2.5
 """Factor on `LUMA_TABLE` at quality 20."""
 BLURRED, NOISY = 1 / 3, 1 / 2
 """Share of the pictures that are blurred, and that get JPEG noise."""
-DRAWN = 19
+DRAWN = 21
 """Random numbers that are drawn for each cell."""
 
 
@@ -64,6 +66,8 @@ class Views:
     """(N,): how far the colours go to those of another cell, 0..1."""
     lender: Tensor
     """(N,): which of the palettes that is, as a share of their number, 0..1."""
+    sharpened: Tensor
+    """(N,): how far the sharpness goes to that of the cell that lends its colours, 0..1."""
 
 
 def draw(settings: TrainSettings, epoch: int, cells: Sequence[int]) -> Views:
@@ -81,12 +85,16 @@ def draw(settings: TrainSettings, epoch: int, cells: Sequence[int]) -> Views:
     blurred = np.where(numbers[:, 12] < BLURRED, settings.blur * numbers[:, 13], 0)
     noisy = np.where(numbers[:, 14] < NOISY, settings.jpeg * WORST_QUALITY * numbers[:, 15], 0)
     repainted = np.where(numbers[:, 16] < settings.stain_swap, numbers[:, 17], 0)
-    arrays = (_geometry(settings, numbers), colour, gain, blurred, noisy, repainted, numbers[:, 18])
+    sharpened = np.where(numbers[:, 19] < settings.sharpness_swap, numbers[:, 20], 0)
+    arrays = (
+        *(_geometry(settings, numbers), colour, gain, blurred, noisy, repainted),
+        *(numbers[:, 18], sharpened),
+    )
     return Views(*(torch.from_numpy(array.astype(np.float32)) for array in arrays))
 
 
 def _geometry(settings: TrainSettings, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Turn uniform numbers (N, 19) into an angle, a mirror, a scale and a shift each: (N, 2, 3)."""
+    """Turn uniform numbers (N, 21) into an angle, a mirror, a scale and a shift each: (N, 2, 3)."""
     signed = 2 * numbers - 1
     angle = np.deg2rad(settings.rotation) * signed[:, 0]
     scale = np.exp(math.log(settings.zoom) * signed[:, 1])
@@ -97,16 +105,21 @@ def _geometry(settings: TrainSettings, numbers: NDArray[np.float64]) -> NDArray[
     return np.stack([np.stack(row, axis=1) for row in rows], axis=1)
 
 
-def augment(pixels: Tensor, views: Views, palettes: Tensor | None = None) -> Tensor:
+def augment(pixels: Tensor, views: Views, looks: Looks | None = None) -> Tensor:
     """Give (N, 3, S, S) uint8 pictures as the views say; the same shape and type comes back.
 
-    `palettes` (M, 2, 3) are those that other cells lend; without them none is repainted.
+    `looks` are what other cells lend; without them none is repainted or sharpened.
     """
     device = pixels.device
     images = warp(pixels.float() / 255, views.geometry.to(device))
-    if palettes is not None and views.repainted.any():
-        lent = palettes[(views.lender * len(palettes)).long()]
-        images = repaint(images, lent.to(device), views.repainted.to(device))
+    if looks is not None:
+        lender = (views.lender * len(looks.palettes)).long()
+        if views.sharpened.any():
+            lent = looks.spectra[lender].to(device)
+            images = sharpen(images, lent, views.sharpened.to(device))
+        if views.repainted.any():
+            lent = looks.palettes[lender].to(device)
+            images = repaint(images, lent, views.repainted.to(device))
     images = restain(images, views.colour.to(device), views.gain.to(device))
     if views.blur.any():
         images = blur(images, views.blur.to(device))

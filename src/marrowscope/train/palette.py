@@ -4,23 +4,11 @@ What tells two laboratories apart is stain and light more than shape. A network 
 in the colours of others cannot take the colour of a source for a class.
 """
 
-from typing import Protocol
-
-import numpy as np
 import torch
 from torch import Tensor
 
-PALETTES = 512
-"""Training cells whose colours are lent to others."""
 LARGEST_STRETCH = 2.0
 """Factor on the spread of a channel, up or down."""
-
-
-class Pictures(Protocol):
-    """Cells that can be looked at one by one: (3, S, S) uint8, class, place."""
-
-    def __len__(self) -> int: ...
-    def __getitem__(self, index: int) -> tuple[Tensor, int, int]: ...
 
 
 def density(images: Tensor) -> Tensor:
@@ -35,12 +23,6 @@ def palettes(images: Tensor) -> Tensor:
     """
     deep = density(images).flatten(2)
     return torch.stack([deep.mean(dim=2), deep.std(dim=2, correction=0)], dim=1)
-
-
-def palettes_of(cells: Pictures, seed: int) -> Tensor:
-    """Give the palettes of random cells, at most 512: (M, 2, 3)."""
-    chosen = np.random.default_rng(seed).permutation(len(cells))[:PALETTES]
-    return torch.cat([palettes(cells[int(place)][0][None].float() / 255) for place in chosen])
 
 
 def repaint(images: Tensor, lent: Tensor, share: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from marrowscope.records import Cell
 from marrowscope.train.augment import augment, draw
 from marrowscope.train.dataset import CellDataset
 from marrowscope.train.fit import resolved
-from marrowscope.train.palette import palettes_of
+from marrowscope.train.looks import looks_of
 from marrowscope.train.settings import TrainSettings
 
 PICTURE_PIXELS = 160
@@ -43,7 +43,7 @@ def preview(
     chosen = _choose(manifest.cells, cells, settings.seed)
     rows = []
     seen = CellDataset(manifest.root, chosen, tuple(CLASSES), preprocessing)
-    lent = palettes_of(seen, settings.seed)
+    lent = looks_of(seen, settings.seed)
     for place, cell in enumerate(chosen):
         pixels = seen[place][0]
         drawn = [draw(settings, epoch, [place]) for epoch in range(views)]
@@ -62,8 +62,8 @@ def preview(
 
 
 SHOWN = (
-    *("rotation", "flips", "zoom", "shift", "stain_jitter", "stain_swap", "colour_jitter"),
-    *("blur", "jpeg", "seed"),
+    *("rotation", "flips", "zoom", "shift", "stain_jitter", "stain_swap", "sharpness_swap"),
+    *("colour_jitter", "blur", "jpeg", "seed"),
 )
 """Settings that the page names."""
 

@@ -85,6 +85,8 @@ class TrainSettings:
     """Largest relative change of each stain's strength, 0..1."""
     stain_swap: float = 0.0
     """Share of the pictures that are shown in the colours of another training cell, 0..1."""
+    sharpness_swap: float = 0.0
+    """Share of the pictures that are shown as sharp as another training cell is, 0..1."""
     colour_jitter: float = 0.05
     """Largest relative change of brightness and of each channel, 0..1."""
     blur: float = 1.0
@@ -160,6 +162,7 @@ class TrainSettings:
             "shift": (0 <= self.shift <= 0.5, "0 to 0.5"),
             "jpeg": (0 <= self.jpeg <= 1, "0 to 1"),
             "stain_swap": (0 <= self.stain_swap <= 1, "0 to 1"),
+            "sharpness_swap": (0 <= self.sharpness_swap <= 1, "0 to 1"),
         }
         return at_least_1 | at_least_0 | below_1 | choices | others
 

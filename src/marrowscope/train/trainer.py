@@ -33,9 +33,9 @@ from marrowscope.preprocess import Preprocessing
 from marrowscope.train.augment import augment, draw
 from marrowscope.train.balance import class_shares, loss_of, sampling_weights
 from marrowscope.train.dataset import CellDataset, EpochSampler, PackedDataset, stack
+from marrowscope.train.looks import looks_of
 from marrowscope.train.mix import mix
 from marrowscope.train.models import depths
-from marrowscope.train.palette import palettes_of
 from marrowscope.train.settings import TrainSettings
 from marrowscope.train.speed import choose_attention, order_channels
 
@@ -60,7 +60,8 @@ class CellTrainer(Trainer):
         self._network = network
         self._classes = int(network.config.num_labels or 0)
         self._preprocessing = cast("Preprocessing", settings.preprocessing)
-        self._palettes = palettes_of(train, settings.seed) if settings.stain_swap else None
+        lends = settings.stain_swap or settings.sharpness_swap
+        self._looks = looks_of(train, settings.seed) if lends else None
         counts = np.bincount(train.labels, minlength=self._classes)
         self._loss = loss_of(settings, torch.from_numpy(counts).float())
         self._shares = class_shares(settings.balance, train.labels, train.sources, self._classes)
@@ -109,7 +110,7 @@ class CellTrainer(Trainer):
         settings = self._settings
         with torch.autocast(pixels.device.type, enabled=False):
             views = draw(settings, self.epoch, cells)
-            images = self._normalised(augment(pixels, views, self._palettes))
+            images = self._normalised(augment(pixels, views, self._looks))
         random = np.random.default_rng((settings.seed, self.epoch, *cells[:2]))
         shares = self._shares_of(inputs["cells"], targets)
         images, mixed = mix(images, torch.stack([targets, shares], dim=1), settings, random)
