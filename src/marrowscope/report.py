@@ -103,11 +103,17 @@ class Tally:
         if len(self.first_rejects) < SHOWN_REJECTS:
             self.first_rejects.append(outcome)
 
+    def sets_aside(self, prediction: Prediction) -> bool:
+        """Whether a cell is not counted, as it is unlike the known ones."""
+        return not self.keep_novel and self._is_novel(prediction)
+
+    def _is_novel(self, prediction: Prediction) -> bool:
+        return self._novelty is not None and self._novelty.is_novel(prediction.novelty)
+
     def _add(self, prediction: Prediction) -> None:
-        novel = self._novelty is not None and self._novelty.is_novel(prediction.novelty)
-        if novel:
+        if self._is_novel(prediction):
             self.strangers.add(prediction)
-        if novel and not self.keep_novel:
+        if self.sets_aside(prediction):
             return
         if prediction.set in (None, (prediction.label,)):
             self.gallery.add(prediction)
