@@ -19,7 +19,7 @@ from marrowscope.outcomes import Outcomes
 from marrowscope.parquet import write_parquet
 from marrowscope.predictor import BATCH_SIZE, Outcome, Predictor
 from marrowscope.records import Found, Reject
-from marrowscope.report import Tally, write_report
+from marrowscope.report import write_report
 from marrowscope.results import (
     PREDICTIONS,
     REJECT_HEADER,
@@ -34,6 +34,7 @@ from marrowscope.results import (
 )
 from marrowscope.resume import DIFFERENTIAL, REPORT, TABLE, open_folder
 from marrowscope.review import Abstain, Review, by_sets, review_of
+from marrowscope.tally import Tally
 
 FORMAT = 2
 """Of the files in the folder."""
@@ -123,9 +124,8 @@ def classify(
         arrow()
     abstain = by_sets(bundle, coverage)
     predictor = Predictor(bundle, threads, engine)
-    went_in = _went_in(bundle, keep_novel) | {"engine": engine, "coverage": str(coverage or "")}
-    went_in |= dict(settings or {})
-    finished = open_folder(folder, went_in, overwrite=overwrite, resume=resume)
+    inputs = went_in(bundle, keep_novel, engine, coverage) | dict(settings or {})
+    finished = open_folder(folder, inputs, overwrite=overwrite, resume=resume)
     tally = Tally(bundle.novelty, keep_novel=keep_novel)
 
     def take(outcome: Outcome) -> None:
@@ -135,7 +135,7 @@ def classify(
     if finished:
         _read_again(found, bundle, folder, take)
     else:
-        _go_on(found, predictor, folder, abstain, take)
+        go_on(found, predictor, folder, abstain, take)
     if parquet and not (folder / TABLE).is_file():
         write_parquet(folder / PREDICTIONS, folder / TABLE, bundle.classes)
     result = _count(folder, tally, bundle, engine, review_of(bundle, coverage, tally.sets))
@@ -145,7 +145,10 @@ def classify(
     return result
 
 
-def _went_in(bundle: Bundle, keep_novel: bool) -> dict[str, str]:
+def went_in(
+    bundle: Bundle, keep_novel: bool, engine: str, coverage: float | None
+) -> dict[str, str]:
+    """Say what decides the figures besides the cells and the settings of a command."""
     return {
         "format": str(FORMAT),
         "marrowscope": __version__,
@@ -154,6 +157,8 @@ def _went_in(bundle: Bundle, keep_novel: bool) -> dict[str, str]:
         "batch_size": str(BATCH_SIZE),
         "novelty": str(bundle.novelty.threshold) if bundle.novelty else "",
         "novel_cells": "counted" if keep_novel else "set aside",
+        "engine": engine,
+        "coverage": str(coverage or ""),
     }
 
 
@@ -174,7 +179,7 @@ def _read_again(
             )
 
 
-def _go_on(
+def go_on(
     found: Iterable[Found],
     predictor: Predictor,
     folder: Path,
