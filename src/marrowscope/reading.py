@@ -1,7 +1,7 @@
 """Read a case: classify the cells of its slides, put people's decisions first, and count."""
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,10 +12,11 @@ from marrowscope.classify import go_on, went_in
 from marrowscope.decisions import Decision, Decisions, read_decisions
 from marrowscope.differential import Differential, count
 from marrowscope.errors import CaseError
+from marrowscope.norms import ADULT_MARROW, Norms
 from marrowscope.predictor import Outcome, Predictor
+from marrowscope.ratio import ICSH, Formula
 from marrowscope.records import Found, Prediction, Reject
-from marrowscope.results import partial_of
-from marrowscope.resume import open_folder, result_files
+from marrowscope.resume import engine_of, open_folder, result_files
 from marrowscope.review import Review, by_sets, review_of
 from marrowscope.tally import Fate, Tally
 
@@ -84,11 +85,13 @@ def read_cells(
     case: Case,
     bundle: Bundle,
     folder: Path,
+    found: Mapping[str, Sequence[Found]] | None = None,
     *,
-    besides: Collection[Path] = (),
     overwrite: bool = False,
     resume: bool = False,
     keep_novel: bool = False,
+    norms: Norms = ADULT_MARROW,
+    formula: Formula = ICSH,
     coverage: float | None = None,
     threads: int = 0,
     engine: str = "onnxruntime",
@@ -97,8 +100,8 @@ def read_cells(
     """Classify the cells of a case into `slides/` of a folder, slide by slide, and count them.
 
     A cell that is in `reviews.csv` counts as the class given there, whatever the machine says.
-    With `resume`, slides that were read before are not read again. The files `besides` are no
-    cells. All predictions are in memory: about 1 KB a cell.
+    `found` are the pictures of each slide, if they were looked for before. With `resume`, cells
+    that were read before are not read again. All predictions are in memory: about 1 KB a cell.
 
     Raises:
         CaseError: `reviews.csv` cannot be read, or a picture is in two slides.
@@ -112,7 +115,6 @@ def read_cells(
     abstain = by_sets(bundle, coverage)
     inputs = went_in(bundle, keep_novel, engine, coverage)
     predictor = Predictor(bundle, threads, engine)
-    own = [*besides, *case.files, *_own_files(case, folder)]
     cells, rejects, tally = [], [], Tally(bundle.novelty, keep_novel=keep_novel)
 
     def take(slide: Slide, outcome: Outcome) -> None:
@@ -125,7 +127,7 @@ def read_cells(
         fate = tally.add_cell(decided(outcome, decision))
         cells.append(CaseCell(slide.name, outcome, decision, fate))
 
-    found = _once_each(case, own)
+    found = find_cells(case, folder) if found is None else found
     for slide in case.slides:
         place = folder / SLIDES / slide.name
         scale = {"um_per_px": str(slide.um_per_px or "")}
@@ -140,7 +142,7 @@ def read_cells(
         decisions=decisions,
         strays=_strays(decisions, cells),
         tally=tally,
-        differential=count(tally.gallery.cells, bundle.classes),
+        differential=count(tally.gallery.cells, bundle.classes, norms, formula),
         review=review_of(bundle, coverage, tally.sets),
     )
 
@@ -150,14 +152,15 @@ def _own_files(case: Case, folder: Path) -> Iterator[Path]:
         yield from result_files(folder / SLIDES / slide.name)
 
 
-def _once_each(case: Case, besides: Collection[Path]) -> dict[str, list[Found]]:
-    """Find the pictures of each slide.
+def find_cells(case: Case, folder: Path, besides: Iterable[Path] = ()) -> dict[str, list[Found]]:
+    """Find the pictures of each slide; files `besides` and those of `folder/slides` are none.
 
     Raises:
         CaseError: one is in two slides, so that it would count twice.
     """
+    own = [*besides, *case.files, *_own_files(case, folder)]
     slide_of: dict[str, str] = {}
-    found = {slide.name: list(slide.find(besides)) for slide in case.slides}
+    found = {slide.name: list(slide.find(own)) for slide in case.slides}
     for name, pictures in found.items():
         for path in (str(each.path) for each in pictures if not isinstance(each, Reject)):
             other = slide_of.setdefault(os.path.realpath(path), name)
@@ -169,11 +172,12 @@ def _once_each(case: Case, besides: Collection[Path]) -> dict[str, list[Found]]:
     return found
 
 
+def engine_of_slides(case: Case, folder: Path) -> str:
+    """Name the engine with which slides were read into a folder before; empty if none was."""
+    engines = (engine_of(folder / SLIDES / slide.name) for slide in case.slides)
+    return next(filter(None, engines), "")
+
+
 def _strays(decisions: Decisions, cells: Iterable[CaseCell]) -> tuple[Decision, ...]:
     used = {id(cell.decision) for cell in cells if cell.decision}
     return tuple(each for each in decisions.of_cell.values() if id(each) not in used)
-
-
-def with_partials(files: Iterable[Path]) -> list[Path]:
-    """Name files and what they are called while they are written."""
-    return [way(file) for file in files for way in (Path, partial_of)]

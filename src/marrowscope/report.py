@@ -4,9 +4,9 @@ from pathlib import Path
 
 from marrowscope import __version__
 from marrowscope.bundle import Bundle
+from marrowscope.caveats import HAEMODILUTION, SAMPLING, SCHEME, caveats
 from marrowscope.differential import Differential
-from marrowscope.labels import CLASSES
-from marrowscope.novelty import novel_in_words
+from marrowscope.keys import keys_of, scale_of
 from marrowscope.pages import render
 from marrowscope.pictures import groups_of, pictures_of
 from marrowscope.results import write_text
@@ -25,7 +25,6 @@ def write_report(
 
     Of all cells of a kind, the least certain come first.
     """
-    widest = max([row.high for row in differential.rows if row.cells], default=100.0)
     text = render(
         "report.html.j2",
         bundle=bundle,
@@ -38,10 +37,13 @@ def write_report(
         cells=tally.cells,
         novel=tally.novel,
         set_aside=tally.set_aside,
-        novel_note=novel_in_words(bundle.novelty, tally.novel, counted=tally.keep_novel),
+        keys=keys_of(differential),
+        caveats=caveats(bundle, differential, tally, review),
         strangers=pictures_of(tally.strangers.strangest(), bundle),
-        scale=max(10.0, min(100.0, widest)),
-        left_out=[CLASSES[code] for code in bundle.left_out if code in CLASSES],
+        scale=scale_of(differential),
+        sampling=SAMPLING,
+        scheme=SCHEME,
+        haemodilution=HAEMODILUTION,
         version=__version__,
     )
     write_text(file, text)
