@@ -9,8 +9,9 @@ from rich.markup import escape
 
 from marrowscope.case_report import WRITERS
 from marrowscope.case_tables import summary
+from marrowscope.differential_table import differential_table
 from marrowscope.results import without_nan
-from marrowscope.screen import SHOWN_REJECTS, differential_table
+from marrowscope.screen import SHOWN_REJECTS
 from marrowscope.sheet import Sheet
 
 

@@ -14,11 +14,13 @@ from marrowscope.bundle import Bundle
 from marrowscope.contents import arrow
 from marrowscope.differential import Differential, count
 from marrowscope.errors import OutputError
+from marrowscope.norms import ADULT_MARROW, Norms
 from marrowscope.novelty import novel_in_words
 from marrowscope.outcomes import Outcomes
 from marrowscope.parquet import write_parquet
 from marrowscope.predictor import BATCH_SIZE, Outcome, Predictor
-from marrowscope.records import Found, Reject
+from marrowscope.ratio import ICSH, Formula
+from marrowscope.records import Found, Prediction, Reject
 from marrowscope.report import write_report
 from marrowscope.results import (
     PREDICTIONS,
@@ -35,6 +37,7 @@ from marrowscope.results import (
 from marrowscope.resume import DIFFERENTIAL, REPORT, TABLE, open_folder
 from marrowscope.review import Abstain, Review, by_sets, review_of
 from marrowscope.tally import Tally
+from marrowscope.worklist import Work, Worklist
 
 FORMAT = 2
 """Of the files in the folder."""
@@ -56,6 +59,8 @@ class Classified:
     """Whether they are in the differential all the same."""
     engine: str
     """Which ran the model."""
+    work: Work
+    """What to review for the sake of the blast percentage."""
     review: Review | None = None
     """What the model abstains on; None where no coverage was asked for."""
 
@@ -72,6 +77,7 @@ class Classified:
             "cells": self.cells,
             "rejected": self.rejected,
             "differential": asdict(self.differential),
+            "work": asdict(self.work),
             "review": self.review.as_dict() if self.review else None,
             "novel": self._novel(bundle),
             "warning": bundle.evaluation_in_words,
@@ -98,6 +104,8 @@ def classify(
     keep_novel: bool = False,
     parquet: bool = False,
     coverage: float | None = None,
+    norms: Norms = ADULT_MARROW,
+    formula: Formula = ICSH,
     settings: Mapping[str, str] | None = None,
     threads: int = 0,
     engine: str = "onnxruntime",
@@ -110,7 +118,8 @@ def classify(
     such as the pixel size: it must be the same then. Cells that are unlike those that the model
     knows are set aside, or counted all the same with `keep_novel`. With `parquet`, the predictions
     are written as Parquet too. With a `coverage` (0..1), each cell gets the set of classes that it
-    may be of; cells whose set is not one class are not counted but listed for review.
+    may be of; cells whose set is not one class are not counted but listed for review. `norms` are
+    the reference ranges, `formula` says how the M:E ratio is computed.
 
     Raises:
         OutputError: the folder cannot be used, holds something and must not be overwritten, or
@@ -125,11 +134,15 @@ def classify(
     abstain = by_sets(bundle, coverage)
     predictor = Predictor(bundle, threads, engine)
     inputs = went_in(bundle, keep_novel, engine, coverage) | dict(settings or {})
+    inputs |= {"reference_ranges": norms.in_words, "me_formula": formula.name}
     finished = open_folder(folder, inputs, overwrite=overwrite, resume=resume)
     tally = Tally(bundle.novelty, keep_novel=keep_novel)
+    worklist = Worklist(bundle.classes)
 
     def take(outcome: Outcome) -> None:
         tally.add(outcome)
+        if isinstance(outcome, Prediction) and not tally.sets_aside(outcome):
+            worklist.add(outcome)
         each()
 
     if finished:
@@ -138,7 +151,19 @@ def classify(
         go_on(found, predictor, folder, abstain, take)
     if parquet and not (folder / TABLE).is_file():
         write_parquet(folder / PREDICTIONS, folder / TABLE, bundle.classes)
-    result = _count(folder, tally, bundle, engine, review_of(bundle, coverage, tally.sets))
+    differential = count(tally.gallery.cells, bundle.classes, norms, formula)
+    result = Classified(
+        folder=folder,
+        cells=tally.cells,
+        rejected=tally.rejected,
+        first_rejects=tuple(tally.first_rejects),
+        differential=differential,
+        novel=tally.novel,
+        novel_counted=tally.keep_novel,
+        engine=engine,
+        work=worklist.work(),
+        review=review_of(bundle, coverage, tally.sets),
+    )
     if not finished:
         write_report(folder / REPORT, bundle, result.differential, tally, result.review)
         write_json(folder / DIFFERENTIAL, result.as_dict(bundle))
@@ -216,21 +241,3 @@ def _as_written(outcomes: Iterable[Outcome], abstain: Abstain) -> Iterator[Outco
     """Round predictions, so that fresh ones and those read back make the same report and sets."""
     for outcome in outcomes:
         yield outcome if isinstance(outcome, Reject) else abstain(rounded(outcome))
-
-
-def _count(
-    folder: Path, tally: Tally, bundle: Bundle, engine: str, review: Review | None
-) -> Classified:
-    differential = count(tally.gallery.cells, bundle.classes)
-    rejects = tuple(tally.first_rejects)
-    return Classified(
-        folder=folder,
-        cells=tally.cells,
-        rejected=tally.rejected,
-        first_rejects=rejects,
-        differential=differential,
-        novel=tally.novel,
-        novel_counted=tally.keep_novel,
-        engine=engine,
-        review=review,
-    )

@@ -31,7 +31,9 @@ from marrowscope.terminal import (
     DecodersOption,
     EngineOption,
     EpochsOption,
+    FormulaOption,
     JsonOption,
+    NormsOption,
     OverwriteOption,
     PackOption,
     RecipeOption,
@@ -120,6 +122,8 @@ def classify(
             "exactly one; the others are listed for review.",
         ),
     ] = None,
+    norms: NormsOption = None,
+    me_formula: FormulaOption = "icsh",
     threads: Annotated[
         int, typer.Option(min=0, help="Processor threads; 0 for as many as there are cores.")
     ] = 0,
@@ -135,10 +139,13 @@ def classify(
         from marrowscope.classify import classify as run
         from marrowscope.engines import choose_engine
         from marrowscope.intake import find_files
+        from marrowscope.norms import read_norms
+        from marrowscope.ratio import formula_of
         from marrowscope.resume import engine_of, result_files
 
         if resume and output is None:
             raise SettingsError("--resume needs --output: the folder of what was interrupted")
+        ranges, formula = read_norms(norms), formula_of(me_formula)
         chosen = load_bundle(bundle)
         chosen.preprocessing.check_scale(um_per_px)
         folder = output or new_folder("marrowscope")
@@ -158,6 +165,8 @@ def classify(
                 keep_novel=keep_novel,
                 parquet=parquet,
                 coverage=coverage,
+                norms=ranges,
+                formula=formula,
                 settings={"um_per_px": str(um_per_px or "")},
                 threads=threads,
                 engine=choice.name,

@@ -118,9 +118,13 @@ class Tally:
             self.sets[prediction.set or ()] += 1
         return fate
 
+    def sets_aside(self, prediction: Prediction) -> bool:
+        """Whether a cell is not counted, as it is unlike the known ones."""
+        return not self.keep_novel and self._is_novel(prediction)
+
     def _fate(self, prediction: Prediction) -> Fate:
         if not prediction.reviewer:
-            if self._is_novel(prediction) and not self.keep_novel:
+            if self.sets_aside(prediction):
                 return Fate.UNLIKE
             if prediction.set not in {None, (prediction.label,)}:
                 return Fate.TO_REVIEW

@@ -69,6 +69,22 @@ ScaleOption = Annotated[
         "scanner names it, or 7.2 by the width of a red cell in pixels.",
     ),
 ]
+NormsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--norms",
+        help="TOML file of reference ranges, with their source.",
+        show_default="an adult marrow",
+    ),
+]
+FormulaOption = Annotated[
+    str,
+    typer.Option(
+        "--me-formula",
+        help="Of the M:E ratio: icsh (all myeloid cells), without-blasts, without-monocytes or "
+        "granulocytes.",
+    ),
+]
 ThreadsOption = Annotated[int, typer.Option("--threads", help="Threads of torch; 0: one a core.")]
 OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Replace the results in a folder that is not empty.")
