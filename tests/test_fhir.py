@@ -264,8 +264,8 @@ def test_a_report_needs_an_id_and_a_time_zone(model: Bundle) -> None:
 
 
 def test_it_is_written_beside_the_other_files(tmp_path: Path, model: Bundle) -> None:
-    file = write_fhir(tmp_path, FACTS, CASES["a marrow"], model)
-    assert file == tmp_path / "fhir.json"
+    file = tmp_path / "fhir.json"
+    write_fhir(file, FACTS, CASES["a marrow"], model)
     assert [each.name for each in tmp_path.iterdir()] == ["fhir.json"]
     assert json.loads(file.read_text(encoding="utf-8")) == fhir_bundle(
         FACTS, CASES["a marrow"], model

@@ -21,7 +21,7 @@ from marrowscope.parquet import write_parquet
 from marrowscope.predictor import BATCH_SIZE, Outcome, Predictor
 from marrowscope.ratio import ICSH, Formula
 from marrowscope.records import Found, Prediction, Reject
-from marrowscope.report import Tally, write_report
+from marrowscope.report import write_report
 from marrowscope.results import (
     PREDICTIONS,
     REJECT_HEADER,
@@ -36,6 +36,7 @@ from marrowscope.results import (
 )
 from marrowscope.resume import DIFFERENTIAL, REPORT, TABLE, open_folder
 from marrowscope.review import Abstain, Review, by_sets, review_of
+from marrowscope.tally import Tally
 from marrowscope.worklist import Work, Worklist
 
 FORMAT = 2
@@ -132,10 +133,9 @@ def classify(
         arrow()
     abstain = by_sets(bundle, coverage)
     predictor = Predictor(bundle, threads, engine)
-    went_in = _went_in(bundle, keep_novel) | {"engine": engine, "coverage": str(coverage or "")}
-    went_in |= {"reference_ranges": norms.in_words, "me_formula": formula.name}
-    went_in |= dict(settings or {})
-    finished = open_folder(folder, went_in, overwrite=overwrite, resume=resume)
+    inputs = went_in(bundle, keep_novel, engine, coverage) | dict(settings or {})
+    inputs |= {"reference_ranges": norms.in_words, "me_formula": formula.name}
+    finished = open_folder(folder, inputs, overwrite=overwrite, resume=resume)
     tally = Tally(bundle.novelty, keep_novel=keep_novel)
     worklist = Worklist(bundle.classes)
 
@@ -148,7 +148,7 @@ def classify(
     if finished:
         _read_again(found, bundle, folder, take)
     else:
-        _go_on(found, predictor, folder, abstain, take)
+        go_on(found, predictor, folder, abstain, take)
     if parquet and not (folder / TABLE).is_file():
         write_parquet(folder / PREDICTIONS, folder / TABLE, bundle.classes)
     differential = count(tally.gallery.cells, bundle.classes, norms, formula)
@@ -170,7 +170,10 @@ def classify(
     return result
 
 
-def _went_in(bundle: Bundle, keep_novel: bool) -> dict[str, str]:
+def went_in(
+    bundle: Bundle, keep_novel: bool, engine: str, coverage: float | None
+) -> dict[str, str]:
+    """Say what decides the figures besides the cells and the settings of a command."""
     return {
         "format": str(FORMAT),
         "marrowscope": __version__,
@@ -179,6 +182,8 @@ def _went_in(bundle: Bundle, keep_novel: bool) -> dict[str, str]:
         "batch_size": str(BATCH_SIZE),
         "novelty": str(bundle.novelty.threshold) if bundle.novelty else "",
         "novel_cells": "counted" if keep_novel else "set aside",
+        "engine": engine,
+        "coverage": str(coverage or ""),
     }
 
 
@@ -199,7 +204,7 @@ def _read_again(
             )
 
 
-def _go_on(
+def go_on(
     found: Iterable[Found],
     predictor: Predictor,
     folder: Path,

@@ -80,11 +80,9 @@ def fhir_bundle(facts: Facts, differential: Differential, model: Bundle) -> Elem
     }
 
 
-def write_fhir(folder: Path, facts: Facts, differential: Differential, model: Bundle) -> Path:
-    """Write `fhir.json` into a folder that is there, and give its path."""
-    file = folder / FHIR
+def write_fhir(file: Path, facts: Facts, differential: Differential, model: Bundle) -> None:
+    """Write a case as JSON, such as into `fhir.json`."""
     write_json(file, fhir_bundle(facts, differential, model))
-    return file
 
 
 def _check(facts: Facts) -> None:
@@ -103,7 +101,7 @@ def _report(
     text = "Differential count of bone marrow cells"
     words = (
         *(each.in_words for each in differential.findings),
-        f"{differential.ratio.in_words}.",
+        differential.ratio.in_words,
         *differential.notes,
         *facts.remarks,
         RESEARCH,

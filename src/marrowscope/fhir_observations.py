@@ -149,7 +149,7 @@ def _of_share(share: Share, source: str) -> tuple[str, Element]:
 def _ratio(ratio: Ratio) -> Element:
     observation: Element = {
         "code": concept("Myeloid to erythroid cells", coding(LOINC, *ME_RATIO)),
-        "note": [{"text": f"{ratio.in_words}. Formula: {ratio.formula}"}],
+        "note": [{"text": f"{ratio.in_words} Formula: {ratio.formula}"}],
         "component": [
             _component("myeloid-cells", "Myeloid cells", valueQuantity=_cells(ratio.myeloid)),
             _component("erythroid-cells", "Erythroid cells", valueQuantity=_cells(ratio.erythroid)),

@@ -1,0 +1,29 @@
+"""The report on a case as FHIR: `fhir.json`."""
+
+from datetime import datetime
+from pathlib import Path
+
+from marrowscope.fhir import Facts, write_fhir
+from marrowscope.sheet import Sheet
+
+
+def write_case_fhir(sheet: Sheet, file: Path) -> None:
+    """Write `fhir.json`: preliminary, as who signs does so after having read the report."""
+    reading = sheet.reading
+    write_fhir(file, facts_of(sheet), reading.differential, reading.bundle)
+
+
+def facts_of(sheet: Sheet) -> Facts:
+    """Give what the FHIR report says of a case besides the figures, made now."""
+    case = sheet.reading.case
+    stains = dict.fromkeys(slide.stain for slide in case.slides if slide.stain)
+    remarks = (sheet.status, *sheet.caveats)
+    return Facts(
+        id=case.id,
+        issued=datetime.now().astimezone(),
+        date=case.date,
+        material=case.material,
+        stain=", ".join(stains),
+        slides=tuple(slide.name for slide in case.slides),
+        remarks=tuple(words for words in remarks if words not in sheet.differential.notes),
+    )
