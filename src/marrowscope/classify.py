@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from marrowscope import __version__
+from marrowscope.adjusted import Adjusted, adjust
 from marrowscope.bundle import Bundle
 from marrowscope.contents import arrow
 from marrowscope.differential import Differential, count
@@ -28,6 +29,7 @@ from marrowscope.results import (
     partial_of,
     prediction_header,
     prediction_row,
+    read_predictions,
     reject_row,
     rounded,
     write_json,
@@ -49,6 +51,8 @@ class Classified:
     first_rejects: tuple[Reject, ...]
     """As many as the report shows; all are in `rejects.csv`."""
     differential: Differential
+    adjusted: Adjusted
+    """Shares with the model's errors taken out, beside those of the differential."""
     novel: int
     """Cells unlike those that the model knows."""
     novel_counted: bool
@@ -71,6 +75,7 @@ class Classified:
             "cells": self.cells,
             "rejected": self.rejected,
             "differential": asdict(self.differential),
+            "adjusted": asdict(self.adjusted),
             "review": self.review.as_dict() if self.review else None,
             "novel": self._novel(bundle),
             "warning": bundle.evaluation_in_words,
@@ -154,6 +159,7 @@ def _went_in(bundle: Bundle, keep_novel: bool) -> dict[str, str]:
         "batch_size": str(BATCH_SIZE),
         "novelty": str(bundle.novelty.threshold) if bundle.novelty else "",
         "novel_cells": "counted" if keep_novel else "set aside",
+        "tested": bundle.adjustment.tested_sha256 if bundle.adjustment else "",
     }
 
 
@@ -217,6 +223,12 @@ def _count(
     folder: Path, tally: Tally, bundle: Bundle, engine: str, review: Review | None
 ) -> Classified:
     differential = count(tally.gallery.cells, bundle.classes)
+    novelty = None if tally.keep_novel else bundle.novelty
+    kept = (
+        prediction
+        for prediction in read_predictions(folder / PREDICTIONS)
+        if not (novelty and novelty.is_novel(prediction.novelty))
+    )
     rejects = tuple(tally.first_rejects)
     return Classified(
         folder=folder,
@@ -224,6 +236,7 @@ def _count(
         rejected=tally.rejected,
         first_rejects=rejects,
         differential=differential,
+        adjusted=adjust(kept, bundle),
         novel=tally.novel,
         novel_counted=tally.keep_novel,
         engine=engine,
