@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from marrowscope import __version__
+from marrowscope.adjusted import Adjusted, adjust
 from marrowscope.bundle import Bundle
 from marrowscope.contents import arrow
 from marrowscope.differential import Differential, count
@@ -30,6 +31,7 @@ from marrowscope.results import (
     partial_of,
     prediction_header,
     prediction_row,
+    read_predictions,
     reject_row,
     rounded,
     write_json,
@@ -53,6 +55,8 @@ class Classified:
     first_rejects: tuple[Reject, ...]
     """As many as the report shows; all are in `rejects.csv`."""
     differential: Differential
+    adjusted: Adjusted
+    """Shares with the model's errors taken out, beside those of the differential."""
     novel: int
     """Cells unlike those that the model knows."""
     novel_counted: bool
@@ -78,6 +82,7 @@ class Classified:
             "rejected": self.rejected,
             "differential": asdict(self.differential),
             "work": asdict(self.work),
+            "adjusted": asdict(self.adjusted),
             "review": self.review.as_dict() if self.review else None,
             "novel": self._novel(bundle),
             "warning": bundle.evaluation_in_words,
@@ -152,6 +157,7 @@ def classify(
     if parquet and not (folder / TABLE).is_file():
         write_parquet(folder / PREDICTIONS, folder / TABLE, bundle.classes)
     differential = count(tally.gallery.cells, bundle.classes, norms, formula)
+    read = read_predictions(folder / PREDICTIONS)
     result = Classified(
         folder=folder,
         cells=tally.cells,
@@ -162,10 +168,18 @@ def classify(
         novel_counted=tally.keep_novel,
         engine=engine,
         work=worklist.work(),
+        adjusted=adjust((each for each in read if not tally.sets_aside(each)), bundle),
         review=review_of(bundle, coverage, tally.sets),
     )
     if not finished:
-        write_report(folder / REPORT, bundle, result.differential, tally, result.review)
+        write_report(
+            folder / REPORT,
+            bundle,
+            result.differential,
+            tally,
+            review=result.review,
+            adjusted=result.adjusted,
+        )
         write_json(folder / DIFFERENTIAL, result.as_dict(bundle))
     return result
 
@@ -184,6 +198,7 @@ def went_in(
         "novel_cells": "counted" if keep_novel else "set aside",
         "engine": engine,
         "coverage": str(coverage or ""),
+        "tested": bundle.adjustment.tested_sha256 if bundle.adjustment else "",
     }
 
 
