@@ -10,7 +10,8 @@ from marrowscope.sheet import Sheet
 def write_case_fhir(sheet: Sheet, file: Path) -> None:
     """Write `fhir.json`: preliminary, as who signs does so after having read the report."""
     reading = sheet.reading
-    write_fhir(file, facts_of(sheet), reading.differential, reading.bundle)
+    facts = facts_of(sheet)
+    write_fhir(file, facts, reading.differential, reading.bundle, reading.adjusted)
 
 
 def facts_of(sheet: Sheet) -> Facts:

@@ -11,6 +11,7 @@ from html import escape
 from pathlib import Path
 
 from marrowscope import __version__
+from marrowscope.adjusted import Adjusted
 from marrowscope.bundle import Bundle
 from marrowscope.differential import Differential
 from marrowscope.errors import SettingsError
@@ -55,7 +56,9 @@ class Facts:
     """Who answers for the report; empty while it is preliminary."""
 
 
-def fhir_bundle(facts: Facts, differential: Differential, model: Bundle) -> Element:
+def fhir_bundle(
+    facts: Facts, differential: Differential, model: Bundle, adjusted: Adjusted | None = None
+) -> Element:
     """Give a case as a Bundle of the type `collection`, with the same ids for the same case.
 
     The report and its Observations are `preliminary` unless the facts name who signed.
@@ -67,7 +70,7 @@ def fhir_bundle(facts: Facts, differential: Differential, model: Bundle) -> Elem
     device, specimen = _device(model), _specimen(facts)
     found = [
         _observation(facts, name, each, specimen, device)
-        for name, each in observations(differential)
+        for name, each in observations(differential, adjusted)
     ]
     report = _report(facts, differential, specimen, found)
     return {
@@ -80,9 +83,15 @@ def fhir_bundle(facts: Facts, differential: Differential, model: Bundle) -> Elem
     }
 
 
-def write_fhir(file: Path, facts: Facts, differential: Differential, model: Bundle) -> None:
+def write_fhir(
+    file: Path,
+    facts: Facts,
+    differential: Differential,
+    model: Bundle,
+    adjusted: Adjusted | None = None,
+) -> None:
     """Write a case as JSON, such as into `fhir.json`."""
-    write_json(file, fhir_bundle(facts, differential, model))
+    write_json(file, fhir_bundle(facts, differential, model, adjusted))
 
 
 def _check(facts: Facts) -> None:
@@ -135,9 +144,9 @@ def _observation(
         "id": _id(facts, "Observation", name),
         "status": _status(facts),
         "category": [concept("Laboratory", laboratory)],
-        **figures,
         "issued": _instant(facts.issued),
         "method": concept(METHOD),
+        **figures,
         "specimen": _reference(specimen),
         "device": _reference(device),
     }
