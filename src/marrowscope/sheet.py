@@ -88,8 +88,10 @@ def _status(reading: Reading) -> str:
     cells = len(reading.cells)
     if not people:
         return f"Read by machine; none of the {cells:,} cells was reviewed by a person."
+    reviewed = len(reading.decided)
+    verb = "was" if reviewed == 1 else "were"
     return (
-        f"Read by machine; {len(reading.decided):,} of the {cells:,} cells were reviewed by "
+        f"Read by machine; {reviewed:,} of the {cells:,} cells {verb} reviewed by "
         f"{', '.join(people)}."
     )
 
