@@ -42,8 +42,8 @@ class Facts:
 
     id: str
     """Of the case; it must not name the patient."""
-    issued: datetime
-    """When the report was made, with a time zone."""
+    issued: datetime | None = None
+    """When the report was issued, with a time zone; None while it is not."""
     date: str = ""
     """Of the sample, such as 2026-03-02."""
     material: str = ""
@@ -64,7 +64,7 @@ def fhir_bundle(
     The report and its Observations are `preliminary` unless the facts name who signed.
 
     Raises:
-        SettingsError: the case has no id, or its report no time zone.
+        SettingsError: the case has no id, or its time no zone, or it is signed without a time.
     """
     _check(facts)
     device, specimen = _device(model), _specimen(facts)
@@ -78,7 +78,7 @@ def fhir_bundle(
         "id": _id(facts, "Bundle", ""),
         "identifier": {"system": CASE_ID, "value": facts.id},
         "type": "collection",
-        "timestamp": _instant(facts.issued),
+        **_at("timestamp", facts.issued),
         "entry": [_entry(each) for each in (report, *found, specimen, device)],
     }
 
@@ -97,7 +97,11 @@ def write_fhir(
 def _check(facts: Facts) -> None:
     if not facts.id.strip():
         raise SettingsError("a case without an id cannot be written as FHIR; give it one")
-    if facts.issued.tzinfo is None:
+    if facts.signed_by and facts.issued is None:
+        raise SettingsError(
+            f"the report that {facts.signed_by} signed does not say when; give the time, as `issued`"
+        )
+    if facts.issued and facts.issued.tzinfo is None:
         raise SettingsError(
             f"{facts.issued.isoformat()} has no time zone, which FHIR asks for; give one, such as "
             "2026-03-02T14:30:00+01:00"
@@ -123,7 +127,7 @@ def _report(
         "status": _status(facts),
         "category": [concept("Laboratory", coding(f"{TERMINOLOGY}/v2-0074", "LAB", "Laboratory"))],
         "code": concept(text, coding(LOINC, *DIFFERENTIAL_PANEL)),
-        "issued": _instant(facts.issued),
+        **_at("issued", facts.issued),
         "specimen": [_reference(specimen)],
         "result": [_reference(each) for each in found],
         "conclusion": " ".join(words),
@@ -144,7 +148,7 @@ def _observation(
         "id": _id(facts, "Observation", name),
         "status": _status(facts),
         "category": [concept("Laboratory", laboratory)],
-        "issued": _instant(facts.issued),
+        **_at("issued", facts.issued),
         "method": concept(METHOD),
         **figures,
         "specimen": _reference(specimen),
@@ -214,8 +218,9 @@ def _entry(resource: Element) -> Element:
     return {"fullUrl": _url(resource), "resource": resource}
 
 
-def _instant(time: datetime) -> str:
-    return time.isoformat(timespec="seconds")
+def _at(name: str, time: datetime | None) -> Element:
+    """Give a time where there is one."""
+    return {name: time.isoformat(timespec="seconds")} if time else {}
 
 
 def _narrative(title: str, sentences: Iterable[str]) -> Element:
