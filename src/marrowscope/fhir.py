@@ -99,7 +99,7 @@ def _check(facts: Facts) -> None:
         raise SettingsError("a case without an id cannot be written as FHIR; give it one")
     if facts.signed_by and facts.issued is None:
         raise SettingsError(
-            f"the report that {facts.signed_by} signed does not say when; give the time, as `issued`"
+            f"the report that {facts.signed_by} signed does not say when; give its time, `issued`"
         )
     if facts.issued and facts.issued.tzinfo is None:
         raise SettingsError(
