@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from marrowscope import __version__
+from marrowscope.adjusted import Adjusted, adjust
 from marrowscope.bundle import Bundle
 from marrowscope.contents import arrow
 from marrowscope.differential import Differential, count
@@ -21,7 +22,7 @@ from marrowscope.parquet import write_parquet
 from marrowscope.predictor import BATCH_SIZE, Outcome, Predictor
 from marrowscope.ratio import ICSH, Formula
 from marrowscope.records import Found, Prediction, Reject
-from marrowscope.report import Tally, write_report
+from marrowscope.report import write_report
 from marrowscope.results import (
     PREDICTIONS,
     REJECT_HEADER,
@@ -30,12 +31,14 @@ from marrowscope.results import (
     partial_of,
     prediction_header,
     prediction_row,
+    read_predictions,
     reject_row,
     rounded,
     write_json,
 )
 from marrowscope.resume import DIFFERENTIAL, REPORT, TABLE, open_folder
 from marrowscope.review import Abstain, Review, by_sets, review_of
+from marrowscope.tally import Tally
 from marrowscope.worklist import Work, Worklist
 
 FORMAT = 2
@@ -52,6 +55,8 @@ class Classified:
     first_rejects: tuple[Reject, ...]
     """As many as the report shows; all are in `rejects.csv`."""
     differential: Differential
+    adjusted: Adjusted
+    """Shares with the model's errors taken out, beside those of the differential."""
     novel: int
     """Cells unlike those that the model knows."""
     novel_counted: bool
@@ -77,6 +82,7 @@ class Classified:
             "rejected": self.rejected,
             "differential": asdict(self.differential),
             "work": asdict(self.work),
+            "adjusted": asdict(self.adjusted),
             "review": self.review.as_dict() if self.review else None,
             "novel": self._novel(bundle),
             "warning": bundle.evaluation_in_words,
@@ -132,10 +138,9 @@ def classify(
         arrow()
     abstain = by_sets(bundle, coverage)
     predictor = Predictor(bundle, threads, engine)
-    went_in = _went_in(bundle, keep_novel) | {"engine": engine, "coverage": str(coverage or "")}
-    went_in |= {"reference_ranges": norms.in_words, "me_formula": formula.name}
-    went_in |= dict(settings or {})
-    finished = open_folder(folder, went_in, overwrite=overwrite, resume=resume)
+    inputs = went_in(bundle, keep_novel, engine, coverage) | dict(settings or {})
+    inputs |= {"reference_ranges": norms.in_words, "me_formula": formula.name}
+    finished = open_folder(folder, inputs, overwrite=overwrite, resume=resume)
     tally = Tally(bundle.novelty, keep_novel=keep_novel)
     worklist = Worklist(bundle.classes)
 
@@ -148,10 +153,11 @@ def classify(
     if finished:
         _read_again(found, bundle, folder, take)
     else:
-        _go_on(found, predictor, folder, abstain, take)
+        go_on(found, predictor, folder, abstain, take)
     if parquet and not (folder / TABLE).is_file():
         write_parquet(folder / PREDICTIONS, folder / TABLE, bundle.classes)
     differential = count(tally.gallery.cells, bundle.classes, norms, formula)
+    read = read_predictions(folder / PREDICTIONS)
     result = Classified(
         folder=folder,
         cells=tally.cells,
@@ -162,6 +168,7 @@ def classify(
         novel_counted=tally.keep_novel,
         engine=engine,
         work=worklist.work(),
+        adjusted=adjust((each for each in read if not tally.sets_aside(each)), bundle),
         review=review_of(bundle, coverage, tally.sets),
     )
     if not finished:
@@ -170,7 +177,10 @@ def classify(
     return result
 
 
-def _went_in(bundle: Bundle, keep_novel: bool) -> dict[str, str]:
+def went_in(
+    bundle: Bundle, keep_novel: bool, engine: str, coverage: float | None
+) -> dict[str, str]:
+    """Say what decides the figures besides the cells and the settings of a command."""
     return {
         "format": str(FORMAT),
         "marrowscope": __version__,
@@ -179,6 +189,9 @@ def _went_in(bundle: Bundle, keep_novel: bool) -> dict[str, str]:
         "batch_size": str(BATCH_SIZE),
         "novelty": str(bundle.novelty.threshold) if bundle.novelty else "",
         "novel_cells": "counted" if keep_novel else "set aside",
+        "engine": engine,
+        "coverage": str(coverage or ""),
+        "tested": bundle.adjustment.tested_sha256 if bundle.adjustment else "",
     }
 
 
@@ -199,7 +212,7 @@ def _read_again(
             )
 
 
-def _go_on(
+def go_on(
     found: Iterable[Found],
     predictor: Predictor,
     folder: Path,

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from marrowscope.adjusted import Adjusted
 from marrowscope.bundle import Bundle
 from marrowscope.classify import Classified
 from marrowscope.compare import Comparison, Difference, Pair
@@ -23,6 +24,7 @@ from marrowscope.data.pack import Pack
 from marrowscope.data.read import DataRead
 from marrowscope.data.show import Census
 from marrowscope.data.split import Split
+from marrowscope.differential import Differential
 from marrowscope.differential_table import show_differential
 from marrowscope.doctor import Examined
 from marrowscope.domains_table import show_domains
@@ -53,6 +55,7 @@ def show_classified(result: Classified, bundle: Bundle) -> None:
     console = Console()
     if result.cells:
         show_differential(result.differential, result.work, console)
+    _show_adjusted(result.adjusted, result.differential)
     for row in result.differential.excluded:
         if row.cells:
             console.print(f"not counted: {row.cells:,} {row.name.lower()} ({row.code})")
@@ -65,6 +68,23 @@ def show_classified(result: Classified, bundle: Bundle) -> None:
     _show_rejects(result)
     print(f"{result.cells:,} cells read, {result.rejected:,} inputs rejected")
     print(f"Report: {result.folder / REPORT}")
+
+
+def _show_adjusted(adjusted: Adjusted, differential: Differential) -> None:
+    """Print corrected shares beside the plain ones, and what they rest on."""
+    plain = {finding.name: finding for finding in differential.findings}
+    for share in adjusted.shares:
+        if share.percent is None:
+            print(share.note)
+            continue
+        counted = plain[share.name]
+        print(
+            f"{share.name}: {counted.percent:.1f}% as counted ({counted.low:.1f} to "
+            f"{counted.high:.1f}), {share.percent:.1f}% adjusted for the model's errors "
+            f"({share.low:.1f} to {share.high:.1f})"
+        )
+    for note in adjusted.notes:
+        print(note)
 
 
 def _show_review(review: Review) -> None:

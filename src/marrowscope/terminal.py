@@ -4,6 +4,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -111,6 +112,11 @@ def errors_in_words() -> Iterator[None]:
         _fail(str(error))
     except OSError as error:
         _fail(f"{error.filename or 'a file'}: {error.strerror or error}")
+
+
+def new_folder(name: str) -> Path:
+    """Name a folder that is not there yet, by the time."""
+    return Path(f"{name}-{datetime.now().astimezone():%Y%m%d-%H%M%S}")
 
 
 def _fail(message: str) -> NoReturn:
