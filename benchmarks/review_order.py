@@ -1,8 +1,12 @@
-"""How much faster the blast percentage comes right when cells are reviewed in order of doubt.
+"""How much sooner the blast share comes right when the most doubtful cells are reviewed first.
+
+.venv/bin/python benchmarks/review_order.py figures-val/predictions.csv --bundle default
 
 Cells are drawn, with replacement, from the predictions of an evaluation, so that blasts have a
 stated share; a review replaces the machine's label by the true one. Printed is the mean error of
-the blast share that is counted, in percent points, after so many reviews.
+the counted blast share, in percent points, after so many reviews, and how often two intervals hold
+the stated share. Give predictions of other cells than the bundle's test cells: these say how
+it errs.
 """
 
 import argparse
@@ -12,39 +16,51 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from marrowscope.bundle import Bundle, load_bundle
 from marrowscope.errors import SettingsError
 from marrowscope.labels import CLASSES
+from marrowscope.metrics import exact_interval
+from marrowscope.more_cells import chances_of, in_doubt
+from marrowscope.own_mix import own_weights
+from marrowscope.records import Prediction
 from marrowscope.results import read_csv
 
 REVIEWS = (0, 10, 20, 40, 80)
 SHARES = (0.05, 0.2, 0.6)
-ORDERS = ("nearest to a half", "least certain", "at random")
+Chances = NDArray[np.float64]
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("predictions", type=Path, help="predictions.csv of an evaluation.")
+    options.add_argument("--bundle", default="default", help="That made them.")
     options.add_argument("--cells", type=int, default=500, help="In each drawn sample.")
     options.add_argument("--rounds", type=int, default=500, help="Samples of each share.")
     given = options.parse_args()
-    rows = [
-        row
-        for row in read_csv(given.predictions, ("truth", "label", "BLA"), SettingsError)
-        if CLASSES[row["truth"]].counted
-    ]
-    truth, taken = (np.array([row[name] == "BLA" for row in rows]) for name in ("truth", "label"))
-    chance, best = (np.array([float(row[name]) for row in rows]) for name in ("BLA", "probability"))
+    bundle = load_bundle(given.bundle)
+    cells, truth = _read(given.predictions, bundle)
     print(f"{truth.sum()} blasts and {(~truth).sum()} other cells to draw from")
     print("share | order | " + " | ".join(f"after {number}" for number in REVIEWS))
     for share in SHARES:
         samples = list(_samples(truth, share, given.cells, given.rounds))
-        for order in ORDERS:
-            errors = [
-                _errors(truth[drawn], taken[drawn], _rank(order, chance[drawn], best[drawn], seed))
-                for seed, drawn in enumerate(samples)
-            ]
-            means = np.mean(errors, axis=0)
-            print(f"{share:.0%} | {order} | " + " | ".join(f"{mean:.2f}" for mean in means))
+        _show_orders(share, samples, cells, truth, bundle)
+        _show_intervals(share, samples, cells, bundle)
+
+
+def _read(file: Path, bundle: Bundle) -> tuple[list[Prediction], NDArray[np.bool_]]:
+    """Read cells of classes that count, and which of them are blasts."""
+    columns = ("truth", "label", "probability", *bundle.classes)
+    rows = [row for row in read_csv(file, columns, SettingsError) if CLASSES[row["truth"]].counted]
+    cells = [
+        Prediction(
+            str(number),
+            row["label"],
+            float(row["probability"]),
+            tuple(float(row[code]) for code in bundle.classes),
+        )
+        for number, row in enumerate(rows)
+    ]
+    return cells, np.array([row["truth"] == "BLA" for row in rows])
 
 
 def _samples(
@@ -52,27 +68,66 @@ def _samples(
 ) -> Iterator[NDArray[np.int64]]:
     random = np.random.default_rng(0)
     blasts, others = np.flatnonzero(truth), np.flatnonzero(~truth)
-    number = round(share * cells)
     for _ in range(rounds):
+        number = random.binomial(cells, share)
         yield np.concatenate([random.choice(blasts, number), random.choice(others, cells - number)])
 
 
-def _rank(
-    order: str, chance: NDArray[np.float64], best: NDArray[np.float64], seed: int
-) -> NDArray[np.int64]:
-    if order == "nearest to a half":
-        return np.argsort(np.abs(chance - 0.5), kind="stable")
-    if order == "least certain":
-        return np.argsort(best, kind="stable")
-    return np.random.default_rng(seed).permutation(len(chance))
+def _chances(
+    drawn: NDArray[np.int64], cells: Sequence[Prediction], bundle: Bundle
+) -> dict[str, Chances]:
+    """Give the chances of drawn cells to be blasts: as the model says, and at their own mix."""
+    chosen = [cells[index] for index in drawn]
+    found = {}
+    for name, weights in (("as given", None), ("own mix", own_weights(chosen, bundle))):
+        by_path = chances_of(chosen, bundle.classes, weights=weights)
+        found[name] = np.array([by_path[cell.path] for cell in chosen])
+    return found
 
 
-def _errors(
-    truth: NDArray[np.bool_], taken: NDArray[np.bool_], rank: NDArray[np.int64]
-) -> Sequence[float]:
-    """Error of the share in percent points after each number of `REVIEWS`."""
-    missed = truth.astype(int) - taken.astype(int)
-    return [100 * abs(missed[rank[number:]].sum()) / len(truth) for number in REVIEWS]
+def _show_orders(
+    share: float,
+    samples: Sequence[NDArray[np.int64]],
+    cells: Sequence[Prediction],
+    truth: NDArray[np.bool_],
+    bundle: Bundle,
+) -> None:
+    taken = np.array([cell.label == "BLA" for cell in cells])
+    best = np.array([cell.probability for cell in cells])
+    errors: dict[str, list[list[float]]] = {}
+    for seed, drawn in enumerate(samples):
+        missed = truth[drawn].astype(int) - taken[drawn].astype(int)
+        chances = _chances(drawn, cells, bundle)
+        for order, rank in (
+            ("doubt, own mix", np.argsort(np.abs(chances["own mix"] - 0.5), kind="stable")),
+            ("doubt, as given", np.argsort(np.abs(chances["as given"] - 0.5), kind="stable")),
+            ("least certain class", np.argsort(best[drawn], kind="stable")),
+            ("at random", np.random.default_rng(seed).permutation(len(drawn))),
+        ):
+            left = [100 * abs(missed[rank[number:]].sum()) / len(drawn) for number in REVIEWS]
+            errors.setdefault(order, []).append(left)
+    for order, rows in errors.items():
+        means = " | ".join(f"{mean:.2f}" for mean in np.mean(rows, axis=0))
+        print(f"{share:.0%} | {order} | {means}")
+
+
+def _show_intervals(
+    share: float,
+    samples: Sequence[NDArray[np.int64]],
+    cells: Sequence[Prediction],
+    bundle: Bundle,
+) -> None:
+    held: dict[str, list[bool]] = {"exact, as counted": []}
+    for drawn in samples:
+        taken = sum(cells[index].label == "BLA" for index in drawn)
+        plain = exact_interval(taken, len(drawn))
+        held["exact, as counted"].append(plain.low <= share <= plain.high)
+        for name, chance in _chances(drawn, cells, bundle).items():
+            found = in_doubt(chance, len(drawn))
+            inside = found.low <= 100 * share <= found.high
+            held.setdefault(f"with doubt, {name}", []).append(inside)
+    for name, each in held.items():
+        print(f"{share:.0%} | interval {name} holds it in {np.mean(each):.1%}")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """How many cells to count or review: worked values, simulations, and what is not enough."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from scipy.stats import beta, betabinom, binomtest
 
+from marrowscope.bundle import load_bundle, load_tested
 from marrowscope.errors import SettingsError
 from marrowscope.metrics import exact_interval
 from marrowscope.more_cells import (
@@ -15,6 +17,7 @@ from marrowscope.more_cells import (
     review_first,
     reviews_until_clear,
 )
+from marrowscope.own_mix import own_weights
 from marrowscope.records import Prediction
 from marrowscope.worklist import Worklist
 
@@ -197,8 +200,18 @@ def test_reviewing_in_order_takes_away_more_doubt_than_any_other_order() -> None
         assert np.cumsum(order)[9] >= sum(random.permutation(order)[:10])
 
 
+def test_chances_hold_for_the_mix_that_they_are_weighed_by() -> None:
+    """0.25 * 3 / (0.25 * 3 + 0.75 * 7/9) = 0.5625; a sure cell stays sure."""
+    cells = [cell("a.png", 0.0, 0.25, 0.75, 0.0), CELLS[0], CELLS[4]]
+    weights = np.array([1.0, 3.0, 7 / 9, 1.0])
+    chances = chances_of(cells, CLASSES, weights=weights)
+    assert list(chances.values()) == pytest.approx([0.5625, 1.0, 0.0])
+    order = review_first([*CELLS, cells[0]], CLASSES, weights=weights)
+    assert order[0].path == "a.png"
+
+
 def test_a_worklist_keeps_the_most_doubtful_and_the_share() -> None:
-    worklist = Worklist(CLASSES, limit=2)
+    worklist = Worklist(CLASSES, np.ones(4), limit=2)
     for each in CELLS:
         worklist.add(each)
     work = worklist.work()
@@ -211,9 +224,43 @@ def test_a_worklist_keeps_the_most_doubtful_and_the_share() -> None:
 
 
 def test_a_worklist_without_cells_or_without_blasts_in_the_model_is_empty() -> None:
-    for worklist in (Worklist(CLASSES), Worklist(("LYT", "NGS"))):
+    unknown = Worklist(("LYT", "NGS"), np.ones(2))
+    unknown.add(Prediction("a.png", "NGS", 0.5, (0.5, 0.5)))
+    for worklist in (Worklist(CLASSES, np.ones(4)), unknown):
         work = worklist.work()
         assert (work.first, work.blasts, work.reviews, work.in_words) == ((), None, (), "")
-    unknown = Worklist(("LYT", "NGS"))
-    unknown.add(Prediction("a.png", "NGS", 0.5, (0.5, 0.5)))
-    assert unknown.work().blasts is None
+
+
+def test_without_a_known_mix_there_is_an_order_but_no_share() -> None:
+    worklist = Worklist(CLASSES)
+    for each in CELLS:
+        worklist.add(each)
+    work = worklist.work()
+    assert [each.path for each in work.first] == ["half.png", "other.png", "likely.png"]
+    assert (work.blasts, work.reviews) == (None, ())
+
+
+def test_the_weights_undo_a_mix_that_is_not_that_of_the_test() -> None:
+    """Test cells of `default`, drawn so that 60% are blasts; they were about one in eight."""
+    bundle = load_bundle("default")
+    tested = load_tested(bundle)
+    blast = np.array(tested.labels) == "BLA"
+    random = np.random.default_rng(0)
+    drawn = [*random.choice(np.flatnonzero(blast), 600)]
+    drawn += [*random.choice(np.flatnonzero(~blast), 400)]
+    cells = [
+        Prediction(str(number), "BLA", 0.0, tuple(tested.probabilities[index].tolist()))
+        for number, index in enumerate(drawn)
+    ]
+    plain = sum(chances_of(cells, bundle.classes).values())
+    weighed = sum(chances_of(cells, bundle.classes, weights=own_weights(cells, bundle)).values())
+    assert plain < 500
+    assert weighed == pytest.approx(600, abs=30)
+
+
+def test_a_bundle_without_test_cells_has_no_weights_and_no_cells_change_nothing() -> None:
+    bundle = load_bundle("default")
+    assert own_weights(CELLS, replace(bundle, adjustment=None)) is None
+    weights = own_weights([], bundle)
+    assert weights is not None
+    assert (weights == 1).all()
