@@ -172,7 +172,14 @@ def classify(
         review=review_of(bundle, coverage, tally.sets),
     )
     if not finished:
-        write_report(folder / REPORT, bundle, result.differential, tally, result.review)
+        write_report(
+            folder / REPORT,
+            bundle,
+            result.differential,
+            tally,
+            review=result.review,
+            adjusted=result.adjusted,
+        )
         write_json(folder / DIFFERENTIAL, result.as_dict(bundle))
     return result
 
