@@ -98,7 +98,7 @@ def adjust(predictions: Iterable[Prediction], bundle: Bundle) -> Adjusted:
     if not sample.cells:
         return Adjusted(METHOD, 0, (), (NO_CELLS,))
     tested = load_tested(bundle)
-    mix, drawn = _mixes(sample, _rows(tested, bundle), bundle)
+    mix, drawn = _mixes(sample, rows_of(tested, bundle), bundle)
     return Adjusted(
         method=METHOD,
         cells=sample.cells,
@@ -107,7 +107,8 @@ def adjust(predictions: Iterable[Prediction], bundle: Bundle) -> Adjusted:
     )
 
 
-def _rows(tested: LabelledCells, bundle: Bundle) -> AnswerRows:
+def rows_of(tested: LabelledCells, bundle: Bundle) -> AnswerRows:
+    """Average what the bundle said of its test cells, by true class."""
     index_of = {code: index for index, code in enumerate(bundle.classes)}
     answers = tested.probabilities.astype(np.float64)
     return answer_rows(

@@ -110,7 +110,7 @@ def count(
         excluded=tuple(
             ExcludedRow(row.code, row.name, cells[row.code]) for row in listed if not row.counted
         ),
-        notes=tuple(_notes(counted, cells)),
+        notes=(*_notes(counted, cells), *_not_known(known, cells)),
         lineages=tuple(_lineages(of_counted, norms)),
         ratio=me_ratio(cells, formula, norms.me_ratio),
         findings=tuple(
@@ -191,3 +191,11 @@ def _notes(counted: int, cells: Mapping[str, int]) -> Iterable[str]:
         yield "Faggot cells (FGC) count as blasts only in acute promyelocytic leukaemia."
     if cells.get("LYI"):
         yield "Immature lymphocytes (LYI) are not added to the blasts."
+
+
+def _not_known(known: Iterable[str], cells: Mapping[str, int]) -> Iterable[str]:
+    """Name classes that the model cannot find; without `known`, nothing is said."""
+    without = (code for code, kind in CLASSES.items() if kind.counted and not cells.get(code))
+    missing = ", ".join(code for code in without if code not in known)
+    if known and missing:
+        yield f"The model does not know {missing}: sums and the M:E ratio lack them."

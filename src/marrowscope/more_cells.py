@@ -53,19 +53,27 @@ class ToReview:
 
 
 @dataclass(frozen=True)
+class InDoubt:
+    """The share of some classes by the chances of all cells, the model's doubt in its interval."""
+
+    percent: float
+    """Sum of the chances by the counted cells, 0..100."""
+    low: float
+    """Lower 95% limit, 0..100: of drawing the cells and of the model's doubt."""
+    high: float
+    """Upper one, 0..100."""
+    cells: int
+    """Cells that are not reviewed and have a chance above 0 and below 1."""
+
+
+@dataclass(frozen=True)
 class Reviews:
-    """How many cells to review until the interval, with the model's doubt in it, is clear."""
+    """How many cells to review until the interval of `InDoubt` leaves a threshold."""
 
     percent: float
     """The threshold, 0..100."""
-    expected: float
-    """Percentage of the cells in question, by the sum of their chances, 0..100."""
-    low: float
-    """Lower 95% limit before a review, the model's doubt included, 0..100."""
-    high: float
-    """Upper one, 0..100."""
     reviews: int | None
-    """Cells to review, the most doubtful first; None where to review all is not enough."""
+    """Cells to review, the most doubtful first; None where reviewing all is not enough."""
     in_words: str
     """All of it in a sentence."""
 
@@ -91,7 +99,7 @@ def cells_until_clear(cells: int, counted: int, percent: float, cap: int = CAP) 
     chance = 0.0 if more is None else _chance(cells, counted, more, percent / 100)
     likely = _likely(cells, counted, percent / 100, cap)
     words = (
-        f"To tell the share from {percent:g}%: {_at_this_share(counted, more, chance, cap)}, "
+        f"To tell it from {percent:g}%: {_at_this_share(cells, counted, more, chance, cap)} "
         f"{_by_chance(likely, cap)}."
     )
     return MoreCells(percent, more, chance, likely, cap, words)
@@ -131,19 +139,21 @@ def _likely(cells: int, counted: int, share: float, cap: int) -> int | None:
     return steps[place] if place < len(steps) else None
 
 
-def _at_this_share(counted: int, more: int | None, chance: float, cap: int) -> str:
+def _at_this_share(cells: int, counted: int, more: int | None, chance: float, cap: int) -> str:
+    stays = f"if the share stays at {100 * cells / counted:.1f}%"
+    unknown = "The true share is not known:"
     if more is None:
-        return f"if the share stays as it is, {cap:,} more cells are not enough, so near is it"
+        return f"{cap:,} more cells are not enough {stays}, so near is it. {unknown}"
     return (
-        f"count {more:,} more cells ({counted + more:,} in all) if the share stays as it is; "
-        f"as it may not, they are enough in {chance:.0%} of such cases"
+        f"{more:,} more {'cell' if more == 1 else 'cells'} ({counted + more:,} in all) {stays}. "
+        f"{unknown} so many settle it with a chance of {chance:.0%},"
     )
 
 
 def _by_chance(likely: int | None, cap: int) -> str:
     if likely is None:
-        return f"{cap:,} are in less than {LIKELY:.0%}"
-    return f"about {likely:,} are in {LIKELY:.0%}"
+        return f"{cap:,} with less than {LIKELY:.0%}"
+    return f"about {likely:,} with {LIKELY:.0%}"
 
 
 def chances_of(
@@ -151,26 +161,34 @@ def chances_of(
     classes: Sequence[str],
     codes: Sequence[str] = ("BLA",),
     reviewed: Mapping[str, str] | None = None,
+    weights: NDArray[np.float64] | None = None,
 ) -> dict[str, float]:
     """Give the chance that each cell is of some classes (0..1), by path; a reviewed one is sure.
 
     Probabilities are in the order of `classes`; `reviewed` has the label that a person gave.
+    With `weights` (C,), of `own_weights`, the chances hold for the class mix of the sample: 0.25
+    weighed by 3 and 0.75 by 7/9 is a chance of 0.75 / (0.75 + 0.583) = 0.56.
 
     Raises:
         SettingsError: the model knows none of the classes.
     """
-    columns = [place for place, code in enumerate(classes) if code in codes]
-    if not columns:
+    inside = np.array([code in codes for code in classes])
+    if not inside.any():
         raise SettingsError(
             f"the model does not know {' or '.join(codes)}; it knows {', '.join(classes)}"
         )
-    labels = reviewed or {}
+    labels, weigh = reviewed or {}, np.ones(len(classes)) if weights is None else weights
     return {
         each.path: float(labels[each.path] in codes)
         if each.path in labels
-        else min(1.0, sum(each.probabilities[column] for column in columns))
+        else _chance_of(np.asarray(each.probabilities) * weigh, inside)
         for each in predictions
     }
+
+
+def _chance_of(weighed: NDArray[np.float64], inside: NDArray[np.bool_]) -> float:
+    total = float(weighed.sum())
+    return float(weighed[inside].sum()) / total if total else 0.0
 
 
 def review_first(
@@ -178,17 +196,19 @@ def review_first(
     classes: Sequence[str],
     codes: Sequence[str] = ("BLA",),
     reviewed: Mapping[str, str] | None = None,
+    weights: NDArray[np.float64] | None = None,
 ) -> list[ToReview]:
     """Order cells so that their review shrinks the doubt about the share of some classes fastest.
 
     The doubt about a cell with the chance p has the variance p * (1 - p), and variances add up: a
-    cell with 0.5 (0.25) comes before one with 0.9 (0.09). Reviewed cells are left out.
+    cell with 0.5 (0.25) comes before one with 0.9 (0.09). Reviewed cells are left out. `weights`
+    are as in `chances_of`; without them, the order is wrong where the class mix is another.
 
     Raises:
         SettingsError: the model knows none of the classes.
     """
     done = reviewed or {}
-    chances = chances_of(predictions, classes, codes, done)
+    chances = chances_of(predictions, classes, codes, done, weights)
     open_cells = (
         ToReview(path, chance, chance * (1 - chance))
         for path, chance in chances.items()
@@ -197,39 +217,60 @@ def review_first(
     return sorted(open_cells, key=lambda cell: (-cell.variance, cell.path))
 
 
-def reviews_until_clear(chances: Iterable[float], counted: int, percent: float) -> Reviews:
-    """Give how many cells to review until the interval of a share leaves a threshold.
+def in_doubt(chances: Iterable[float], counted: int) -> InDoubt:
+    """Give the share of some classes with an interval that has the model's doubt in it.
 
     The share s is the sum of the chances over the n counted cells. Its variance is that of drawing
-    cells, s (1 - s) / n, and the model's doubt: the sum of p (1 - p) over the cells that are not
-    reviewed, by n squared. The interval is the exact one of so many cells as have this variance.
-    500 cells, 40 of them with a chance of 0.75: s is 6%; 0.0001128 + 0.00003 is the variance of 395
-    cells at 6%, and their limits are 3.9 and 8.8; with all 40 reviewed, of 500, 4.1 and 8.5.
+    cells, s (1 - s) / n, and the model's doubt: the sum of p (1 - p) over the cells, by n squared.
+    The interval is the exact one of so many cells as have this variance. 500 cells, 40 of them
+    with a chance of 0.75: s is 6%; 0.0001128 + 0.00003 is the variance of 395 cells at 6%, and
+    their limits are 3.9 and 8.8. With all 40 reviewed, the 500 have 4.1 and 8.5.
 
     Raises:
-        SettingsError: no cell was counted, or a threshold that is not within 0 to 100.
+        SettingsError: no cell was counted, or fewer than the chances add up to.
 
     Source: Korn and Graubard, Survey Methodology 1998;24:193-201, for the number of cells.
     """
     chance = np.fromiter(chances, dtype=np.float64)
-    expected = float(chance.sum())
-    if counted <= 0 or expected > counted:
-        raise SettingsError(f"{expected:.1f} of {counted} cells is no share; count all the cells")
+    share = _expected(chance, counted)
+    as_good = _as_good_as(chance, counted)
+    low, high = _limits(share, float(as_good[0]))
+    return InDoubt(100 * share, low, high, len(as_good) - 1)
+
+
+def reviews_until_clear(chances: Iterable[float], counted: int, percent: float) -> Reviews:
+    """Give how many cells to review until the interval of `in_doubt` leaves a threshold.
+
+    A review takes the doubt about a cell away, most doubtful cell first, and is taken to leave the
+    share where it is. Of 500 cells, 48 with a chance of 0.75, so 7.2% (4.9 to 10.2): after 31
+    reviews the lower limit is 5.0.
+
+    Raises:
+        SettingsError: no cell was counted, fewer than the chances add up to, or a threshold that
+            is not within 0 to 100.
+    """
+    chance = np.fromiter(chances, dtype=np.float64)
+    share = _expected(chance, counted)
     _check(0, counted, percent)
-    share = expected / counted
     as_good = _as_good_as(chance, counted)
     clear = np.flatnonzero(_clear(share * as_good, as_good, percent / 100))
     reviews = int(clear[0]) if len(clear) else None
-    low, high = _limits(share, as_good[0])
-    words = _reviews_in_words(percent, reviews, int(np.count_nonzero(chance * (1 - chance))))
-    return Reviews(percent, 100 * share, low, high, reviews, words)
+    return Reviews(percent, reviews, _reviews_in_words(percent, reviews, len(as_good) - 1))
+
+
+def _expected(chance: NDArray[np.float64], counted: int) -> float:
+    if counted < 1 or chance.sum() > counted + 1e-6:
+        raise SettingsError(
+            f"{chance.sum():.1f} of {counted} cells is no share; give the number of all cells"
+        )
+    return min(1.0, float(chance.sum()) / counted)
 
 
 def _as_good_as(chance: NDArray[np.float64], counted: int) -> NDArray[np.float64]:
     """Give how many surely known cells say as much, after 0, 1, 2 ... reviews (R + 1,)."""
     doubt = np.sort(chance * (1 - chance))
     left = np.concatenate([[0.0], np.cumsum(doubt[doubt > 0])])[::-1]
-    share = chance.sum() / counted
+    share = _expected(chance, counted)
     drawing = counted * share * (1 - share)
     if not drawing:
         return np.full(len(left), float(counted))
@@ -244,15 +285,12 @@ def _limits(share: float, cells: float) -> tuple[float, float]:
     return 100 * low, 100 * high
 
 
-def _reviews_in_words(percent: float, reviews: int | None, doubtful: int) -> str:
+def _reviews_in_words(percent: float, reviews: int | None, cells: int) -> str:
     if reviews == 0:
-        return f"No review is needed to tell the share from {percent:g}%."
+        return f"No review is needed to tell it from {percent:g}%."
     if reviews is None:
         return (
-            f"To tell the share from {percent:g}%, reviewing is not enough, not even of all "
-            f"{doubtful:,} cells in doubt: more cells must be counted."
+            f"To tell it from {percent:g}%, reviewing is not enough, not even of all {cells:,} "
+            "cells: more must be counted."
         )
-    return (
-        f"To tell the share from {percent:g}%, review about {reviews:,} of the {doubtful:,} cells "
-        "in doubt, the most doubtful first."
-    )
+    return f"To tell it from {percent:g}%, review about {reviews:,} cells, the most doubtful first."

@@ -30,6 +30,15 @@ class Norms:
         return self.ranges.get(in_order(codes))
 
     @property
+    def in_words(self) -> str:
+        """Write all of it in one line."""
+        rows = [*(("+".join(codes), limits) for codes, limits in self.ranges.items())]
+        rows += [("M:E", self.me_ratio)] if self.me_ratio else []
+        return f"{self.source}: " + ", ".join(
+            f"{name} {low:g}-{high:g}" for name, (low, high) in rows
+        )
+
+    @property
     def sums(self) -> list[tuple[str, ...]]:
         """Sums of classes that have a range."""
         return [codes for codes in self.ranges if len(codes) > 1]

@@ -47,11 +47,12 @@ class Ratio:
     @property
     def in_words(self) -> str:
         """Say the ratio with its limits, or why there is none."""
+        usual = "" if self.reference is None else " Usual: {:g} to {:g}.".format(*self.reference)
         if self.value is None:
-            return f"M:E ratio not computable: {self.note}"
+            return f"M:E ratio not computable: {self.note}{usual}"
         high = "" if self.high is None else f" to {self.high:.1f}"
-        limits = f"95% interval {self.low:.1f}{high}; {self.myeloid:,} to {self.erythroid:,} cells"
-        return f"M:E ratio {self.value:.1f} ({limits})"
+        limits = f"95% interval {self.low:.1f}{high}; {self.myeloid:,} by {self.erythroid:,} cells"
+        return f"M:E ratio {self.value:.1f} ({limits}).{usual}"
 
 
 _GRANULOCYTIC = ("PMO", "MYB", "MMZ", "NGB", "NGS", "FGC", "EOS", "ABE", "BAS")

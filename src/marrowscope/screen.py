@@ -25,6 +25,7 @@ from marrowscope.data.read import DataRead
 from marrowscope.data.show import Census
 from marrowscope.data.split import Split
 from marrowscope.differential import Differential
+from marrowscope.differential_table import show_differential
 from marrowscope.doctor import Examined
 from marrowscope.domains_table import show_domains
 from marrowscope.evaluate import Evaluation
@@ -53,7 +54,7 @@ def show_classified(result: Classified, bundle: Bundle) -> None:
     """Print the differential, what was rejected and where the files are."""
     console = Console()
     if result.cells:
-        console.print(differential_table(result.differential))
+        show_differential(result.differential, result.work, console)
     _show_adjusted(result.adjusted, result.differential)
     for row in result.differential.excluded:
         if row.cells:
@@ -88,22 +89,6 @@ def _show_review(review: Review) -> None:
         print(f"{review.others:>7,}  other sets: all are in {DIFFERENTIAL}")
     if review.note:
         print(review.note)
-
-
-def differential_table(differential: Differential) -> Table:
-    """Lay the counted classes out as a table; percentages are of the nucleated cells."""
-    table = Table(title=f"Differential of {differential.counted:,} nucleated cells")
-    table.add_column("class")
-    table.add_column("")
-    for heading in ("n", "%", "95% interval"):
-        table.add_column(heading, justify="right")
-    for row in differential.rows:
-        interval = f"{row.low:.1f} - {row.high:.1f}"
-        style = None if row.cells else "dim"
-        table.add_row(
-            row.code, row.name, f"{row.cells:,}", f"{row.percent:.1f}", interval, style=style
-        )
-    return table
 
 
 def _show_rejects(result: Classified) -> None:

@@ -159,7 +159,7 @@ def _straddled(watched: Watched, low: float, high: float) -> tuple[Threshold, ..
 def _not_known(found: Finding, counted: int) -> str:
     if not counted:
         return f"{found.name}: no nucleated cell was counted, so nothing can be said."
-    kinds = " and ".join(f"{CLASSES[code].name.lower()} ({code})" for code in found.codes)
+    kinds = " and ".join(f"{CLASSES[code].name.lower()}s ({code})" for code in found.codes)
     named = f" {found.cells:,} named by a person are in the count." if found.cells else ""
     return f"{found.name}: the model does not know {kinds}, so it cannot say how many.{named}"
 
