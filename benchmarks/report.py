@@ -57,7 +57,9 @@ def main() -> None:
         report_case(reading, folder)
         done, used_in_all = time.perf_counter(), time.process_time()
         print(f"{len(reading.cells)} cells in {done - start:.1f} s: {read - start:.1f} s to read,")
-        print(f"{done - read:.1f} s for the report ({used_in_all - used_to_read:.1f} s of processor")
+        print(
+            f"{done - read:.1f} s for the report ({used_in_all - used_to_read:.1f} s of processor"
+        )
         print(f"time of {used_in_all - used:.1f} s in all)")
         for name in WRITERS:
             print(f"{(folder / name).stat().st_size:>12,} bytes  {name}")
