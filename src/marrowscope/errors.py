@@ -17,6 +17,10 @@ class ManifestError(MarrowscopeError):
     """A manifest or class folder that cannot be read."""
 
 
+class CaseError(MarrowscopeError):
+    """A case or its reviews that cannot be read."""
+
+
 class SplitError(MarrowscopeError):
     """A split that leaks, was changed after it was sealed, or does not fit the data."""
 
@@ -54,7 +58,7 @@ class ExportError(MarrowscopeError):
 
 
 class ComparisonError(MarrowscopeError):
-    """Evaluations that cannot be compared: they are not of one test, or are no evaluations."""
+    """Evaluations or readings that cannot be compared: not of one test, or none at all."""
 
 
 class MissingExtraError(MarrowscopeError):
