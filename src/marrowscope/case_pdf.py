@@ -123,8 +123,9 @@ def _story(sheet: Sheet) -> Iterator[Flowable]:
     yield Spacer(1, 4)
     yield _facts(sheet.facts)
     yield Spacer(1, 4)
-    yield _differential(sheet)
-    yield Paragraph(_text(_legend(sheet)), SMALL)
+    if sheet.differential.counted:
+        yield _differential(sheet)
+        yield Paragraph(_text(_legend(sheet)), SMALL)
     yield Spacer(1, 4)
     for line in sheet.caveats:
         yield Paragraph(_text(line), NOTE)

@@ -103,12 +103,12 @@ def evaluate(
     """Classify a part, write predictions, metrics and drawings of them, seal the summary.
 
     Only the part `test` is sealed into the bundle and its model card, with its cells. The macro
-    means run over the classes with at least `least_support` true cells in a set; all are in the tables. Cells of
-    classes that the bundle does not cover are left out of all figures, counted in `not_covered`;
-    so are cells that, by `pairs` (of paths), share pixels with a cell of another part. All
-    figures can be computed again from `predictions.csv`. Each of `others` gets figures and a
-    `predictions_<name>.csv` of its own; its cells that the model was trained or chosen on are an
-    error, or with `leave_out_leaks` left out and named.
+    means run over the classes with at least `least_support` true cells in a set; all are in the
+    tables. Cells of classes that the bundle does not cover are left out of all figures, counted in
+    `not_covered`; so are cells that, by `pairs` (of paths), share pixels with a cell of another
+    part. All figures can be computed again from `predictions.csv`. Each of `others` gets figures
+    and a `predictions_<name>.csv` of its own; its cells that the model was trained or chosen on
+    are an error, or with `leave_out_leaks` left out and named.
 
     Raises:
         SplitError: the split is not the one the bundle was trained with, or leaks, or its cells

@@ -34,8 +34,8 @@ def keys_of(differential: Differential, adjusted: Adjusted | None) -> tuple[Key,
 
 def _of_finding(finding: Finding, adjusted: AdjustedShare | None) -> Key:
     if not finding.known:
-        why = finding.in_words.removeprefix(f"{finding.name}: ")
-        return Key(finding.name, "not known", "", (f"{why[:1].upper()}{why[1:]}",))
+        why = _as_sentence(finding.in_words.removeprefix(f"{finding.name}: "))
+        return Key(finding.name, "not known", "", (why,))
     return Key(
         name=finding.name,
         value=f"{finding.percent:.1f}%",
@@ -48,6 +48,10 @@ def _of_finding(finding: Finding, adjusted: AdjustedShare | None) -> Key:
     )
 
 
+def _as_sentence(words: str) -> str:
+    return f"{words[:1].upper()}{words[1:]}"
+
+
 def _beside(adjusted: AdjustedShare | None) -> str:
     if adjusted is None or adjusted.percent is None:
         return ""
@@ -58,7 +62,7 @@ def _beside(adjusted: AdjustedShare | None) -> str:
 def _of_ratio(ratio: Ratio) -> Key:
     formula = f"M:E = {ratio.formula}"
     if ratio.value is None or ratio.low is None:
-        return Key("M:E ratio", "not computable", "", (ratio.note, formula))
+        return Key("M:E ratio", "not computable", "", (_as_sentence(ratio.note), formula))
     high = "no upper limit" if ratio.high is None else f"{ratio.high:.1f}"
     usual = f"usual {ratio.reference[0]:g} to {ratio.reference[1]:g}" if ratio.reference else ""
     cells = f"{ratio.myeloid:,} myeloid, {ratio.erythroid:,} erythroid cells"

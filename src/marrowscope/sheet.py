@@ -117,7 +117,7 @@ def _of_size(reading: Reading) -> Key:
 
 
 def _too_few(counted: int) -> str:
-    if counted >= ENOUGH_TO_DECIDE:
+    if not 0 < counted < ENOUGH_TO_DECIDE:
         return ""
     least = "" if counted >= ENOUGH else f"at least {ENOUGH}, and "
     return f"Too few: {least}{ENOUGH_TO_DECIDE} where a percentage decides (ICSH 2008)."
