@@ -14,7 +14,9 @@ from marrowscope.decisions import Decision, Decisions, read_decisions
 from marrowscope.differential import Differential, count
 from marrowscope.errors import CaseError
 from marrowscope.norms import ADULT_MARROW, Norms
+from marrowscope.own_mix import own_weights
 from marrowscope.predictor import Outcome, Predictor
+from marrowscope.quantify import Floats
 from marrowscope.ratio import ICSH, Formula
 from marrowscope.records import Found, Prediction, Reject
 from marrowscope.resume import engine_of, open_folder, result_files
@@ -72,6 +74,12 @@ class Reading:
     def decided(self) -> tuple[CaseCell, ...]:
         """Cells that a person decided on."""
         return tuple(cell for cell in self.cells if cell.decision)
+
+    @property
+    def weights(self) -> Floats | None:
+        """What fits the model's probabilities to the class mix of the case; see `own_weights`."""
+        kept = (cell.machine for cell in self.cells if not self.tally.sets_aside(cell.machine))
+        return own_weights(kept, self.bundle)
 
     def with_fate(self, fate: Fate) -> tuple[CaseCell, ...]:
         """Give the cells of which one thing became."""

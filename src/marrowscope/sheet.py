@@ -157,7 +157,7 @@ def _perhaps_blasts(reading: Reading) -> list[Prediction]:
         for cell in reading.with_fate(Fate.COUNTED)
         if not cell.decision and cell.machine.label != "BLA"
     }
-    ranked = review_first(others.values(), reading.bundle.classes)
+    ranked = review_first(others.values(), reading.bundle.classes, weights=reading.weights)
     return [others[each.path] for each in ranked if each.chance >= PERHAPS][:SHOWN]
 
 

@@ -60,11 +60,12 @@ def _reviews(reading: Reading) -> Iterator[str]:
         for cell in reading.cells
         if cell.fate in {Fate.COUNTED, Fate.TO_REVIEW} and CLASSES[cell.reading.label].counted
     ]
-    if not cells or not set(BLASTS.codes) <= set(classes):
+    weights = reading.weights
+    if not cells or not set(BLASTS.codes) <= set(classes) or weights is None:
         return
     done = {cell.machine.path: cell.decision.label for cell in cells if cell.decision}
     machine = (cell.machine for cell in cells)
-    chances = list(chances_of(machine, classes, BLASTS.codes, done).values())
+    chances = list(chances_of(machine, classes, BLASTS.codes, done, weights).values())
     share = in_doubt(chances, len(cells))
     if not share.cells:
         return
