@@ -237,10 +237,12 @@ def test_another_bundle_or_pixel_size_is_refused(
         )
     assert toy_bundle.novelty
     assert default.novelty
+    assert default.adjustment
     assert str(error.value) == (
         f"{tmp_path / 'out'} was begun with something else: bundle was toy, now it is default; "
         f"model_sha256 was {toy_bundle.model_sha256}, now it is {default.model_sha256}; "
         f"novelty was {toy_bundle.novelty.threshold}, now it is {default.novelty.threshold}; "
+        f"tested was nothing, now it is {default.adjustment.tested_sha256}; "
         "um_per_px was nothing, now it is 0.1; give the same, another folder, or --overwrite to "
         "start anew"
     )
