@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from PIL import Image
 from sklearn.metrics import (
     accuracy_score,
     average_precision_score,
@@ -28,6 +29,7 @@ from marrowscope.data.plan import SplitPlan
 from marrowscope.data.split import Split
 from marrowscope.errors import PredictionError, SplitError
 from marrowscope.evaluate import evaluate
+from marrowscope.failures import CAPTION, MARGIN, TILE
 from marrowscope.predictor import Predictor
 from marrowscope.prevalence import Prevalence
 from marrowscope.records import Picture
@@ -207,6 +209,14 @@ def test_the_files_and_the_sealed_card(
     card = (toy_bundle.folder / "MODEL_CARD.md").read_text()
     assert f"{result.sets[-1].accuracy.value:.3f}" in card
     assert "PLM (plasma cell)**: 0 training images of 3 in all, 9 needed." in card
+    confusion = np.array(result.sets[-1].confusion)
+    wrong = int(confusion.sum() - np.trace(confusion))
+    failures = sealed.evaluation["failures"]
+    assert (failures["wrong"], 0 < failures["shown"] <= wrong) == (wrong, True)
+    assert f"{failures['shown']} of {wrong} mistakes" in card
+    with Image.open(toy_bundle.folder / "failures.jpg") as sheet:
+        rows = np.count_nonzero(confusion.sum(axis=1) - np.diag(confusion))
+        assert sheet.height == MARGIN + rows * (TILE + CAPTION + MARGIN)
     metrics = json.loads((tmp_path / "e/metrics.json").read_text())
     assert metrics["model_sha256"] == sealed.model_sha256
     assert metrics["sets"].keys() == {"mll", "pbc", "all"}

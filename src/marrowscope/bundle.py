@@ -30,9 +30,10 @@ from marrowscope.tested import (
 
 FORMAT = 1
 DESCRIPTION, MODEL, CARD = "bundle.json", "model.onnx", "MODEL_CARD.md"
+FAILURES = "failures.jpg"
 FILES = (CARD, DESCRIPTION, MODEL)
 """The files that every bundle has; one with a `novelty` has `references.npz` besides, one with an
-`adjustment` `tested.npz`."""
+`adjustment` `tested.npz`, one that was evaluated and errs `failures.jpg`."""
 
 SHIPPED = {"default": Path(__file__).parent / "bundles" / "default"}
 """Bundles that come with the package, by name."""
@@ -78,8 +79,13 @@ class Bundle:
     @property
     def files(self) -> tuple[str, ...]:
         """The exact files of the bundle."""
-        more = (REFERENCES if self.novelty else "", TESTED if self.adjustment else "")
-        return (*FILES, *filter(None, more))
+        more = {REFERENCES: self.novelty, TESTED: self.adjustment, FAILURES: self.failures}
+        return (*FILES, *(name for name, there in more.items() if there))
+
+    @property
+    def failures(self) -> dict[str, Any] | None:
+        """What the picture of its surest mistakes shows; None where there is none."""
+        return (self.evaluation or {}).get("failures")
 
     @property
     def scaling(self) -> Calibration:

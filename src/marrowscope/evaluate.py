@@ -4,7 +4,7 @@ import os
 import platform
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +15,20 @@ from marrowscope.bundle import Bundle, seal_evaluation, seal_tested
 from marrowscope.card import write_card
 from marrowscope.data.manifest import Manifest
 from marrowscope.data.split import Split, SplitRow, check_split, located, sharing_pixels
-from marrowscope.domains import UNNAMED, Domain, drops, most_trained
+from marrowscope.domains import Domain, drops, most_trained
 from marrowscope.drawings import draw
 from marrowscope.errors import SplitError
+from marrowscope.failures import write_failures
 from marrowscope.figures import SetResult, Terms, figures_of_set
 from marrowscope.others import Other, OtherRows, check_others
-from marrowscope.predictor import Predictor
 from marrowscope.prevalence import ADULT_MARROW, Prevalence
-from marrowscope.records import Picture, Prediction, Reject
+from marrowscope.records import Reject
 from marrowscope.results import (
-    PREDICTIONS,
-    REJECT_HEADER,
-    REJECTS,
-    csv_file,
-    prediction_header,
-    prediction_row,
     prepare_folder,
-    reject_row,
-    rounded,
     without_nan,
     write_json,
 )
-from marrowscope.scores import Answers, check_probabilities
+from marrowscope.scoring import Scored, answers, by_source, score, source_of
 from marrowscope.tested import LabelledCells
 from marrowscope.tolerant import TOLERATED
 from marrowscope.trust import Sealed
@@ -62,19 +54,11 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class _Scored:
-    """A test cell and what the bundle made of it."""
-
-    row: SplitRow
-    prediction: Prediction
-
-
-@dataclass(frozen=True)
 class _Further:
     """A further set and what the bundle made of its cells."""
 
     given: OtherRows
-    scored: list[_Scored]
+    scored: list[Scored]
     """Of classes that the bundle covers."""
     rejects: list[Reject]
 
@@ -123,10 +107,10 @@ def evaluate(
     rows = located(whole, manifest.cells, part)
     not_of_split = check_others(others, split, leave_out_leaks)
     prepare_folder(folder, overwrite)
-    scored, rejects = _score(bundle, manifest, rows, folder, each)
+    scored, rejects = score(bundle, manifest, rows, folder, each)
     further = [_score_other(bundle, other, folder, each) for other in not_of_split]
     terms = Terms(prevalence, least_support, rounds, seed)
-    members_of = _sets(scored, bundle)
+    members_of = by_source(scored, bundle)
     sets = [_figures(name, cells, bundle, rows, terms) for name, cells in members_of.items()]
     of_others = [_figures_of_other(one, bundle, terms) for one in further]
     domains = _domains(members_of | {one.given.name: one.scored for one in further}, bundle, terms)
@@ -153,6 +137,8 @@ def evaluate(
     )
     write_json(folder / METRICS, details)
     if part == "test":
+        failures = write_failures(folder, manifest.root, bundle)
+        summary["failures"] = asdict(failures) if failures else None
         bundle = _seal_tested(bundle, members_of)
         bundle = seal_evaluation(bundle, _without_classes(summary))
         write_card(bundle)
@@ -179,61 +165,6 @@ def _check(bundle: Bundle, split: Split) -> None:
     check_split(split)
 
 
-def _score(
-    bundle: Bundle,
-    manifest: Manifest,
-    rows: Sequence[SplitRow],
-    folder: Path,
-    each: Callable[[], object],
-    *,
-    files: tuple[str, str] = (PREDICTIONS, REJECTS),
-) -> tuple[list[_Scored], list[Reject]]:
-    """Classify all cells of the part and write them and the rejects into two files."""
-    scored: list[_Scored] = []
-    rejects: list[Reject] = []
-    outcomes = Predictor(bundle).classify(
-        Picture(manifest.root / row.cell.path, row.cell.um_per_px) for row in rows
-    )
-    header = [*prediction_header(bundle.classes), "truth", "source", "group"]
-    with (
-        csv_file(folder / files[0], header) as predictions,
-        csv_file(folder / files[1], REJECT_HEADER) as rejected,
-    ):
-        for row, outcome in zip(rows, outcomes, strict=True):
-            named = replace(outcome, path=row.cell.path)
-            if isinstance(named, Reject):
-                rejects.append(named)
-                rejected.writerow(reject_row(named))
-            else:
-                named = rounded(named)
-                scored.append(_Scored(row, named))
-                extra = [row.cell.label, row.cell.source, str(row.group)]
-                predictions.writerow([*prediction_row(named), *extra])
-            each()
-    if scored:
-        check_probabilities(
-            np.array([item.prediction.probabilities for item in scored]),
-            [item.row.cell.path for item in scored],
-        )
-    return scored, rejects
-
-
-def _sets(scored: Sequence[_Scored], bundle: Bundle) -> dict[str, list[_Scored]]:
-    """Sort the cells of covered classes by source; several sources make a set `all` besides."""
-    covered = [item for item in scored if item.row.cell.label in bundle.classes]
-    if not covered:
-        raise SplitError(
-            f"no test cell belongs to a class that the bundle covers ({', '.join(bundle.classes)})"
-        )
-    names = sorted({_source(item.row) for item in covered})
-    sets = {name: [item for item in covered if _source(item.row) == name] for name in names}
-    return sets if len(sets) == 1 else sets | {"all": covered}
-
-
-def _source(row: SplitRow) -> str:
-    return row.cell.source or UNNAMED
-
-
 def _score_other(
     bundle: Bundle, other: OtherRows, folder: Path, each: Callable[[], object]
 ) -> _Further:
@@ -243,7 +174,7 @@ def _score_other(
         SplitError: none belongs to a class that the bundle covers.
     """
     files = f"predictions_{other.name}.csv", f"rejects_{other.name}.csv"
-    scored, rejects = _score(bundle, other.manifest, other.rows, folder, each, files=files)
+    scored, rejects = score(bundle, other.manifest, other.rows, folder, each, files=files)
     covered = [item for item in scored if item.row.cell.label in bundle.classes]
     if not covered:
         raise SplitError(
@@ -273,15 +204,15 @@ def _details_of_other(further: _Further) -> dict[str, Any]:
 
 
 def _domains(
-    members_of: Mapping[str, Sequence[_Scored]], bundle: Bundle, terms: Terms
+    members_of: Mapping[str, Sequence[Scored]], bundle: Bundle, terms: Terms
 ) -> tuple[Domain, ...]:
     """Compare every source and further set with the source that has most training cells."""
-    answers = {
-        name: _answers(cells, bundle.classes) for name, cells in members_of.items() if name != "all"
+    answers_of = {
+        name: answers(cells, bundle.classes) for name, cells in members_of.items() if name != "all"
     }
-    reference = most_trained(bundle.origin["images"], list(answers))
+    reference = most_trained(bundle.origin["images"], list(answers_of))
     return drops(
-        answers,
+        answers_of,
         bundle.classes,
         reference,
         least_support=terms.least_support,
@@ -290,7 +221,7 @@ def _domains(
     )
 
 
-def _seal_tested(bundle: Bundle, sets: Mapping[str, Sequence[_Scored]]) -> Bundle:
+def _seal_tested(bundle: Bundle, sets: Mapping[str, Sequence[Scored]]) -> Bundle:
     """Keep the test cells that are counted, so that a count can be corrected for their errors."""
     cells = [each for name, scored in sets.items() if name != "all" for each in scored]
     novelty = bundle.novelty
@@ -300,7 +231,7 @@ def _seal_tested(bundle: Bundle, sets: Mapping[str, Sequence[_Scored]]) -> Bundl
     tested = LabelledCells(
         np.array([each.prediction.probabilities for each in kept], dtype=np.float16),
         tuple(each.row.cell.label for each in kept),
-        tuple(_source(each.row) for each in kept),
+        tuple(source_of(each.row) for each in kept),
         tuple(each.row.group for each in kept),
     )
     reference = most_trained(bundle.origin["images"], [name for name in sets if name != "all"])
@@ -309,7 +240,7 @@ def _seal_tested(bundle: Bundle, sets: Mapping[str, Sequence[_Scored]]) -> Bundl
 
 def _figures(
     name: str,
-    scored: Sequence[_Scored],
+    scored: Sequence[Scored],
     bundle: Bundle,
     rows: Sequence[SplitRow],
     terms: Terms,
@@ -317,35 +248,25 @@ def _figures(
     not_covered = Counter(
         row.cell.label
         for row in rows
-        if row.cell.label not in bundle.classes and name in ("all", _source(row))
+        if row.cell.label not in bundle.classes and name in ("all", source_of(row))
     )
     return _measured(name, scored, bundle, terms, not_covered)
 
 
 def _measured(
     name: str,
-    scored: Sequence[_Scored],
+    scored: Sequence[Scored],
     bundle: Bundle,
     terms: Terms,
     not_covered: Mapping[str, int],
 ) -> SetResult:
     return figures_of_set(
         name,
-        _answers(scored, bundle.classes),
+        answers(scored, bundle.classes),
         bundle.classes,
         terms,
         not_covered=not_covered,
         sealed=Sealed(bundle.scaling, bundle.abstention, bundle.review),
-    )
-
-
-def _answers(scored: Sequence[_Scored], classes: Sequence[str]) -> Answers:
-    index_of = {code: index for index, code in enumerate(classes)}
-    return Answers(
-        truth=np.array([index_of[item.row.cell.label] for item in scored], dtype=np.int64),
-        predicted=np.array([index_of[item.prediction.label] for item in scored], dtype=np.int64),
-        probabilities=np.array([item.prediction.probabilities for item in scored]),
-        groups=np.unique([item.row.group for item in scored], return_inverse=True)[1],
     )
 
 
