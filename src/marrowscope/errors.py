@@ -17,6 +17,10 @@ class ManifestError(MarrowscopeError):
     """A manifest or class folder that cannot be read."""
 
 
+class CaseError(MarrowscopeError):
+    """A case or its reviews that cannot be read."""
+
+
 class SplitError(MarrowscopeError):
     """A split that leaks, was changed after it was sealed, or does not fit the data."""
 
