@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from marrowscope import __version__
+from marrowscope.cli_agree import EPILOG as AGREE_EPILOG
+from marrowscope.cli_agree import agree
 from marrowscope.cli_compare import EPILOG as COMPARE_EPILOG
 from marrowscope.cli_compare import compare
 from marrowscope.cli_data import data_app
@@ -371,6 +373,7 @@ def export(
 
 app.command(epilog=EVALUATE_EPILOG)(evaluate)
 app.command(epilog=COMPARE_EPILOG)(compare)
+app.command(epilog=AGREE_EPILOG)(agree)
 app.command(epilog=EXPLAIN_EPILOG)(explain)
 app.command(epilog=REPORT_EPILOG)(report)
 

@@ -58,7 +58,7 @@ class ExportError(MarrowscopeError):
 
 
 class ComparisonError(MarrowscopeError):
-    """Evaluations that cannot be compared: they are not of one test, or are no evaluations."""
+    """Evaluations or readings that cannot be compared: not of one test, or none at all."""
 
 
 class MissingExtraError(MarrowscopeError):
