@@ -96,8 +96,11 @@ def add_cells(session: Session, case: Case, slide: str, cells: Sequence[NewCell]
     change(session, case)
     place = slide_called(session, case, slide)
     had = {sha256 for (sha256,) in session.execute(_hashes(case))}
-    fresh = {cell.sha256: cell for cell in reversed(cells) if cell.sha256 not in had}
-    for cell in reversed(fresh.values()):
+    fresh: dict[str, NewCell] = {}
+    for cell in cells:
+        if cell.sha256 not in had:
+            fresh.setdefault(cell.sha256, cell)
+    for cell in fresh.values():
         session.add(
             CaseCell(
                 case_id=case.id,
