@@ -51,7 +51,7 @@ def reading(number: int, novelty: float = 0.0) -> Prediction:
 def read_case(session: Session, who: User, cells: int = 4, title: str = "A-1") -> Case:
     """Make a case with cells that were read."""
     case = make_case(session, who, Facts(title, um_per_px=0.1))
-    add_cells(session, case, "1", [picture(number) for number in range(cells)])
+    add_cells(session, who, case, "1", [picture(number) for number in range(cells)])
     name_model(session, case, BUNDLE)
     rows = waiting(session, case, cells)
     outcomes = {cell.id: reading(number) for number, cell in enumerate(rows)}

@@ -26,7 +26,7 @@ def postgres(binaries: Path, folder: Path) -> Iterator[str]:
     """Run a server that listens on a socket in a folder; give the URL of its first database."""
     user = account(folder)
     data = folder / "data"
-    as_user = [] if user is None else ["runuser", "-u", user, "--"]
+    as_user: list[str | Path] = [] if user is None else ["runuser", "-u", user, "--"]
     make = [
         binaries / "initdb",
         "-D",

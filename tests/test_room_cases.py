@@ -7,6 +7,7 @@ from rooms import BUNDLE, people, picture, read_case, reading
 from sqlalchemy import text
 
 from marrowscope.errors import ConflictError, DeniedError, FrozenError, NotThereError, StoreError
+from marrowscope.predictor import Outcome
 from marrowscope.records import Reject
 from marrowscope.store.audit import count, verify
 from marrowscope.store.cases import (
@@ -115,10 +116,11 @@ def test_facts_are_kept_as_they_were_typed(store: Store) -> None:
 
 def test_a_picture_is_in_a_case_once(store: Store) -> None:
     with store.write() as session:
-        case = make_case(session, people(session).ada, Facts("A-1"))
+        ada = people(session).ada
+        case = make_case(session, ada, Facts("A-1"))
         first = [picture(0), picture(1), replace(picture(0), file="copy.png")]
-        assert add_cells(session, case, "1", first) == Added(2, 1)
-        assert add_cells(session, case, "2", [picture(1), picture(2)]) == Added(1, 1)
+        assert add_cells(session, ada, case, "1", first) == Added(2, 1)
+        assert add_cells(session, ada, case, "2", [picture(1), picture(2)]) == Added(1, 1)
         rows = list_cells(session, case).rows
         assert [(cell.slide.name, cell.file) for cell in rows] == [
             ("1", "0.png"),
@@ -126,18 +128,22 @@ def test_a_picture_is_in_a_case_once(store: Store) -> None:
             ("2", "2.png"),
         ]
         with pytest.raises(StoreError, match="the name of the file must be one line of at most 25"):
-            add_cells(session, case, "1", [NewCell("a\x00b", "f" * 64, 1, 1)])
+            add_cells(session, ada, case, "1", [NewCell("a\x00b", "f" * 64, 1, 1)])
 
 
 def test_what_the_model_read_is_kept_and_comes_back(store: Store) -> None:
     assert BUNDLE.novelty is not None
     strange = BUNDLE.novelty.threshold + 1
     with store.write() as session:
-        case = make_case(session, people(session).ada, Facts("A-1"))
-        add_cells(session, case, "1", list(map(picture, range(3))))
+        ada = people(session).ada
+        case = make_case(session, ada, Facts("A-1"))
+        add_cells(session, ada, case, "1", list(map(picture, range(3))))
         name_model(session, case, BUNDLE)
         first, second, third = waiting(session, case)
-        read = {first.id: reading(0, strange), second.id: Reject("b", "no picture")}
+        read: dict[int, Outcome] = {
+            first.id: reading(0, strange),
+            second.id: Reject("b", "no picture"),
+        }
         assert keep_readings(session, case, BUNDLE, read) == 2
         assert keep_readings(session, case, BUNDLE, {first.id: reading(7)}) == 0
         assert [cell.id for cell in waiting(session, case)] == [third.id]
@@ -198,9 +204,9 @@ def test_an_archived_case_is_put_away_and_comes_back(store: Store) -> None:
         assert list_cases(session, ada).total == 0
         assert list_cases(session, ada, archived=True).rows == [case]
         with pytest.raises(FrozenError, match="the case A-1 is archived; restore it to change it"):
-            add_cells(session, case, "1", [picture(9)])
+            add_cells(session, ada, case, "1", [picture(9)])
         restore(session, ada, case)
-        assert add_cells(session, case, "1", [picture(9)]).new == 1
+        assert add_cells(session, ada, case, "1", [picture(9)]).new == 1
 
 
 def test_a_deleted_case_leaves_its_lines_in_the_log_alone(store: Store) -> None:

@@ -125,7 +125,7 @@ def test_what_cannot_be_decided_is_refused_as_a_whole(store: Store) -> None:
     with store.write() as session:
         them = people(session)
         case = read_case(session, them.ada, 2)
-        add_cells(session, case, "1", [picture(9)])
+        add_cells(session, them.ada, case, "1", [picture(9)])
         first, second, unread = list_cells(session, case).rows
         with pytest.raises(ConflictError, match=f"cell {unread.id} is waiting; decide on cells th"):
             decide(session, them.ada, case, [first.id, unread.id], "BLA")
@@ -178,7 +178,7 @@ def test_a_case_goes_from_draft_to_signed_and_is_frozen(store: Store) -> None:
         for attempt in (
             lambda: decide(session, them.ada, case, [cell.id], "MYB"),
             lambda: undo(session, them.ben, case),
-            lambda: add_cells(session, case, "1", [picture(9)]),
+            lambda: add_cells(session, them.ada, case, "1", [picture(9)]),
             lambda: open_reading(session, them.ben, case),
             lambda: mark_reviewed(session, them.ada, case, case.version),
         ):
@@ -225,13 +225,13 @@ def test_a_case_that_is_not_done_is_not_reviewed(store: Store) -> None:
         open_reading(session, them.ben, case)
         with pytest.raises(ConflictError, match="Ben still reads the case A-1 blind"):
             mark_reviewed(session, them.ada, case, case.version)
-        add_cells(session, case, "1", [picture(9)])
+        add_cells(session, them.ada, case, "1", [picture(9)])
         with pytest.raises(ConflictError, match="1 cells of the case A-1 wait to be read"):
             mark_reviewed(session, them.ada, case, case.version)
 
 
 def test_two_readers_read_blind_and_their_agreement_is_counted(store: Store) -> None:
-    """Of four cells that both read, three get one class: 75%; by chance 3/8 + 1/8 would, so kappa is 1/2."""
+    """Of four cells that both read, three get one class; by chance 3/8 + 1/8 would: kappa 1/2."""
     with store.write() as session:
         them = people(session)
         case = read_case(session, them.ada, 5)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -13,10 +13,12 @@ from sqlalchemy.orm import Session
 from marrowscope.bundle import Bundle
 from marrowscope.errors import NotThereError, StoreError
 from marrowscope.records import Prediction, Reject
+from marrowscope.store.audit import Event, append
 from marrowscope.store.cases import Page, change, check_open, lock
-from marrowscope.store.kinds import CellState
-from marrowscope.store.tables import Case, CaseCell, Slide
+from marrowscope.store.kinds import CellState, Role
+from marrowscope.store.tables import Case, CaseCell, Slide, User
 from marrowscope.store.texts import needed
+from marrowscope.store.users import check_role
 
 PAGE = 200
 LONGEST = 255
@@ -86,13 +88,17 @@ def slide_called(session: Session, case: Case, name: str) -> Slide:
     return slide
 
 
-def add_cells(session: Session, case: Case, slide: str, cells: Sequence[NewCell]) -> Added:
+def add_cells(
+    session: Session, who: User, case: Case, slide: str, cells: Sequence[NewCell]
+) -> Added:
     """Add pictures to a slide of a case; one that the case has already is not added again.
 
     Raises:
+        DeniedError: the user is a reader.
         FrozenError: the case is signed or archived.
         StoreError: a name is no line, or longer than 255 characters.
     """
+    check_role(who, Role.REVIEWER, "adding cells")
     change(session, case)
     place = slide_called(session, case, slide)
     had = {sha256 for (sha256,) in session.execute(_hashes(case))}
@@ -114,8 +120,10 @@ def add_cells(session: Session, case: Case, slide: str, cells: Sequence[NewCell]
                 machine="",
             )
         )
-    session.flush()
-    return Added(len(fresh), len(cells) - len(fresh))
+    added = Added(len(fresh), len(cells) - len(fresh))
+    after = {"slide": place.name} | asdict(added)
+    append(session, Event(who.name, "cells add", case.public_id, after=after))
+    return added
 
 
 def _hashes(case: Case) -> Any:
