@@ -40,8 +40,18 @@ def postgres(binaries: Path, folder: Path) -> Iterator[str]:
         "--no-sync",
     ]
     subprocess.run([*as_user, *make], check=True, capture_output=True)
-    options = " ".join([f"-c {each}" for each in SETTINGS] + [f"-k {folder}"])
-    control = [*as_user, binaries / "pg_ctl", "-D", data, "-w", "-o", options, "-l", folder / "log"]
+    options = " ".join([*(f"-c {each}" for each in SETTINGS), f"-k {folder}"])
+    control: list[str | Path] = [
+        *as_user,
+        binaries / "pg_ctl",
+        "-D",
+        data,
+        "-w",
+        "-o",
+        options,
+        "-l",
+        folder / "log",
+    ]
     subprocess.run([*control, "start"], check=True, stdout=subprocess.DEVNULL)
     try:
         yield f"postgresql://tests@/postgres?host={folder}"
