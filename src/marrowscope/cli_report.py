@@ -43,8 +43,8 @@ def report(
     output: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for report.html, report.pdf, differential.csv, differential.json and "
-            "cells.csv; what the machine read is in its folder slides.",
+            help="Folder for report.html, report.pdf, differential.csv, differential.json, "
+            "fhir.json and cells.csv; what the machine read is in its folder slides.",
             show_default="a new folder, named on the screen",
         ),
     ] = None,

@@ -50,14 +50,19 @@ def read_decisions(file: Path) -> Decisions:
             or reviewer is empty, or a time is none.
     """
     all_of: dict[str, list[Decision]] = {}
-    for row in _rows(file) if file.is_file() else ():
+    for row in decisions_in(file) if file.is_file() else ():
         all_of.setdefault(os.path.realpath(file.parent / row.path), []).append(row)
     of_cell = {path: max(reversed(rows), key=lambda row: row.time) for path, rows in all_of.items()}
     overruled = (row for path, rows in all_of.items() for row in rows if row is not of_cell[path])
     return Decisions(of_cell, tuple(overruled))
 
 
-def _rows(file: Path) -> Iterator[Decision]:
+def decisions_in(file: Path) -> Iterator[Decision]:
+    """Give every decision of a file, one by one, in its order.
+
+    Raises:
+        CaseError: as for `read_decisions`.
+    """
     for number, row in enumerate(read_csv(file, COLUMNS, CaseError), 2):
         where = f"{file}, row {number}"
         for name in ("path", "reviewer"):
