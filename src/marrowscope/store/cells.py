@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -192,8 +192,8 @@ def _keep(cell: CaseCell, read: Prediction, bundle: Bundle) -> None:
     cell.novel = bundle.novelty is not None and bundle.novelty.is_novel(read.novelty)
 
 
-def prediction_of(cell: CaseCell) -> Prediction:
-    """Give a cell as the rest of marrowscope counts it; its path is its number.
+def machine_of(cell: CaseCell, path: str) -> Prediction:
+    """Give what the model read, under a path.
 
     Raises:
         StoreError: it was not read.
@@ -201,14 +201,25 @@ def prediction_of(cell: CaseCell) -> Prediction:
     if cell.state is not CellState.READ:
         raise StoreError(f"cell {cell.id} is {cell.state}; only a cell that was read is counted")
     return Prediction(
-        str(cell.id),
-        cell.counts_as,
+        path,
+        cell.machine,
         cell.probability,
         tuple(cell.probabilities),
         None if cell.set is None else tuple(cell.set),
         math.nan if cell.novelty is None else cell.novelty,
-        str(cell.decided_by) if cell.label else "",
     )
+
+
+def prediction_of(cell: CaseCell) -> Prediction:
+    """Give a cell with the class that counts; its path is its number.
+
+    Raises:
+        StoreError: it was not read.
+    """
+    machine = machine_of(cell, str(cell.id))
+    if not cell.label:
+        return machine
+    return replace(machine, label=cell.label, reviewer=str(cell.decided_by))
 
 
 def find_cell(session: Session, case: Case, number: int) -> CaseCell:
