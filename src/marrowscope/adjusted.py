@@ -109,7 +109,7 @@ def adjust(predictions: Iterable[Prediction], bundle: Bundle) -> Adjusted:
 
 
 def rows_of(tested: LabelledCells, bundle: Bundle, rounds: int = ROUNDS) -> AnswerRows:
-    """Average what the bundle said of its test cells, by true class, and in so many draws."""
+    """Average what the bundle said of its test cells, by true class; 0 rounds for no draws."""
     index_of = {code: index for index, code in enumerate(bundle.classes)}
     answers = tested.probabilities.astype(np.float64)
     return answer_rows(

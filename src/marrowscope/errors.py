@@ -67,3 +67,27 @@ class MissingExtraError(MarrowscopeError):
 
 class OutputError(MarrowscopeError):
     """A place for results that cannot be written to, or already holds something."""
+
+
+class StoreError(MarrowscopeError):
+    """A database that cannot be used, or something that the store cannot hold."""
+
+
+class NotThereError(StoreError):
+    """Something that is not in the store, or not for this user."""
+
+
+class DeniedError(StoreError):
+    """Something that the user's role does not allow, or a wrong password, link or token."""
+
+
+class ConflictError(StoreError):
+    """A change that does not fit what the store holds by now."""
+
+
+class FrozenError(ConflictError):
+    """A change of a case that is signed or archived."""
+
+
+class LostJobError(StoreError):
+    """A job that another worker has taken over."""

@@ -155,7 +155,7 @@ def read_cells(
         strays=_strays(decisions, cells),
         tally=tally,
         differential=count(tally.gallery.cells, bundle.classes, norms, formula),
-        adjusted=_adjusted(cells, bundle, tally),
+        adjusted=adjusted_of(cells, bundle, tally),
         review=review_of(bundle, coverage, tally.sets),
     )
 
@@ -185,7 +185,8 @@ def find_cells(case: Case, folder: Path, besides: Iterable[Path] = ()) -> dict[s
     return found
 
 
-def _adjusted(cells: Sequence[CaseCell], bundle: Bundle, tally: Tally) -> Adjusted | None:
+def adjusted_of(cells: Sequence[CaseCell], bundle: Bundle, tally: Tally) -> Adjusted | None:
+    """Take the model's errors out of its shares; None where a person read every cell."""
     if cells and all(cell.decision for cell in cells):
         return None
     machine = (cell.machine for cell in cells if not tally.sets_aside(cell.machine))

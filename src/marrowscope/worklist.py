@@ -69,11 +69,15 @@ class Worklist:
         """Cells of a class that counts, those on which the model abstains among them."""
 
     def add(self, prediction: Prediction) -> None:
-        """Take one cell into account; one of a class that does not count is left out."""
+        """Take one cell into account; one of a class that does not count is left out.
+
+        One that a person gave its class is sure.
+        """
         if not self._knows_blasts or not CLASSES[prediction.label].counted:
             return
         self.counted += 1
-        chances = chances_of([prediction], self._classes, BLASTS.codes, weights=self._weights)
+        reviewed = {prediction.path: prediction.label} if prediction.reviewer else None
+        chances = chances_of([prediction], self._classes, BLASTS.codes, reviewed, self._weights)
         chance = chances[prediction.path]
         self._chances.append(chance)
         variance = chance * (1 - chance)

@@ -1,0 +1,108 @@
+"""Count a case as it stands: the differential, and which cells to review until it is certain."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from marrowscope.bundle import Bundle
+from marrowscope.differential import Differential, count
+from marrowscope.errors import StoreError
+from marrowscope.norms import ADULT_MARROW, Norms
+from marrowscope.ratio import ICSH, Formula
+from marrowscope.records import Prediction
+from marrowscope.store.kinds import CellState
+from marrowscope.store.tables import Case, CaseCell
+from marrowscope.tally import Fate, Tally
+from marrowscope.worklist import Work, work_of
+
+COLUMNS = (
+    CaseCell.id,
+    CaseCell.machine,
+    CaseCell.probability,
+    CaseCell.probabilities,
+    CaseCell.set,
+    CaseCell.novelty,
+    CaseCell.label,
+    CaseCell.decided_by,
+)
+"""What `predictions_of` needs of a cell."""
+
+
+@dataclass(frozen=True)
+class CaseCount:
+    """What a case amounts to just now."""
+
+    version: int
+    """Of the case that was counted."""
+    differential: Differential
+    work: Work
+    """Cells to review for the sake of the blasts; their paths are the numbers of the cells."""
+    fates: dict[Fate, int]
+    """How many of the cells that were read are counted, and how many not and why."""
+
+
+def count_case(
+    session: Session,
+    case: Case,
+    bundle: Bundle,
+    norms: Norms = ADULT_MARROW,
+    formula: Formula = ICSH,
+) -> CaseCount:
+    """Count the cells of a case that were read; a person's class goes before the model's.
+
+    Cells unlike those that the model knows count once a person gave them a class.
+
+    Raises:
+        StoreError: another model has read the case.
+        BundleError: the bundle's test cells cannot be read.
+    """
+    check_model(case, bundle)
+    tally = Tally(bundle.novelty)
+    fates = dict.fromkeys(Fate, 0)
+    kept: list[Prediction] = []
+    for each in predictions_of(session, case):
+        fate = tally.add_cell(each)
+        fates[fate] += 1
+        if fate is not Fate.UNLIKE:
+            kept.append(each)
+    return CaseCount(
+        case.version,
+        count(tally.gallery.cells, bundle.classes, norms, formula),
+        work_of(lambda: kept, bundle),
+        fates,
+    )
+
+
+def check_model(case: Case, bundle: Bundle) -> None:
+    """Check that a bundle is the one that reads a case.
+
+    Raises:
+        StoreError: another model has read it.
+    """
+    if case.model_sha256 not in {"", bundle.model_sha256}:
+        raise StoreError(
+            f"the case {case.title} was read by the bundle {case.bundle} (model "
+            f"{case.model_sha256[:12]}), which is not the one that is open"
+        )
+
+
+def predictions_of(session: Session, case: Case) -> Iterator[Prediction]:
+    """Give the cells of a case that were read, with the classes that count, as they came.
+
+    As `cells.prediction_of` does for each, in a third of the time.
+    """
+    query = select(*COLUMNS).where(CaseCell.case_id == case.id, CaseCell.state == CellState.READ)
+    for row in session.execute(query.order_by(CaseCell.id)):
+        number, machine, probability, probabilities, codes, novelty, label, decided_by = row
+        yield Prediction(
+            str(number),
+            label or machine,
+            probability,
+            tuple(probabilities),
+            None if codes is None else tuple(codes),
+            math.nan if novelty is None else novelty,
+            str(decided_by) if label else "",
+        )
