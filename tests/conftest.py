@@ -1,6 +1,8 @@
 """Real cells, a real network made tiny, and what training, export and evaluation make of them."""
 
 import shutil
+import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +11,8 @@ import onnx
 import pytest
 import torch
 from PIL import Image
+from servers import postgres, server_folder
+from sqlalchemy import create_engine, make_url, text
 from transformers import Dinov2Config, Dinov2Model
 
 from marrowscope.bundle import Bundle, file_hash, load_bundle, write_description
@@ -16,6 +20,7 @@ from marrowscope.data.divide import divide
 from marrowscope.data.manifest import Manifest, read_manifest
 from marrowscope.data.plan import SplitPlan
 from marrowscope.data.split import Split
+from marrowscope.store.database import Store, open_store
 from marrowscope.train.export import export
 from marrowscope.train.fit import Trained, fit
 from marrowscope.train.run import read_run
@@ -127,3 +132,35 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Planted:
             crop.save(name, quality=int(random.integers(85, 96)), subsampling=0)
         pairs[names] = (dx, dy)
     return pairs
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    """URL of a PostgreSQL server that runs for these tests alone."""
+    binaries = server_folder()
+    if binaries is None:
+        pytest.skip("left out: PostgreSQL, as no initdb and postgres were found on this machine")
+    with tempfile.TemporaryDirectory() as folder, postgres(binaries, Path(folder)) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """URL of an empty database on each engine."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'room.db'}"
+    url = make_url(request.getfixturevalue("server")).set(drivername="postgresql+psycopg")
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    name = f"room_{abs(hash(tmp_path))}"
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    return url.set(drivername="postgresql", database=name).render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def store(database: str) -> Iterator[Store]:
+    """An empty store on each engine."""
+    opened = open_store(database)
+    yield opened
+    opened.close()

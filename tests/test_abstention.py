@@ -22,8 +22,8 @@ from marrowscope.errors import BundleError, OutputError, SettingsError
 from marrowscope.intake import find_files
 from marrowscope.predictor import Predictor
 from marrowscope.records import Picture, Prediction
-from marrowscope.report import Tally
 from marrowscope.results import prediction_of, prediction_row
+from marrowscope.tally import Tally
 
 CELLS = SAMPLES / "cells/mll"
 Chances = NDArray[np.float64]

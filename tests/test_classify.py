@@ -20,7 +20,7 @@ from marrowscope.errors import OutputError
 from marrowscope.intake import find_files
 from marrowscope.predictor import Predictor
 from marrowscope.records import Picture, Prediction, Reject
-from marrowscope.report import Gallery
+from marrowscope.tally import Gallery
 
 CLASSIFY = ("classify", "--um-per-px", 0.086)
 CELLS = SAMPLES / "cells/mll/NGS"

@@ -28,8 +28,8 @@ from marrowscope.references import (
     read_references,
     write_references,
 )
-from marrowscope.report import Strangers
 from marrowscope.results import prediction_of, prediction_row
+from marrowscope.tally import Strangers
 from marrowscope.train.strangers import choose
 
 CELLS = sorted((SAMPLES / "cells/mll/NGS").iterdir())

@@ -17,11 +17,22 @@ from marrowscope.preprocess import Preprocessing
 from marrowscope.references import REFERENCES, References, read_references
 from marrowscope.results import write_json
 from marrowscope.selective import Threshold, thresholds_of
+from marrowscope.tested import (
+    TESTED,
+    Adjustment,
+    Tested,
+    adjustment_of,
+    cells_by_source,
+    read_tested,
+    to_correct_with,
+    write_tested,
+)
 
 FORMAT = 1
 DESCRIPTION, MODEL, CARD = "bundle.json", "model.onnx", "MODEL_CARD.md"
 FILES = (CARD, DESCRIPTION, MODEL)
-"""The files that every bundle has; one with a `novelty` has `references.npz` besides."""
+"""The files that every bundle has; one with a `novelty` has `references.npz` besides, one with an
+`adjustment` `tested.npz`."""
 
 SHIPPED = {"default": Path(__file__).parent / "bundles" / "default"}
 """Bundles that come with the package, by name."""
@@ -56,6 +67,8 @@ class Bundle:
     """Summary of the test figures, sealed by `evaluate`; None before."""
     novelty: Novelty | None = None
     """From where on a cell is unlike the known ones; None where the bundle has no known cells."""
+    adjustment: Adjustment | None = None
+    """Test cells that shares are corrected with, sealed by `evaluate`; None before."""
 
     @property
     def model_file(self) -> Path:
@@ -65,7 +78,8 @@ class Bundle:
     @property
     def files(self) -> tuple[str, ...]:
         """The exact files of the bundle."""
-        return (*FILES, REFERENCES) if self.novelty else FILES
+        more = (REFERENCES if self.novelty else "", TESTED if self.adjustment else "")
+        return (*FILES, *filter(None, more))
 
     @property
     def scaling(self) -> Calibration:
@@ -153,7 +167,9 @@ def load_bundle(name_or_folder: str) -> Bundle:
             f"{found[:12]}, expected {bundle.model_sha256[:12]}); fetch or export the bundle again"
         )
     if bundle.novelty:
-        _check_references(folder / REFERENCES, bundle.novelty)
+        _check_file(folder / REFERENCES, bundle.novelty.references_sha256)
+    if bundle.adjustment:
+        _check_file(folder / TESTED, bundle.adjustment.tested_sha256)
     return bundle
 
 
@@ -173,17 +189,26 @@ def load_references(bundle: Bundle) -> References:
     return references
 
 
-def _check_references(file: Path, novelty: Novelty) -> None:
-    """Check that a bundle's known cells are those that its threshold was set with.
+def load_tested(bundle: Bundle) -> Tested:
+    """Load the test cells of a bundle that has an `adjustment`.
+
+    Raises:
+        BundleError: the file cannot be read, or holds something else.
+    """
+    return read_tested(bundle.folder / TESTED, bundle.classes)
+
+
+def _check_file(file: Path, expected: str) -> None:
+    """Check that cells kept beside the model are those that `bundle.json` describes.
 
     Raises:
         BundleError: they are missing or were changed.
     """
     found = file_hash(file) if file.is_file() else "no file"
-    if found != novelty.references_sha256:
+    if found != expected:
         raise BundleError(
             f"{file} does not hold the cells that {DESCRIPTION} describes (hash {found[:12]}, "
-            f"expected {novelty.references_sha256[:12]}); fetch or export the bundle again"
+            f"expected {expected[:12]}); fetch or export the bundle again"
         )
 
 
@@ -195,6 +220,20 @@ def write_description(bundle: Bundle) -> None:
 def seal_evaluation(bundle: Bundle, evaluation: Mapping[str, Any]) -> Bundle:
     """Give the bundle with its test figures, and write them into `bundle.json`."""
     sealed = replace(bundle, evaluation=dict(evaluation))
+    write_description(sealed)
+    return sealed
+
+
+def seal_tested(bundle: Bundle, tested: Tested, reference: str, set_aside: int = 0) -> Bundle:
+    """Give the bundle with test cells to correct shares with; write them and `bundle.json`.
+
+    Of each class of which the source `reference` has enough cells, only these are kept; `set_aside`
+    are those that were left out before, as unlike the known ones.
+    """
+    kept = to_correct_with(tested, reference)
+    sha256 = file_hash(write_tested(kept, bundle.folder))
+    adjustment = Adjustment(reference, cells_by_source(kept), set_aside, sha256)
+    sealed = replace(bundle, adjustment=adjustment)
     write_description(sealed)
     return sealed
 
@@ -220,6 +259,7 @@ def _to_dict(bundle: Bundle) -> dict[str, Any]:
         "review": [asdict(threshold) for threshold in bundle.review],
         "evaluation": bundle.evaluation,
         "novelty": asdict(bundle.novelty) if bundle.novelty else None,
+        "adjustment": asdict(bundle.adjustment) if bundle.adjustment else None,
     }
 
 
@@ -248,6 +288,7 @@ def _from_dict(folder: Path, values: dict[str, Any]) -> Bundle:
         review=thresholds_of(values.get("review", ())),
         evaluation=values["evaluation"],
         novelty=_novelty(values.get("novelty")),
+        adjustment=adjustment_of(values.get("adjustment")),
     )
 
 

@@ -10,16 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from marrowscope import __version__
+from marrowscope.adjusted import Adjusted, adjust
 from marrowscope.bundle import Bundle
 from marrowscope.contents import arrow
 from marrowscope.differential import Differential, count
 from marrowscope.errors import OutputError
+from marrowscope.norms import ADULT_MARROW, Norms
 from marrowscope.novelty import novel_in_words
 from marrowscope.outcomes import Outcomes
 from marrowscope.parquet import write_parquet
 from marrowscope.predictor import BATCH_SIZE, Outcome, Predictor
-from marrowscope.records import Found, Reject
-from marrowscope.report import Tally, write_report
+from marrowscope.ratio import ICSH, Formula
+from marrowscope.records import Found, Prediction, Reject
+from marrowscope.report import write_report
 from marrowscope.results import (
     PREDICTIONS,
     REJECT_HEADER,
@@ -28,12 +31,15 @@ from marrowscope.results import (
     partial_of,
     prediction_header,
     prediction_row,
+    read_predictions,
     reject_row,
     rounded,
     write_json,
 )
 from marrowscope.resume import DIFFERENTIAL, REPORT, TABLE, open_folder
 from marrowscope.review import Abstain, Review, by_sets, review_of
+from marrowscope.tally import Tally
+from marrowscope.worklist import Work, Worklist
 
 FORMAT = 2
 """Of the files in the folder."""
@@ -49,12 +55,16 @@ class Classified:
     first_rejects: tuple[Reject, ...]
     """As many as the report shows; all are in `rejects.csv`."""
     differential: Differential
+    adjusted: Adjusted
+    """Shares with the model's errors taken out, beside those of the differential."""
     novel: int
     """Cells unlike those that the model knows."""
     novel_counted: bool
     """Whether they are in the differential all the same."""
     engine: str
     """Which ran the model."""
+    work: Work
+    """What to review for the sake of the blast percentage."""
     review: Review | None = None
     """What the model abstains on; None where no coverage was asked for."""
 
@@ -71,6 +81,8 @@ class Classified:
             "cells": self.cells,
             "rejected": self.rejected,
             "differential": asdict(self.differential),
+            "work": asdict(self.work),
+            "adjusted": asdict(self.adjusted),
             "review": self.review.as_dict() if self.review else None,
             "novel": self._novel(bundle),
             "warning": bundle.evaluation_in_words,
@@ -97,6 +109,8 @@ def classify(
     keep_novel: bool = False,
     parquet: bool = False,
     coverage: float | None = None,
+    norms: Norms = ADULT_MARROW,
+    formula: Formula = ICSH,
     settings: Mapping[str, str] | None = None,
     threads: int = 0,
     engine: str = "onnxruntime",
@@ -109,7 +123,8 @@ def classify(
     such as the pixel size: it must be the same then. Cells that are unlike those that the model
     knows are set aside, or counted all the same with `keep_novel`. With `parquet`, the predictions
     are written as Parquet too. With a `coverage` (0..1), each cell gets the set of classes that it
-    may be of; cells whose set is not one class are not counted but listed for review.
+    may be of; cells whose set is not one class are not counted but listed for review. `norms` are
+    the reference ranges, `formula` says how the M:E ratio is computed.
 
     Raises:
         OutputError: the folder cannot be used, holds something and must not be overwritten, or
@@ -123,29 +138,49 @@ def classify(
         arrow()
     abstain = by_sets(bundle, coverage)
     predictor = Predictor(bundle, threads, engine)
-    went_in = _went_in(bundle, keep_novel) | {"engine": engine, "coverage": str(coverage or "")}
-    went_in |= dict(settings or {})
-    finished = open_folder(folder, went_in, overwrite=overwrite, resume=resume)
+    inputs = went_in(bundle, keep_novel, engine, coverage) | dict(settings or {})
+    inputs |= {"reference_ranges": norms.in_words, "me_formula": formula.name}
+    finished = open_folder(folder, inputs, overwrite=overwrite, resume=resume)
     tally = Tally(bundle.novelty, keep_novel=keep_novel)
+    worklist = Worklist(bundle.classes)
 
     def take(outcome: Outcome) -> None:
         tally.add(outcome)
+        if isinstance(outcome, Prediction) and not tally.sets_aside(outcome):
+            worklist.add(outcome)
         each()
 
     if finished:
         _read_again(found, bundle, folder, take)
     else:
-        _go_on(found, predictor, folder, abstain, take)
+        go_on(found, predictor, folder, abstain, take)
     if parquet and not (folder / TABLE).is_file():
         write_parquet(folder / PREDICTIONS, folder / TABLE, bundle.classes)
-    result = _count(folder, tally, bundle, engine, review_of(bundle, coverage, tally.sets))
+    differential = count(tally.gallery.cells, bundle.classes, norms, formula)
+    read = read_predictions(folder / PREDICTIONS)
+    result = Classified(
+        folder=folder,
+        cells=tally.cells,
+        rejected=tally.rejected,
+        first_rejects=tuple(tally.first_rejects),
+        differential=differential,
+        novel=tally.novel,
+        novel_counted=tally.keep_novel,
+        engine=engine,
+        work=worklist.work(),
+        adjusted=adjust((each for each in read if not tally.sets_aside(each)), bundle),
+        review=review_of(bundle, coverage, tally.sets),
+    )
     if not finished:
         write_report(folder / REPORT, bundle, result.differential, tally, result.review)
         write_json(folder / DIFFERENTIAL, result.as_dict(bundle))
     return result
 
 
-def _went_in(bundle: Bundle, keep_novel: bool) -> dict[str, str]:
+def went_in(
+    bundle: Bundle, keep_novel: bool, engine: str, coverage: float | None
+) -> dict[str, str]:
+    """Say what decides the figures besides the cells and the settings of a command."""
     return {
         "format": str(FORMAT),
         "marrowscope": __version__,
@@ -154,6 +189,9 @@ def _went_in(bundle: Bundle, keep_novel: bool) -> dict[str, str]:
         "batch_size": str(BATCH_SIZE),
         "novelty": str(bundle.novelty.threshold) if bundle.novelty else "",
         "novel_cells": "counted" if keep_novel else "set aside",
+        "engine": engine,
+        "coverage": str(coverage or ""),
+        "tested": bundle.adjustment.tested_sha256 if bundle.adjustment else "",
     }
 
 
@@ -174,7 +212,7 @@ def _read_again(
             )
 
 
-def _go_on(
+def go_on(
     found: Iterable[Found],
     predictor: Predictor,
     folder: Path,
@@ -211,21 +249,3 @@ def _as_written(outcomes: Iterable[Outcome], abstain: Abstain) -> Iterator[Outco
     """Round predictions, so that fresh ones and those read back make the same report and sets."""
     for outcome in outcomes:
         yield outcome if isinstance(outcome, Reject) else abstain(rounded(outcome))
-
-
-def _count(
-    folder: Path, tally: Tally, bundle: Bundle, engine: str, review: Review | None
-) -> Classified:
-    differential = count(tally.gallery.cells, bundle.classes)
-    rejects = tuple(tally.first_rejects)
-    return Classified(
-        folder=folder,
-        cells=tally.cells,
-        rejected=tally.rejected,
-        first_rejects=rejects,
-        differential=differential,
-        novel=tally.novel,
-        novel_counted=tally.keep_novel,
-        engine=engine,
-        review=review,
-    )

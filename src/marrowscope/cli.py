@@ -3,7 +3,6 @@
 import json
 import os
 import sys
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from marrowscope import __version__
+from marrowscope.cli_agree import EPILOG as AGREE_EPILOG
+from marrowscope.cli_agree import agree
 from marrowscope.cli_compare import EPILOG as COMPARE_EPILOG
 from marrowscope.cli_compare import compare
 from marrowscope.cli_data import data_app
@@ -18,6 +19,8 @@ from marrowscope.cli_evaluate import EPILOG as EVALUATE_EPILOG
 from marrowscope.cli_evaluate import evaluate
 from marrowscope.cli_explain import EPILOG as EXPLAIN_EPILOG
 from marrowscope.cli_explain import explain
+from marrowscope.cli_report import EPILOG as REPORT_EPILOG
+from marrowscope.cli_report import report
 from marrowscope.cli_tune import EPILOG, tune
 from marrowscope.errors import SettingsError
 from marrowscope.terminal import (
@@ -30,13 +33,16 @@ from marrowscope.terminal import (
     DecodersOption,
     EngineOption,
     EpochsOption,
+    FormulaOption,
     JsonOption,
+    NormsOption,
     OverwriteOption,
     PackOption,
     RecipeOption,
     ScaleOption,
     ThreadsOption,
     errors_in_words,
+    new_folder,
     prepare_training,
     progress,
     read_data,
@@ -118,6 +124,8 @@ def classify(
             "exactly one; the others are listed for review.",
         ),
     ] = None,
+    norms: NormsOption = None,
+    me_formula: FormulaOption = "icsh",
     threads: Annotated[
         int, typer.Option(min=0, help="Processor threads; 0 for as many as there are cores.")
     ] = 0,
@@ -133,13 +141,16 @@ def classify(
         from marrowscope.classify import classify as run
         from marrowscope.engines import choose_engine
         from marrowscope.intake import find_files
+        from marrowscope.norms import read_norms
+        from marrowscope.ratio import formula_of
         from marrowscope.resume import engine_of, result_files
 
         if resume and output is None:
             raise SettingsError("--resume needs --output: the folder of what was interrupted")
+        ranges, formula = read_norms(norms), formula_of(me_formula)
         chosen = load_bundle(bundle)
         chosen.preprocessing.check_scale(um_per_px)
-        folder = output or _new_folder()
+        folder = output or new_folder("marrowscope")
         cells = partial(find_files, paths, um_per_px, result_files(folder))
         number = sum(1 for _ in cells())
         begun = engine_of(folder) if resume else ""
@@ -156,6 +167,8 @@ def classify(
                 keep_novel=keep_novel,
                 parquet=parquet,
                 coverage=coverage,
+                norms=ranges,
+                formula=formula,
                 settings={"um_per_px": str(um_per_px or "")},
                 threads=threads,
                 engine=choice.name,
@@ -360,7 +373,9 @@ def export(
 
 app.command(epilog=EVALUATE_EPILOG)(evaluate)
 app.command(epilog=COMPARE_EPILOG)(compare)
+app.command(epilog=AGREE_EPILOG)(agree)
 app.command(epilog=EXPLAIN_EPILOG)(explain)
+app.command(epilog=REPORT_EPILOG)(report)
 
 
 def _split_here(manifest: "Manifest", audit: Path | None, seed: int) -> "Split":
@@ -371,7 +386,3 @@ def _split_here(manifest: "Manifest", audit: Path | None, seed: int) -> "Split":
 
     plan = SplitPlan(seed=seed, damaged=read_damaged(audit))
     return divide(manifest.cells, read_pairs(audit), plan)
-
-
-def _new_folder() -> Path:
-    return Path(f"marrowscope-{datetime.now().astimezone():%Y%m%d-%H%M%S}")

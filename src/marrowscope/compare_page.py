@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from marrowscope import __version__
+from marrowscope.axis import Axis, axis_for
 from marrowscope.compare import Comparison, Difference, Pair
 from marrowscope.labels import CLASSES
 from marrowscope.pages import render
@@ -17,22 +18,15 @@ HEADER = (
     *("first", "other", "figure", "class", "cells", "groups", "value_first", "value_other"),
     *("difference", "low", "high", "only_first", "only_other", "p", "p_holm", "better", "verdict"),
 )
-LIMITS = (1, 2, 5, 10, 15, 20, 30, 40, 50, 75, 100)
-"""Points at which an axis may end, on both sides of 0."""
 
 
 @dataclass(frozen=True)
 class Forest:
-    """Differences over one axis, which runs from -limit to limit points."""
+    """Differences over one axis."""
 
     title: str
-    limit: int
+    axis: Axis
     rows: tuple[Difference, ...]
-
-    def x(self, difference: float) -> str:
-        """Place a difference on the axis: `0%` is its left end, `50%` no difference."""
-        points = max(-self.limit, min(self.limit, 100 * difference))
-        return f"{50 + 50 * points / self.limit:.2f}%"
 
 
 def write_comparison(comparison: Comparison, folder: Path) -> None:
@@ -97,13 +91,12 @@ def _row(pair: Pair, row: Difference) -> list[str]:
 
 def _forests(pair: Pair) -> tuple[Forest, Forest]:
     return (
-        Forest("All cells", _limit(pair.headline), pair.headline),
-        Forest("Recall by class", _limit(pair.classes), pair.classes),
+        Forest("All cells", _axis(pair.headline), pair.headline),
+        Forest("Recall by class", _axis(pair.classes), pair.classes),
     )
 
 
-def _limit(rows: Sequence[Difference]) -> int:
-    """Give the nearest end of an axis, in points, that holds all intervals."""
+def _axis(rows: Sequence[Difference]) -> Axis:
+    """Give the axis that holds all intervals."""
     numbers = (n for row in rows for n in asdict(row.difference).values() if not math.isnan(n))
-    widest = max(abs(100 * number) for number in numbers)
-    return next(limit for limit in LIMITS if limit >= widest - 1e-9)
+    return axis_for(100 * number for number in numbers)

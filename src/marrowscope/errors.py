@@ -17,6 +17,10 @@ class ManifestError(MarrowscopeError):
     """A manifest or class folder that cannot be read."""
 
 
+class CaseError(MarrowscopeError):
+    """A case or its reviews that cannot be read."""
+
+
 class SplitError(MarrowscopeError):
     """A split that leaks, was changed after it was sealed, or does not fit the data."""
 
@@ -54,7 +58,7 @@ class ExportError(MarrowscopeError):
 
 
 class ComparisonError(MarrowscopeError):
-    """Evaluations that cannot be compared: they are not of one test, or are no evaluations."""
+    """Evaluations or readings that cannot be compared: not of one test, or none at all."""
 
 
 class MissingExtraError(MarrowscopeError):
@@ -63,3 +67,27 @@ class MissingExtraError(MarrowscopeError):
 
 class OutputError(MarrowscopeError):
     """A place for results that cannot be written to, or already holds something."""
+
+
+class StoreError(MarrowscopeError):
+    """A database that cannot be used, or something that the store cannot hold."""
+
+
+class NotThereError(StoreError):
+    """Something that is not in the store, or not for this user."""
+
+
+class DeniedError(StoreError):
+    """Something that the user's role does not allow, or a wrong password, link or token."""
+
+
+class ConflictError(StoreError):
+    """A change that does not fit what the store holds by now."""
+
+
+class FrozenError(ConflictError):
+    """A change of a case that is signed or archived."""
+
+
+class LostJobError(StoreError):
+    """A job that another worker has taken over."""

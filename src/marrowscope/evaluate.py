@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from marrowscope import __version__
-from marrowscope.bundle import Bundle, seal_evaluation
+from marrowscope.bundle import Bundle, seal_evaluation, seal_tested
 from marrowscope.card import write_card
 from marrowscope.data.manifest import Manifest
 from marrowscope.data.split import Split, SplitRow, check_split, located, sharing_pixels
@@ -37,6 +37,7 @@ from marrowscope.results import (
     write_json,
 )
 from marrowscope.scores import Answers, check_probabilities
+from marrowscope.tested import Tested
 from marrowscope.tolerant import TOLERATED
 from marrowscope.trust import Sealed
 
@@ -101,7 +102,7 @@ def evaluate(
 ) -> Evaluation:
     """Classify a part, write predictions, metrics and drawings of them, seal the summary.
 
-    Only the part `test` is sealed into the bundle and its model card. The macro means run over
+    Only the part `test` is sealed into the bundle and its model card, with its cells. The macro means run over
     the classes with at least `least_support` true cells in a set; all are in the tables. Cells of
     classes that the bundle does not cover are left out of all figures, counted in `not_covered`;
     so are cells that, by `pairs` (of paths), share pixels with a cell of another part. All
@@ -152,6 +153,7 @@ def evaluate(
     )
     write_json(folder / METRICS, details)
     if part == "test":
+        bundle = _seal_tested(bundle, members_of)
         bundle = seal_evaluation(bundle, _without_classes(summary))
         write_card(bundle)
     rejects += [reject for one in further for reject in one.rejects]
@@ -286,6 +288,23 @@ def _domains(
         rounds=terms.rounds,
         seed=terms.seed,
     )
+
+
+def _seal_tested(bundle: Bundle, sets: Mapping[str, Sequence[_Scored]]) -> Bundle:
+    """Keep the test cells that are counted, so that a count can be corrected for their errors."""
+    cells = [each for name, scored in sets.items() if name != "all" for each in scored]
+    novelty = bundle.novelty
+    kept = [each for each in cells if not (novelty and novelty.is_novel(each.prediction.novelty))]
+    if not kept:
+        return bundle
+    tested = Tested(
+        np.array([each.prediction.probabilities for each in kept], dtype=np.float16),
+        tuple(each.row.cell.label for each in kept),
+        tuple(_source(each.row) for each in kept),
+        tuple(each.row.group for each in kept),
+    )
+    reference = most_trained(bundle.origin["images"], [name for name in sets if name != "all"])
+    return seal_tested(bundle, tested, reference, len(cells) - len(kept))
 
 
 def _figures(

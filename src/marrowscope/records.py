@@ -36,16 +36,20 @@ class Reject:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The most probable class of one cell and the probability of every class, in list order."""
+    """The class of one cell and the probability of every class, in list order."""
 
     path: str
     label: str
+    """The most probable class, or the one that a person gave."""
     probability: float
+    """Of the most probable class."""
     probabilities: tuple[float, ...]
     set: tuple[str, ...] | None = None
     """Codes that the cell may be of at the coverage asked for; None where none was."""
     novelty: float = math.nan
     """How unlike the known cells it is, 0 or more; NaN where the bundle cannot tell."""
+    reviewer: str = ""
+    """Who gave the label; empty for the machine."""
 
 
 class Picture(NamedTuple):

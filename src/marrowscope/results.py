@@ -156,6 +156,14 @@ def prediction_of(row: Sequence[str]) -> Prediction:
     )
 
 
+def read_predictions(file: Path) -> Iterator[Prediction]:
+    """Give the predictions of a whole `predictions.csv`, one by one."""
+    with file.open(newline="", encoding="utf-8") as lines:
+        rows = csv.reader(lines)
+        next(rows, None)
+        yield from map(prediction_of, rows)
+
+
 def _set_of(words: str) -> tuple[str, ...] | None:
     if not words:
         return None

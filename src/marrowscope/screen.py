@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from marrowscope.adjusted import Adjusted
 from marrowscope.bundle import Bundle
 from marrowscope.classify import Classified
 from marrowscope.compare import Comparison, Difference, Pair
@@ -24,6 +25,7 @@ from marrowscope.data.read import DataRead
 from marrowscope.data.show import Census
 from marrowscope.data.split import Split
 from marrowscope.differential import Differential
+from marrowscope.differential_table import show_differential
 from marrowscope.doctor import Examined
 from marrowscope.domains_table import show_domains
 from marrowscope.evaluate import Evaluation
@@ -52,7 +54,8 @@ def show_classified(result: Classified, bundle: Bundle) -> None:
     """Print the differential, what was rejected and where the files are."""
     console = Console()
     if result.cells:
-        console.print(differential_table(result.differential))
+        show_differential(result.differential, result.work, console)
+    _show_adjusted(result.adjusted, result.differential)
     for row in result.differential.excluded:
         if row.cells:
             console.print(f"not counted: {row.cells:,} {row.name.lower()} ({row.code})")
@@ -67,6 +70,23 @@ def show_classified(result: Classified, bundle: Bundle) -> None:
     print(f"Report: {result.folder / REPORT}")
 
 
+def _show_adjusted(adjusted: Adjusted, differential: Differential) -> None:
+    """Print corrected shares beside the plain ones, and what they rest on."""
+    plain = {finding.name: finding for finding in differential.findings}
+    for share in adjusted.shares:
+        if share.percent is None:
+            print(share.note)
+            continue
+        counted = plain[share.name]
+        print(
+            f"{share.name}: {counted.percent:.1f}% as counted ({counted.low:.1f} to "
+            f"{counted.high:.1f}), {share.percent:.1f}% adjusted for the model's errors "
+            f"({share.low:.1f} to {share.high:.1f})"
+        )
+    for note in adjusted.notes:
+        print(note)
+
+
 def _show_review(review: Review) -> None:
     """Print how many cells the model abstains on, by the classes that they may be of."""
     print(f"{review.in_words}{', by what they may be:' if review.cells else ''}")
@@ -76,22 +96,6 @@ def _show_review(review: Review) -> None:
         print(f"{review.others:>7,}  other sets: all are in {DIFFERENTIAL}")
     if review.note:
         print(review.note)
-
-
-def differential_table(differential: Differential) -> Table:
-    """Lay the counted classes out as a table; percentages are of the nucleated cells."""
-    table = Table(title=f"Differential of {differential.counted:,} nucleated cells")
-    table.add_column("class")
-    table.add_column("")
-    for heading in ("n", "%", "95% interval"):
-        table.add_column(heading, justify="right")
-    for row in differential.rows:
-        interval = f"{row.low:.1f} - {row.high:.1f}"
-        style = None if row.cells else "dim"
-        table.add_row(
-            row.code, row.name, f"{row.cells:,}", f"{row.percent:.1f}", interval, style=style
-        )
-    return table
 
 
 def _show_rejects(result: Classified) -> None:

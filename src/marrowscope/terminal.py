@@ -4,6 +4,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -68,6 +69,22 @@ ScaleOption = Annotated[
         "scanner names it, or 7.2 by the width of a red cell in pixels.",
     ),
 ]
+NormsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--norms",
+        help="TOML file of reference ranges, with their source.",
+        show_default="an adult marrow",
+    ),
+]
+FormulaOption = Annotated[
+    str,
+    typer.Option(
+        "--me-formula",
+        help="Of the M:E ratio: icsh (all myeloid cells), without-blasts, without-monocytes or "
+        "granulocytes.",
+    ),
+]
 ThreadsOption = Annotated[int, typer.Option("--threads", help="Threads of torch; 0: one a core.")]
 OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Replace the results in a folder that is not empty.")
@@ -95,6 +112,11 @@ def errors_in_words() -> Iterator[None]:
         _fail(str(error))
     except OSError as error:
         _fail(f"{error.filename or 'a file'}: {error.strerror or error}")
+
+
+def new_folder(name: str) -> Path:
+    """Name a folder that is not there yet, by the time."""
+    return Path(f"{name}-{datetime.now().astimezone():%Y%m%d-%H%M%S}")
 
 
 def _fail(message: str) -> NoReturn:

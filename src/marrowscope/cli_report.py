@@ -1,0 +1,106 @@
+"""The command `marrowscope report`: a case from its cells to a report to sign."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from marrowscope.errors import SettingsError
+from marrowscope.terminal import (
+    AUTO,
+    SOME_REJECTED,
+    EngineOption,
+    JsonOption,
+    OverwriteOption,
+    ScaleOption,
+    errors_in_words,
+    new_folder,
+    progress,
+)
+
+EPILOG = (
+    "Examples:\n\n"
+    "`marrowscope report case-117 --output report-117`\n\n"
+    "`marrowscope report cells/ --um-per-px 0.086 --output report`\n\n"
+    "After people have reviewed cells (`reviews.csv` beside `case.toml`), the same command with "
+    "`--resume` writes the report again and reads no cell twice."
+)
+
+
+def report(
+    case: Annotated[
+        Path,
+        typer.Argument(
+            metavar="CASE",
+            help="A case.toml, the folder that holds one, or a folder of cells (one slide).",
+        ),
+    ],
+    bundle: Annotated[
+        str, typer.Option(help="Name of a shipped bundle, or the folder of one.")
+    ] = "default",
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for report.html, report.pdf, differential.csv, differential.json and "
+            "cells.csv; what the machine read is in its folder slides.",
+            show_default="a new folder, named on the screen",
+        ),
+    ] = None,
+    um_per_px: ScaleOption = None,
+    overwrite: OverwriteOption = False,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Write the report again; cells read before are not read."),
+    ] = False,
+    keep_novel: Annotated[
+        bool, typer.Option("--keep-novel", help="Count cells unlike the known ones all the same.")
+    ] = False,
+    coverage: Annotated[
+        float | None,
+        typer.Option(
+            help="Count only cells for which exactly one class is likely, as `classify` does; the "
+            "others are listed for review."
+        ),
+    ] = None,
+    threads: Annotated[
+        int, typer.Option(min=0, help="Processor threads; 0 for as many as there are cores.")
+    ] = 0,
+    engine: EngineOption = AUTO,
+    as_json: JsonOption = False,
+) -> None:
+    """Read all slides of a case and write the report that a person signs."""
+    with errors_in_words():
+        from marrowscope.bundle import load_bundle
+        from marrowscope.case import read_case
+        from marrowscope.case_report import open_report, report_case, report_files
+        from marrowscope.case_screen import show_report
+        from marrowscope.engines import choose_engine
+        from marrowscope.reading import engine_of_slides, find_cells, read_cells
+
+        if resume and output is None:
+            raise SettingsError("--resume needs --output: the folder of the earlier report")
+        read, chosen = read_case(case, um_per_px), load_bundle(bundle)
+        folder = output or new_folder("marrowscope-report")
+        found = find_cells(read, folder, report_files(folder))
+        number = sum(map(len, found.values()))
+        begun = engine_of_slides(read, folder) if resume else ""
+        choice = choose_engine(chosen, number, engine if engine != AUTO else begun, threads)
+        open_report(folder, overwrite=overwrite, resume=resume)
+        with progress("Reading cells", number) as each:
+            reading = read_cells(
+                read,
+                chosen,
+                folder,
+                found,
+                overwrite=overwrite,
+                resume=resume,
+                keep_novel=keep_novel,
+                coverage=coverage,
+                threads=threads,
+                engine=choice.name,
+                each=each,
+            )
+        sheet = report_case(reading, folder)
+        show_report(sheet, folder, as_json)
+    if reading.rejects:
+        raise typer.Exit(SOME_REJECTED if reading.cells else 1)

@@ -1,0 +1,291 @@
+"""The cells of a case: added as pictures, read by the model, listed for review."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import case as when
+from sqlalchemy.orm import Session
+
+from marrowscope.bundle import Bundle
+from marrowscope.errors import NotThereError, StoreError
+from marrowscope.records import Prediction, Reject
+from marrowscope.store.cases import Page, change, check_open, lock
+from marrowscope.store.kinds import CellState
+from marrowscope.store.tables import Case, CaseCell, Slide
+from marrowscope.store.texts import needed
+
+PAGE = 200
+LONGEST = 255
+"""Characters of a file's name."""
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class NewCell:
+    """The picture of a cell that came in and can be decoded; its bytes are among the blobs."""
+
+    file: str
+    """Its name as it came."""
+    sha256: str
+    width: int
+    """Pixels."""
+    height: int
+    """Pixels."""
+
+
+@dataclass(frozen=True)
+class Added:
+    """What became of pictures that were added."""
+
+    new: int
+    known: int
+    """Pictures that the case had already; each counts once."""
+
+
+class Order(StrEnum):
+    """In which order cells are listed."""
+
+    FIRST = "first"
+    """As they came."""
+    DOUBTFUL = "doubtful"
+    """Those nobody decided on first; of them the strange ones, then by the smallest margin."""
+    CLASS = "class"
+    """By the class that counts, within one as `doubtful`."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which cells of a case to list; None for all."""
+
+    label: str | None = None
+    """Of the class that counts."""
+    state: CellState | None = None
+    slide: str | None = None
+    decided: bool | None = None
+    """By a person."""
+    novel: bool | None = None
+
+
+def slide_called(session: Session, case: Case, name: str) -> Slide:
+    """Give the slide of a name, which is made if the case has none; the case must be locked.
+
+    Raises:
+        StoreError: the name is empty or no line.
+    """
+    called = needed("name of the slide", name, 64)
+    query = select(Slide).where(Slide.case_id == case.id, Slide.name == called)
+    slide = session.scalar(query)
+    if slide is None:
+        slide = Slide(case_id=case.id, name=called)
+        session.add(slide)
+        session.flush()
+    return slide
+
+
+def add_cells(session: Session, case: Case, slide: str, cells: Sequence[NewCell]) -> Added:
+    """Add pictures to a slide of a case; one that the case has already is not added again.
+
+    Raises:
+        FrozenError: the case is signed or archived.
+        StoreError: a name is no line, or longer than 255 characters.
+    """
+    change(session, case)
+    place = slide_called(session, case, slide)
+    had = {sha256 for (sha256,) in session.execute(_hashes(case))}
+    fresh = {cell.sha256: cell for cell in reversed(cells) if cell.sha256 not in had}
+    for cell in reversed(fresh.values()):
+        session.add(
+            CaseCell(
+                case_id=case.id,
+                slide_id=place.id,
+                file=needed("name of the file", cell.file, LONGEST),
+                sha256=cell.sha256,
+                width=cell.width,
+                height=cell.height,
+                state=CellState.WAITING,
+                label="",
+                machine="",
+            )
+        )
+    session.flush()
+    return Added(len(fresh), len(cells) - len(fresh))
+
+
+def _hashes(case: Case) -> Any:
+    return select(CaseCell.sha256).where(CaseCell.case_id == case.id)
+
+
+def waiting(session: Session, case: Case, limit: int = BATCH) -> Sequence[CaseCell]:
+    """Give some cells that the model has not read yet, as they came."""
+    query = select(CaseCell).where(CaseCell.case_id == case.id, CaseCell.state == CellState.WAITING)
+    return session.scalars(query.order_by(CaseCell.id).limit(limit)).all()
+
+
+def name_model(session: Session, case: Case, bundle: Bundle) -> None:
+    """Write down which model reads a case, before its first cell is read; one model reads all.
+
+    Raises:
+        FrozenError: the case is signed or archived.
+        StoreError: another model has read cells of it.
+    """
+    lock(session, case)
+    check_open(case)
+    if case.model_sha256 not in {"", bundle.model_sha256}:
+        raise StoreError(
+            f"cells of the case {case.title} were read by the model {case.model_sha256[:12]} of "
+            f"the bundle {case.bundle}; read it with that bundle, or make a new case"
+        )
+    case.bundle, case.model_sha256 = bundle.name, bundle.model_sha256
+    case.classes = list(bundle.classes)
+
+
+def keep_readings(
+    session: Session, case: Case, bundle: Bundle, outcomes: Mapping[int, Prediction | Reject]
+) -> int:
+    """Keep what the model made of cells, by their numbers; give how many were waiting for it.
+
+    A cell that was read before, or that was deleted meanwhile, stays as it is.
+
+    Raises:
+        FrozenError: the case is signed or archived.
+    """
+    change(session, case)
+    query = select(CaseCell).where(
+        CaseCell.case_id == case.id,
+        CaseCell.id.in_(outcomes),
+        CaseCell.state == CellState.WAITING,
+    )
+    cells = session.scalars(query).all()
+    for cell in cells:
+        outcome = outcomes[cell.id]
+        if isinstance(outcome, Reject):
+            cell.state, cell.reason = CellState.REJECTED, outcome.reason
+        else:
+            _keep(cell, outcome, bundle)
+    session.flush()
+    return len(cells)
+
+
+def _keep(cell: CaseCell, read: Prediction, bundle: Bundle) -> None:
+    first, second = sorted((*read.probabilities, 0.0), reverse=True)[:2]
+    cell.state = CellState.READ
+    cell.machine, cell.probability = read.label, read.probability
+    cell.probabilities = list(read.probabilities)
+    cell.margin = first - second
+    cell.set = None if read.set is None else list(read.set)
+    cell.novelty = None if math.isnan(read.novelty) else read.novelty
+    cell.novel = bundle.novelty is not None and bundle.novelty.is_novel(read.novelty)
+
+
+def prediction_of(cell: CaseCell) -> Prediction:
+    """Give a cell as the rest of marrowscope counts it; its path is its number.
+
+    Raises:
+        StoreError: it was not read.
+    """
+    if cell.state is not CellState.READ:
+        raise StoreError(f"cell {cell.id} is {cell.state}; only a cell that was read is counted")
+    return Prediction(
+        str(cell.id),
+        cell.counts_as,
+        cell.probability,
+        tuple(cell.probabilities),
+        None if cell.set is None else tuple(cell.set),
+        math.nan if cell.novelty is None else cell.novelty,
+        str(cell.decided_by) if cell.label else "",
+    )
+
+
+def find_cell(session: Session, case: Case, number: int) -> CaseCell:
+    """Give a cell of a case by its number.
+
+    Raises:
+        NotThereError: the case has no such cell.
+    """
+    cell = session.get(CaseCell, number)
+    if cell is None or cell.case_id != case.id:
+        raise NotThereError(f"the case {case.title} has no cell {number}")
+    return cell
+
+
+def list_cells(
+    session: Session,
+    case: Case,
+    wanted: Wanted | None = None,
+    order: Order = Order.FIRST,
+    *,
+    offset: int = 0,
+    limit: int = PAGE,
+) -> Page[CaseCell]:
+    """List cells of a case."""
+    query = select(CaseCell).where(CaseCell.case_id == case.id, *_filters(wanted or Wanted()))
+    total = session.scalar(select(func.count()).select_from(query.subquery())) or 0
+    rows = query.order_by(*ORDERS[order], CaseCell.id).offset(offset).limit(limit)
+    return Page(session.scalars(rows).all(), total)
+
+
+def _filters(wanted: Wanted) -> Iterable[Any]:
+    if wanted.label is not None:
+        yield wanted.label == COUNTS_AS
+    if wanted.state is not None:
+        yield CaseCell.state == wanted.state
+    if wanted.slide is not None:
+        yield CaseCell.slide_id.in_(select(Slide.id).where(Slide.name == wanted.slide))
+    if wanted.decided is not None:
+        yield (CaseCell.label != "") if wanted.decided else (CaseCell.label == "")
+    if wanted.novel is not None:
+        yield CaseCell.novel.is_(wanted.novel)
+
+
+COUNTS_AS: ColumnElement[str] = when((CaseCell.label != "", CaseCell.label), else_=CaseCell.machine)
+"""The class code that counts: a person's, else the model's."""
+_DOUBT = ((CaseCell.label != ""), CaseCell.novel.desc(), CaseCell.margin)
+ORDERS: Mapping[Order, tuple[Any, ...]] = {
+    Order.FIRST: (),
+    Order.DOUBTFUL: _DOUBT,
+    Order.CLASS: (COUNTS_AS, *_DOUBT),
+}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How many cells of a case are in which state."""
+
+    waiting: int
+    read: int
+    rejected: int
+    decided: int
+    """Of those read, how many a person decided on."""
+
+    @property
+    def total(self) -> int:
+        """All cells."""
+        return self.waiting + self.read + self.rejected
+
+
+def progress_of(session: Session, case: Case) -> Progress:
+    """Count the cells of a case by their state."""
+    by_state = select(
+        CaseCell.state, func.count(), func.sum(when((CaseCell.label != "", 1), else_=0))
+    )
+    rows = session.execute(by_state.where(CaseCell.case_id == case.id).group_by(CaseCell.state))
+    found = {state: (cells, int(decided or 0)) for state, cells, decided in rows}
+    count = {state: found.get(state, (0, 0)) for state in CellState}
+    return Progress(
+        count[CellState.WAITING][0],
+        count[CellState.READ][0],
+        count[CellState.REJECTED][0],
+        count[CellState.READ][1],
+    )
+
+
+def labels_of(session: Session, case: Case) -> dict[str, int]:
+    """Count the cells that were read by the class that counts."""
+    query = select(COUNTS_AS, func.count()).where(
+        CaseCell.case_id == case.id, CaseCell.state == CellState.READ
+    )
+    return {row[0]: row[1] for row in session.execute(query.group_by(COUNTS_AS))}

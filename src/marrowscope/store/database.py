@@ -1,0 +1,133 @@
+"""The database behind the store: SQLite by default, PostgreSQL by URL, brought up to date."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.orm import Session
+
+from marrowscope.errors import MissingExtraError, StoreError
+from marrowscope.store.upgrade import upgrade
+
+DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
+"""Of the engines that are known, by the name in a URL."""
+WRITES = "marrowscope_writes"
+PATIENCE = 30
+"""Seconds that a writer waits for another one on SQLite."""
+PRAGMAS = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+    f"PRAGMA busy_timeout = {PATIENCE * 1000}",
+)
+
+
+class Store:
+    """An open database: `write()` and `read()` give sessions, each one transaction."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._writing = engine.execution_options(**{WRITES: True})
+
+    @property
+    def kind(self) -> str:
+        """`sqlite` or `postgresql`."""
+        return self.engine.dialect.name
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """Give a session that is committed at the end, and rolled back by any error.
+
+        On SQLite it holds the only right to write from its begin on.
+        """
+        with Session(self._writing, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """Give a session for looking; nothing done in it is kept."""
+        with Session(self.engine, expire_on_commit=False) as session:
+            yield session
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+
+def open_store(url: str) -> Store:
+    """Open a database by its URL and bring its tables up to date.
+
+    `sqlite:///room.db` is a file in this folder, `sqlite:////srv/room.db` one by its whole path,
+    `postgresql://user:secret@host/name` a database that is there.
+
+    Raises:
+        StoreError: the URL is none of these, the database cannot be reached, or a newer
+            marrowscope has made it.
+        MissingExtraError: it is PostgreSQL, and its driver is not installed.
+    """
+    read = _url(url)
+    engine = _engine(read)
+    try:
+        upgrade(engine.execution_options(**{WRITES: True}))
+    except DBAPIError as error:
+        engine.dispose()
+        raise StoreError(f"{_shown(read)}: cannot be used ({_reason(error)})") from None
+    except StoreError as error:
+        engine.dispose()
+        raise StoreError(f"{_shown(read)}: {error}") from None
+    return Store(engine)
+
+
+def _url(text: str) -> URL:
+    try:
+        url = make_url(text)
+    except ArgumentError:
+        raise StoreError(
+            "the address of the database is no URL; give one such as "
+            "sqlite:///room.db or postgresql://user@host/name"
+        ) from None
+    kind = url.get_backend_name()
+    if kind not in DRIVERS or (kind == "sqlite" and url.database in {None, "", ":memory:"}):
+        raise StoreError(
+            f"{_shown(url)}: no database that can be used; give a file such as "
+            "sqlite:///room.db, or postgresql://user@host/name"
+        )
+    return url.set(drivername=DRIVERS[kind])
+
+
+def _engine(url: URL) -> Engine:
+    if url.get_backend_name() == "postgresql":
+        if find_spec("psycopg") is None:
+            raise MissingExtraError(
+                "PostgreSQL needs psycopg; install it with: pip install 'marrowscope[postgres]'"
+            )
+        return create_engine(url, pool_pre_ping=True)
+    engine = create_engine(url, connect_args={"timeout": PATIENCE, "check_same_thread": False})
+    event.listen(engine, "connect", _prepare)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _prepare(connection: Any, record: object) -> None:  # noqa: ARG001 - as SQLAlchemy calls it
+    """Leave transactions to `_begin`: Python's module would begin them too late to be safe."""
+    connection.isolation_level = None
+    for line in PRAGMAS:
+        connection.execute(line)
+
+
+def _begin(connection: Connection) -> None:
+    """Begin a transaction; one that writes waits for its turn now, so that it cannot fail later."""
+    writes = connection.get_execution_options().get(WRITES)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _shown(url: URL) -> str:
+    return url.render_as_string(hide_password=True)
+
+
+def _reason(error: DBAPIError) -> str:
+    return str(error.orig).strip().split("\n", maxsplit=1)[0]

@@ -1,0 +1,252 @@
+"""Decisions: a person gives cells a class, or takes that back; each is kept for good."""
+
+import secrets
+from collections.abc import Iterator, Sequence
+
+from sqlalchemy import exists, func, select
+from sqlalchemy.orm import Session, aliased
+
+from marrowscope.errors import ConflictError, NotThereError, StoreError
+from marrowscope.labels import cell_class
+from marrowscope.store.audit import Event, append
+from marrowscope.store.cases import change
+from marrowscope.store.kinds import CellState, Role
+from marrowscope.store.moments import now
+from marrowscope.store.readers import labels_in, open_reading_of
+from marrowscope.store.tables import BlindReading, Case, CaseCell, CellDecision, User
+from marrowscope.store.users import check_role
+
+AT_ONCE = 5000
+"""Cells that can be decided on at once."""
+REUSED = "the request {!r} was used for another decision; choose a new name"
+
+
+def decide(
+    session: Session,
+    who: User,
+    case: Case,
+    cells: Sequence[int],
+    label: str,
+    *,
+    request: str = "",
+) -> Sequence[CellDecision]:
+    """Give cells of a case a class, all of them or none; give what was decided.
+
+    The same `request` (1 to 64 characters, chosen by the caller) is not done twice: the decisions
+    of the first time come back. While the user reads the case blind, decisions go to that reading.
+
+    Raises:
+        DeniedError: the user is a reader and reads nothing blind here.
+        FrozenError: the case is signed or archived.
+        NotThereError: a cell is not of the case.
+        ConflictError: a cell was not read yet, or the request was one for something else.
+        UnknownClassError: there is no such class.
+        StoreError: no cells or too many, or the request is too long.
+    """
+    code = cell_class(label).code
+    named = _checked_request(request)
+    numbers = _checked_numbers(cells)
+    change(session, case)
+    reading = open_reading_of(session, case, who)
+    if reading is None:
+        check_role(who, Role.REVIEWER, "deciding on cells")
+    if done := _of_request(session, case, named):
+        _check_same(done, who, numbers, code)
+        return done
+    made = [
+        CellDecision(
+            case_id=case.id,
+            cell_id=cell.id,
+            user_id=who.id,
+            reading_id=reading and reading.id,
+            request=named,
+            before=before,
+            after=code,
+            at=now(),
+            model_sha256=case.model_sha256,
+        )
+        for cell, before in _with_labels(session, _cells(session, case, numbers), reading)
+    ]
+    return _keep(session, who, case, made)
+
+
+def undo(session: Session, who: User, case: Case, *, request: str = "") -> Sequence[CellDecision]:
+    """Take back what a user decided last on a case and has not taken back; give what that did.
+
+    Nothing that others decided later on the same cells is touched: then it is a conflict. Called
+    again, it takes back what was decided before that, but not for the same `request`.
+
+    Raises:
+        FrozenError: the case is signed or archived.
+        NotThereError: there is nothing to take back.
+        ConflictError: another decision came later on one of the cells.
+        StoreError: the request is too long.
+    """
+    named = _checked_request(request)
+    change(session, case)
+    if done := _of_request(session, case, named):
+        if any(each.user_id != who.id or each.undoes is None for each in done):
+            raise ConflictError(REUSED.format(named))
+        return done
+    reading = open_reading_of(session, case, who)
+    last = _last_of(session, who, case, reading)
+    if not last:
+        raise NotThereError(f"{who.name} has decided nothing on the case {case.title} to take back")
+    _check_latest(session, last)
+    made = [_undoing(who, each, named) for each in last]
+    return _keep(session, who, case, made)
+
+
+def history(session: Session, cell: CaseCell) -> Sequence[CellDecision]:
+    """Give all decisions on a cell that are no blind reader's, the oldest first."""
+    query = select(CellDecision).where(
+        CellDecision.cell_id == cell.id, CellDecision.reading_id.is_(None)
+    )
+    return session.scalars(query.order_by(CellDecision.id)).all()
+
+
+def _checked_request(request: str) -> str:
+    if len(request) > 64 or not request.isprintable():
+        raise StoreError("a request is named by at most 64 characters of one line")
+    return request or secrets.token_hex(16)
+
+
+def _checked_numbers(cells: Sequence[int]) -> list[int]:
+    numbers = list(dict.fromkeys(cells))
+    if not 1 <= len(numbers) <= AT_ONCE:
+        raise StoreError(f"decide on 1 to {AT_ONCE:,} cells at once, got {len(numbers):,}")
+    return numbers
+
+
+def _of_request(session: Session, case: Case, request: str) -> Sequence[CellDecision]:
+    query = select(CellDecision).where(
+        CellDecision.case_id == case.id, CellDecision.request == request
+    )
+    return session.scalars(query.order_by(CellDecision.id)).all()
+
+
+def _check_same(done: Sequence[CellDecision], who: User, numbers: list[int], code: str) -> None:
+    same = {each.cell_id for each in done} == set(numbers)
+    if not same or any((each.user_id, each.after) != (who.id, code) for each in done):
+        raise ConflictError(REUSED.format(done[0].request))
+
+
+def _cells(session: Session, case: Case, numbers: list[int]) -> list[CaseCell]:
+    query = select(CaseCell).where(CaseCell.case_id == case.id, CaseCell.id.in_(numbers))
+    found = {cell.id: cell for cell in session.scalars(query)}
+    if missing := [number for number in numbers if number not in found]:
+        raise NotThereError(f"the case {case.title} has no cell {missing[0]}")
+    for cell in found.values():
+        if cell.state is not CellState.READ:
+            raise ConflictError(f"cell {cell.id} is {cell.state}; decide on cells that were read")
+    return [found[number] for number in numbers]
+
+
+def _with_labels(
+    session: Session, cells: Sequence[CaseCell], reading: BlindReading | None
+) -> Iterator[tuple[CaseCell, str]]:
+    """Give cells with the class that a person gave each, in this reading."""
+    blind = labels_in(session, reading) if reading else {}
+    for cell in cells:
+        yield cell, blind.get(cell.id, "") if reading else cell.label
+
+
+def _undoing(who: User, done: CellDecision, request: str) -> CellDecision:
+    return CellDecision(
+        case_id=done.case_id,
+        cell_id=done.cell_id,
+        user_id=who.id,
+        reading_id=done.reading_id,
+        request=request,
+        before=done.after,
+        after=done.before,
+        at=now(),
+        model_sha256=done.model_sha256,
+        undoes=done.id,
+    )
+
+
+def _last_of(
+    session: Session, who: User, case: Case, reading: BlindReading | None
+) -> Sequence[CellDecision]:
+    """Give the latest decisions of one request that were not taken back, of a user and reading."""
+    undoing = aliased(CellDecision)
+    mine = select(CellDecision).where(
+        CellDecision.case_id == case.id,
+        CellDecision.user_id == who.id,
+        CellDecision.reading_id.is_(None)
+        if reading is None
+        else CellDecision.reading_id == reading.id,
+        CellDecision.undoes.is_(None),
+        ~exists().where(undoing.undoes == CellDecision.id),
+    )
+    latest = session.scalar(mine.order_by(CellDecision.id.desc()).limit(1))
+    if latest is None:
+        return []
+    same = mine.where(CellDecision.request == latest.request)
+    return session.scalars(same.order_by(CellDecision.id)).all()
+
+
+def _check_latest(session: Session, last: Sequence[CellDecision]) -> None:
+    """Check that nothing but what was taken back came after these decisions."""
+    undoing = aliased(CellDecision)
+    newest = (
+        select(CellDecision.cell_id, func.max(CellDecision.id))
+        .where(
+            CellDecision.cell_id.in_([each.cell_id for each in last]),
+            CellDecision.reading_id.is_(None)
+            if last[0].reading_id is None
+            else CellDecision.reading_id == last[0].reading_id,
+            CellDecision.undoes.is_(None),
+            ~exists().where(undoing.undoes == CellDecision.id),
+        )
+        .group_by(CellDecision.cell_id)
+    )
+    mine = {each.cell_id: each.id for each in last}
+    for cell, number in session.execute(newest):
+        if number != mine[cell]:
+            raise ConflictError(
+                f"cell {cell} was decided on again by another reader; look at it anew"
+            )
+
+
+def _keep(
+    session: Session, who: User, case: Case, made: Sequence[CellDecision]
+) -> Sequence[CellDecision]:
+    """Keep decisions, let those that are no blind reader's count, and write them into the log."""
+    session.add_all(made)
+    session.flush()
+    cells = {
+        cell.id: cell
+        for cell in session.scalars(
+            select(CaseCell).where(CaseCell.id.in_([each.cell_id for each in made]))
+        )
+    }
+    events = [_event(who, case, cells[each.cell_id], each) for each in made]
+    for each in made:
+        if each.reading_id is None:
+            _let_count(cells[each.cell_id], each)
+    append(session, *events)
+    return made
+
+
+def _let_count(cell: CaseCell, made: CellDecision) -> None:
+    cell.label = made.after
+    cell.decided_by, cell.decided_at = (made.user_id, made.at) if made.after else (None, None)
+
+
+def _event(who: User, case: Case, cell: CaseCell, made: CellDecision) -> Event:
+    blind = "" if made.reading_id is None else "blind "
+    return Event(
+        who.name,
+        f"{blind}{'decide' if made.undoes is None else 'undo'}",
+        case.public_id,
+        str(cell.id),
+        _words(cell, made.before),
+        _words(cell, made.after),
+        made.model_sha256,
+    )
+
+
+def _words(cell: CaseCell, label: str) -> dict[str, str]:
+    return {"label": label or cell.machine, "by": "person" if label else "model"}

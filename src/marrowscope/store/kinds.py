@@ -1,0 +1,49 @@
+"""The states and roles that the store knows, by the words it keeps for them."""
+
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """What a user may do; each may do what those before it may."""
+
+    READER = "reader"
+    """Sees the cases it is a member of."""
+    REVIEWER = "reviewer"
+    """Makes cases, decides on cells, signs."""
+    ADMIN = "admin"
+    """Sees all cases and the audit log; makes users."""
+
+
+class CaseState(StrEnum):
+    """How far a case has come."""
+
+    DRAFT = "draft"
+    REVIEWED = "reviewed"
+    SIGNED = "signed"
+    """Frozen: nothing of it changes before it is reopened."""
+
+
+class CellState(StrEnum):
+    """Whether the model has read a cell."""
+
+    WAITING = "waiting"
+    READ = "read"
+    REJECTED = "rejected"
+    """It cannot be read; the reason stands beside."""
+
+
+class JobState(StrEnum):
+    """What became of a job."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+ROLES = tuple(Role)
+
+
+def at_least(role: Role, wanted: Role) -> bool:
+    """Tell whether a role may do what another may: a reviewer, all that a reader may."""
+    return ROLES.index(role) >= ROLES.index(wanted)
