@@ -46,9 +46,7 @@ def standing(session: Session, case: Case, who: User) -> Standing:
         labels[person or machine] += 1
         chances = _certain(person, case.classes) if person else tuple(probabilities)
         worklist.add(Prediction(str(number), person or machine, 1.0, chances))
-    return Standing(
-        case.version, count(labels, case.classes), worklist.work(), decided, set_aside
-    )
+    return Standing(case.version, count(labels, case.classes), worklist.work(), decided, set_aside)
 
 
 def _rows(session: Session, case: Case) -> Iterable[tuple[int, str, str, bool, list[float]]]:

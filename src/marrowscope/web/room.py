@@ -49,7 +49,7 @@ class Room:
 
     @cached_property
     def _loaded(self) -> Predictor:
-        return Predictor(self.bundle, self.settings.threads, self.settings.engine)
+        return Predictor(self.bundle, self.settings.reading_threads, self.settings.engine)
 
     def load(self) -> Predictor:
         """Give the model; the first call loads it, which takes a second or two."""

@@ -1,5 +1,6 @@
 """Settings of the reading room, checked together before it opens."""
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,8 +42,8 @@ class Settings:
     bundle: str = "default"
     """Name or folder of the bundle that reads cells."""
     engine: str = "onnxruntime"
-    threads: int = 1
-    """Processor threads that read cells; the others are left to the pages."""
+    threads: int = 0
+    """Processor threads that read cells; 0 for all cores but one, which is left to the pages."""
     host: str = "127.0.0.1"
     port: int = 8017
     """0 for any that is free."""
@@ -76,8 +77,8 @@ class Settings:
             )
         if not 0 <= self.port <= 65535:
             wrong.append(f"--port is 0 to 65535, got {self.port}")
-        if self.threads < 1:
-            wrong.append(f"--threads is at least 1, got {self.threads}")
+        if self.threads < 0:
+            wrong.append(f"--threads is 0 or more, got {self.threads}")
         if wrong:
             raise SettingsError("; ".join(wrong))
 
@@ -85,6 +86,11 @@ class Settings:
     def secure(self) -> bool:
         """Whether cookies travel by HTTPS alone."""
         return self.https or self.certificate is not None
+
+    @property
+    def reading_threads(self) -> int:
+        """Threads that read cells."""
+        return self.threads or max(1, (os.cpu_count() or 2) - 1)
 
     @property
     def url(self) -> str:

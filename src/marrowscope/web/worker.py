@@ -130,9 +130,7 @@ class Worker:
             keep_readings(session, now, self._room.bundle, found)
             progress = progress_of(session, now)
             done = progress.total - progress.waiting
-            keep_job(
-                session, job.id, self.name, done, total=progress.total, lease=self._lease
-            )
+            keep_job(session, job.id, self.name, done, total=progress.total, lease=self._lease)
         rejected = sum(isinstance(each, Reject) for each in found.values())
         self._room.meters.cells.labels("rejected").inc(rejected)
         self._room.meters.cells.labels("read").inc(len(found) - rejected)

@@ -51,7 +51,10 @@ class ClassifiedOut(BaseModel):
 
 @router.post("/classify", openapi_extra=BODY)
 async def classify(
-    request: Request, caller: Me, room: InRoom, um_per_px: Scale = None  # noqa: ARG001
+    request: Request,
+    caller: Me,
+    room: InRoom,
+    um_per_px: Scale = None,  # noqa: ARG001
 ) -> ClassifiedOut:
     """Classify pictures, as files or in zip archives."""
     room.predictor()

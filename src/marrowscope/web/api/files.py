@@ -134,7 +134,9 @@ def _add(
     progress = progress_of(session, case)
     most = room.settings.limits.cells
     if progress.total > most:
-        raise UploadError(f"a case has at most {most:,} cells; this one would have {progress.total:,}")
+        raise UploadError(
+            f"a case has at most {most:,} cells; this one would have {progress.total:,}"
+        )
     job = add_job_once(session, READ, case, progress.total) if added.new else None
     return {
         "new": added.new,

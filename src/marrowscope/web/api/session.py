@@ -107,9 +107,7 @@ def use(request: Request, response: Response, room: InRoom, link: LinkUse) -> Wh
 
 
 @router.put("/session/password")
-def change_password(
-    response: Response, caller: Me, room: InRoom, change: NewPassword
-) -> Who:
+def change_password(response: Response, caller: Me, room: InRoom, change: NewPassword) -> Who:
     """Change one's own password; all other browsers are logged out."""
     room.attempts.check(caller.user.name, "")
     try:
