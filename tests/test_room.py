@@ -170,7 +170,7 @@ def test_a_room_that_is_not_there_is_not_made_by_looking(tmp_path: Path) -> None
 def test_the_commands_tell_what_is_in_a_room(tmp_path: Path, cells: Path) -> None:
     at = "--room", str(tmp_path / "made")
     made = run("user", "add", "ada", "--role", "reviewer", *at)
-    assert made.stdout.startswith("ada is a reviewer; to choose a password: /link/link_")
+    assert made.stdout.startswith("ada is a reviewer; to choose a password: /welcome#link_")
     assert run("user", "add", "ada", *at).stderr.startswith("error: there is a user 'ada' already")
     added = run("case", "add", str(cells), "--user", "ada", "--um-per-px", "0.1", *at)
     assert added.returncode == 3

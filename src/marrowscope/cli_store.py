@@ -175,7 +175,7 @@ def add_user(
 
         user = make_user(session, name, role_called(role))
         secret = make_link(session, user)
-        print(f"{user.name} is a {user.role}; to choose a password: /link/{secret}")
+        print(f"{user.name} is a {user.role}; to choose a password: /welcome#{secret}")
 
 
 @user_app.command("list", epilog="Example:\n\n`marrowscope user list --json`")
@@ -205,7 +205,7 @@ def reset(
         from marrowscope.store.users import user_called
 
         user = user_called(session, name)
-        print(f"for {user.name} to choose a password: /link/{make_link(session, user)}")
+        print(f"for {user.name} to choose a password: /welcome#{make_link(session, user)}")
 
 
 @audit_app.command(

@@ -1,7 +1,7 @@
 """Count a case as it stands: the differential, and which cells to review until it is certain."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -29,6 +29,8 @@ COLUMNS = (
     CaseCell.decided_by,
 )
 """What `predictions_of` needs of a cell."""
+BLIND = "blind"
+"""Stands for the one reader of a blind reading."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,13 @@ def count_case(
     bundle: Bundle,
     norms: Norms = ADULT_MARROW,
     formula: Formula = ICSH,
+    *,
+    blind: Mapping[int, str] | None = None,
 ) -> CaseCount:
     """Count the cells of a case that were read; a person's class goes before the model's.
 
-    Cells unlike those that the model knows count once a person gave them a class.
+    Cells unlike those that the model knows count once a person gave them a class. `blind` has the
+    classes of a blind reading by the numbers of cells, which go instead of all others' then.
 
     Raises:
         StoreError: another model has read the case.
@@ -63,7 +68,7 @@ def count_case(
     tally = Tally(bundle.novelty)
     fates = dict.fromkeys(Fate, 0)
     kept: list[Prediction] = []
-    for each in predictions_of(session, case):
+    for each in predictions_of(session, case, blind):
         fate = tally.add_cell(each)
         fates[fate] += 1
         if fate is not Fate.UNLIKE:
@@ -89,14 +94,20 @@ def check_model(case: Case, bundle: Bundle) -> None:
         )
 
 
-def predictions_of(session: Session, case: Case) -> Iterator[Prediction]:
+def predictions_of(
+    session: Session, case: Case, blind: Mapping[int, str] | None = None
+) -> Iterator[Prediction]:
     """Give the cells of a case that were read, with the classes that count, as they came.
 
-    As `cells.prediction_of` does for each, in a third of the time.
+    As `cells.prediction_of` does for each, in a third of the time. `blind` has the classes of a
+    blind reading by the numbers of cells.
     """
     query = select(*COLUMNS).where(CaseCell.case_id == case.id, CaseCell.state == CellState.READ)
     for row in session.execute(query.order_by(CaseCell.id)):
-        number, machine, probability, probabilities, codes, novelty, label, decided_by = row
+        number, machine, probability, probabilities, codes, novelty, label, by = row
+        reviewer = str(by)
+        if blind is not None:
+            label, reviewer = blind.get(number, ""), BLIND
         yield Prediction(
             str(number),
             label or machine,
@@ -104,5 +115,5 @@ def predictions_of(session: Session, case: Case) -> Iterator[Prediction]:
             tuple(probabilities),
             None if codes is None else tuple(codes),
             math.nan if novelty is None else novelty,
-            str(decided_by) if label else "",
+            reviewer if label else "",
         )

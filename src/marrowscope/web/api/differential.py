@@ -1,0 +1,93 @@
+"""The differential of a case as it stands, and which cells to review until it is certain."""
+
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from marrowscope.adjusted import adjust
+from marrowscope.labels import CLASSES
+from marrowscope.store.cases import find_case
+from marrowscope.store.counting import CaseCount, check_model, count_case, predictions_of
+from marrowscope.store.readers import labels_in, open_reading_of
+from marrowscope.tally import Tally
+from marrowscope.web.api.plain import plain, plain_fields
+from marrowscope.web.auth import InRoom, Me
+from marrowscope.web.seen import check_not_blind
+from marrowscope.web.words import CaseId
+
+router = APIRouter(tags=["differential"])
+
+
+class ClassOut(BaseModel):
+    """A class of cells."""
+
+    code: str
+    name: str
+    lineage: str
+    counted: bool
+    """Whether it is part of the nucleated differential."""
+    covered: bool
+    """Whether the model knows it."""
+
+
+@router.get("/classes")
+def classes(caller: Me, room: InRoom) -> list[ClassOut]:  # noqa: ARG001 - it needs a login
+    """List all classes that a cell can be given, in the order of the differential."""
+    return [
+        ClassOut(
+            code=each.code,
+            name=each.name,
+            lineage=each.lineage,
+            counted=each.counted,
+            covered=each.code in room.bundle.classes,
+        )
+        for each in CLASSES.values()
+    ]
+
+
+@router.get("/cases/{case_id}/differential")
+def differential(caller: Me, room: InRoom, case_id: CaseId) -> dict[str, Any]:
+    """Count a case as it stands for you, with limits, thresholds and what to review first."""
+    with room.store.read() as session:
+        case = find_case(session, caller.user, case_id)
+        reading = open_reading_of(session, case, caller.user)
+        key = case.public_id, case.version, reading and reading.id
+
+        def count_now() -> CaseCount:
+            blind = labels_in(session, reading) if reading else None
+            return count_case(session, case, room.bundle, blind=blind)
+
+        return _out(room.counts.get(key, count_now))
+
+
+def _out(counted: CaseCount) -> dict[str, Any]:
+    """Give a count; `until_certain` is how many reviews the hardest open threshold needs."""
+    work, found = counted.work, counted.differential
+    needed = [each.reviews for each in work.reviews]
+    return plain_fields(found) | {
+        "version": counted.version,
+        "fates": {fate.value: cells for fate, cells in counted.fates.items()},
+        "blasts": plain(work.blasts),
+        "blasts_in_words": work.in_words,
+        "reviews": plain(work.reviews),
+        "until_certain": None if None in needed else max(filter(None, needed), default=0),
+        "review_first": [int(each.path) for each in work.first],
+        "in_words": {
+            "findings": [each.in_words for each in found.findings],
+            "ratio": found.ratio.in_words,
+        },
+    }
+
+
+@router.get("/cases/{case_id}/differential/adjusted")
+def adjusted(caller: Me, room: InRoom, case_id: CaseId) -> dict[str, Any]:
+    """Give the shares with the model's errors taken out, by its test; it takes a second."""
+    with room.store.read() as session:
+        case = find_case(session, caller.user, case_id)
+        check_not_blind(session, case, caller.user)
+        check_model(case, room.bundle)
+        tally = Tally(room.bundle.novelty)
+        kept = [each for each in predictions_of(session, case) if not tally.sets_aside(each)]
+        key = case.public_id, case.version
+        return plain_fields(room.adjusted.get(key, lambda: adjust(kept, room.bundle)))
