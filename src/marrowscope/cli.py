@@ -21,6 +21,8 @@ from marrowscope.cli_explain import EPILOG as EXPLAIN_EPILOG
 from marrowscope.cli_explain import explain
 from marrowscope.cli_report import EPILOG as REPORT_EPILOG
 from marrowscope.cli_report import report
+from marrowscope.cli_serve import EPILOG as SERVE_EPILOG
+from marrowscope.cli_serve import serve
 from marrowscope.cli_tune import EPILOG, tune
 from marrowscope.errors import SettingsError
 from marrowscope.terminal import (
@@ -376,6 +378,7 @@ app.command(epilog=COMPARE_EPILOG)(compare)
 app.command(epilog=AGREE_EPILOG)(agree)
 app.command(epilog=EXPLAIN_EPILOG)(explain)
 app.command(epilog=REPORT_EPILOG)(report)
+app.command(epilog=SERVE_EPILOG)(serve)
 
 
 def _split_here(manifest: "Manifest", audit: Path | None, seed: int) -> "Split":

@@ -91,3 +91,28 @@ class FrozenError(ConflictError):
 
 class LostJobError(StoreError):
     """A job that another worker has taken over."""
+
+
+class SignInError(MarrowscopeError):
+    """A request that needs a login or a token."""
+
+
+class TooOftenError(MarrowscopeError):
+    """Too many failed logins; `seconds` is how long to wait."""
+
+    def __init__(self, seconds: int) -> None:
+        """Say how long to wait."""
+        super().__init__(f"too many failed logins; try again in {seconds} seconds")
+        self.seconds = seconds
+
+
+class UploadError(MarrowscopeError):
+    """An upload that is refused as a whole: too large, too many files, or a dangerous archive."""
+
+
+class TooLargeError(UploadError):
+    """A request with more bytes than are taken."""
+
+
+class NotReadyError(MarrowscopeError):
+    """Something that needs the model before it is loaded."""

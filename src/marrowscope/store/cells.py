@@ -289,3 +289,18 @@ def labels_of(session: Session, case: Case) -> dict[str, int]:
         CaseCell.case_id == case.id, CaseCell.state == CellState.READ
     )
     return {row[0]: row[1] for row in session.execute(query.group_by(COUNTS_AS))}
+
+
+def progress_by_case(session: Session, cases: Sequence[Case]) -> dict[int, Progress]:
+    """Count the cells of several cases by their state, in one query; by the cases' `id`."""
+    decided = func.sum(when((CaseCell.label != "", 1), else_=0))
+    query = select(CaseCell.case_id, CaseCell.state, func.count(), decided)
+    query = query.where(CaseCell.case_id.in_([case.id for case in cases]))
+    rows = session.execute(query.group_by(CaseCell.case_id, CaseCell.state))
+    found = {(row[0], row[1]): (row[2], int(row[3] or 0)) for row in rows}
+    return {case.id: _progress(found, case.id) for case in cases}
+
+
+def _progress(found: Mapping[tuple[int, CellState], tuple[int, int]], number: int) -> Progress:
+    waiting, read, rejected = (found.get((number, state), (0, 0)) for state in CellState)
+    return Progress(waiting[0], read[0], rejected[0], read[1])

@@ -1,0 +1,226 @@
+"""Cases: list, make, change, share, archive and delete them."""
+
+from typing import Annotated, Any, Generic, TypeVar
+
+from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel, Field
+from sqlalchemy.orm import Session
+
+from marrowscope.errors import ConflictError
+from marrowscope.store.cases import (
+    Facts,
+    archive,
+    change_facts,
+    check_open,
+    checked,
+    delete_case,
+    facts_of,
+    find_case,
+    list_cases,
+    lock,
+    make_case,
+    members_of,
+    restore,
+    share,
+    unshare,
+)
+from marrowscope.store.cells import progress_by_case, progress_of
+from marrowscope.store.jobs import add_job_once, jobs_of
+from marrowscope.store.kinds import CaseState, Role
+from marrowscope.store.tables import Case
+from marrowscope.store.users import check_role, user_called
+from marrowscope.web.api.shapes import CaseFull, CaseOut, JobOut, case_full, case_out, job_out
+from marrowscope.web.auth import InRoom, Me
+from marrowscope.web.once import Key, once
+from marrowscope.web.room import Room
+from marrowscope.web.words import CaseId, Offset, Search, Words
+from marrowscope.web.worker import READ
+
+router = APIRouter(tags=["cases"])
+Row = TypeVar("Row")
+
+
+class PageOut(BaseModel, Generic[Row]):
+    """Some rows of a list, and how many there are in all."""
+
+    total: int
+    rows: list[Row]
+
+
+class FactsIn(BaseModel):
+    """What is known of a sample."""
+
+    title: Words
+    date: Words = ""
+    material: Words = ""
+    stain: Words = ""
+    um_per_px: float | None = Field(None, allow_inf_nan=False)
+
+
+class FactsChange(BaseModel):
+    """What is to be changed of it; what is left away stays."""
+
+    title: Words | None = None
+    date: Words | None = None
+    material: Words | None = None
+    stain: Words | None = None
+    um_per_px: float | None = Field(None, allow_inf_nan=False)
+
+
+class Confirmation(BaseModel):
+    """The title of the case, typed by who deletes it."""
+
+    title: Words
+
+
+@router.get("/cases")
+def cases(
+    caller: Me,
+    room: InRoom,
+    search: Search = "",
+    state: CaseState | None = None,
+    archived: bool = False,
+    offset: Offset = 0,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> PageOut[CaseOut]:
+    """List the cases that you may see, the latest first."""
+    with room.store.read() as session:
+        page = list_cases(
+            session, caller.user, search, state, archived=archived, offset=offset, limit=limit
+        )
+        progress = progress_by_case(session, page.rows)
+        rows = [case_out(case, progress[case.id]) for case in page.rows]
+    return PageOut(total=page.total, rows=rows)
+
+
+@router.post("/cases", status_code=201)
+def add_case(caller: Me, room: InRoom, facts: FactsIn, key: Key = None) -> CaseOut:
+    """Make a case; it is yours."""
+    check_scale(room, checked(Facts(**facts.model_dump())))
+
+    def do(session: Session) -> dict[str, Any]:
+        case = make_case(session, caller.user, Facts(**facts.model_dump()))
+        session.flush()
+        return case_out(case, progress_of(session, case)).model_dump(mode="json")
+
+    answer = once(room.store, caller.user, key, ["case", facts.model_dump()], do)
+    return CaseOut.model_validate(answer)
+
+
+def check_scale(room: Room, facts: Facts) -> None:
+    """Check that the model of a room can read cells of such a case.
+
+    Raises:
+        SettingsError: it needs the size of a pixel.
+    """
+    room.bundle.preprocessing.check_scale(facts.um_per_px)
+
+
+@router.get("/cases/{case_id}")
+def show_case(caller: Me, room: InRoom, case_id: CaseId) -> CaseFull:
+    """Show a case with its progress and its latest job."""
+    with room.store.read() as session:
+        return case_full(session, find_case(session, caller.user, case_id), caller.user)
+
+
+@router.patch("/cases/{case_id}")
+def edit_case(caller: Me, room: InRoom, case_id: CaseId, change: FactsChange) -> CaseFull:
+    """Change what is known of a sample; the size of a pixel, until its first cell was read."""
+    with room.store.write() as session:
+        case = find_case(session, caller.user, case_id)
+        facts = Facts(**(vars(facts_of(case)) | change.model_dump(exclude_unset=True)))
+        if facts.um_per_px != case.um_per_px and progress_of(session, case).read:
+            raise ConflictError(
+                f"cells of the case {case.title} were read with {case.um_per_px} micrometres a "
+                "pixel; make a new case for another size"
+            )
+        check_scale(room, checked(facts))
+        change_facts(session, caller.user, case, facts)
+        return case_full(session, case, caller.user)
+
+
+@router.delete("/cases/{case_id}", status_code=204)
+def remove_case(caller: Me, room: InRoom, case_id: CaseId, confirmed: Confirmation) -> Response:
+    """Delete a case for good; its title confirms it."""
+    with room.store.write() as session:
+        case = find_case(session, caller.user, case_id)
+        delete_case(session, caller.user, case, confirmed.title)
+    return Response(status_code=204)
+
+
+@router.post("/cases/{case_id}/archive")
+def put_away(caller: Me, room: InRoom, case_id: CaseId) -> CaseFull:
+    """Put a case away."""
+    with room.store.write() as session:
+        case = find_case(session, caller.user, case_id)
+        archive(session, caller.user, case)
+        return case_full(session, case, caller.user)
+
+
+@router.post("/cases/{case_id}/restore")
+def take_out(caller: Me, room: InRoom, case_id: CaseId) -> CaseFull:
+    """Take a case out of the archive."""
+    with room.store.write() as session:
+        case = find_case(session, caller.user, case_id)
+        restore(session, caller.user, case)
+        _read_on(session, case)
+        full = case_full(session, case, caller.user)
+    room.called()
+    return full
+
+
+@router.post("/cases/{case_id}/read")
+def read_on(caller: Me, room: InRoom, case_id: CaseId) -> CaseFull:
+    """Read the cells that still wait, after a job of theirs has failed."""
+    check_role(caller.user, Role.REVIEWER, "reading cells")
+    with room.store.write() as session:
+        case = find_case(session, caller.user, case_id)
+        lock(session, case)
+        check_open(case)
+        _read_on(session, case)
+        full = case_full(session, case, caller.user)
+    room.called()
+    return full
+
+
+def _read_on(session: Session, case: Case) -> None:
+    progress = progress_of(session, case)
+    if progress.waiting:
+        add_job_once(session, READ, case, progress.total)
+        session.flush()
+
+
+@router.get("/cases/{case_id}/members")
+def members(caller: Me, room: InRoom, case_id: CaseId) -> list[str]:
+    """Name the users who may see a case besides its owner and administrators."""
+    with room.store.read() as session:
+        return [each.name for each in members_of(session, _case(session, caller, case_id))]
+
+
+def _case(session: Session, caller: Me, case_id: str) -> Case:
+    return find_case(session, caller.user, case_id)
+
+
+@router.put("/cases/{case_id}/members/{name}", status_code=204)
+def add_member(caller: Me, room: InRoom, case_id: CaseId, name: Words) -> Response:
+    """Let another user see a case."""
+    with room.store.write() as session:
+        case = _case(session, caller, case_id)
+        share(session, caller.user, case, user_called(session, name))
+    return Response(status_code=204)
+
+
+@router.delete("/cases/{case_id}/members/{name}", status_code=204)
+def remove_member(caller: Me, room: InRoom, case_id: CaseId, name: Words) -> Response:
+    """Take a case from a user's sight again."""
+    with room.store.write() as session:
+        case = _case(session, caller, case_id)
+        unshare(session, caller.user, case, user_called(session, name))
+    return Response(status_code=204)
+
+
+@router.get("/cases/{case_id}/jobs")
+def jobs(caller: Me, room: InRoom, case_id: CaseId) -> list[JobOut]:
+    """Show the latest jobs of a case."""
+    with room.store.read() as session:
+        return [job_out(job) for job in jobs_of(session, _case(session, caller, case_id))]

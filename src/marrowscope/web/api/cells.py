@@ -1,0 +1,147 @@
+"""Cells: listed as one reviews them, one by one with their history, their pictures."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel
+
+from marrowscope.store.cases import find_case
+from marrowscope.store.cells import Order, Wanted, find_cell
+from marrowscope.store.decisions import history
+from marrowscope.store.kinds import CellState
+from marrowscope.store.readers import open_reading_of
+from marrowscope.store.tables import CaseCell, CellDecision
+from marrowscope.web.api.cases import PageOut
+from marrowscope.web.api.shapes import CellOut, Guess, cell_out
+from marrowscope.web.auth import Caller, InRoom, Me
+from marrowscope.web.explained import explanation
+from marrowscope.web.explanations import Explanation
+from marrowscope.web.room import Room
+from marrowscope.web.seen import list_seen, see
+from marrowscope.web.shown import SIDES, Shown, picture, thumbnail
+from marrowscope.web.words import CaseId, Number, Offset, Words
+
+router = APIRouter(tags=["cells"])
+FOR_GOOD = "private, max-age=31536000, immutable"
+
+
+class PastDecision(BaseModel):
+    """A decision on a cell."""
+
+    who: str
+    at: datetime
+    before: str
+    """Class by a person; empty for the model's."""
+    after: str
+    undoes: bool
+    """Whether it took an earlier one back."""
+    undone: bool
+    """Whether it was taken back."""
+
+
+class CellFull(CellOut):
+    """A cell with all probabilities and what was decided on it."""
+
+    probabilities: list[Guess]
+    history: list[PastDecision]
+
+
+@router.get("/cases/{case_id}/cells")
+def cells(
+    caller: Me,
+    room: InRoom,
+    case_id: CaseId,
+    label: Words | None = None,
+    state: CellState | None = None,
+    slide: Words | None = None,
+    decided: bool | None = None,
+    novel: bool | None = None,
+    order: Order = Order.FIRST,
+    offset: Offset = 0,
+    limit: Annotated[int, Query(ge=1, le=2000)] = 200,
+) -> PageOut[CellOut]:
+    """List cells of a case."""
+    wanted = Wanted(label, state, slide, decided, novel)
+    with room.store.read() as session:
+        case = find_case(session, caller.user, case_id)
+        page = list_seen(session, case, caller.user, wanted, order, offset=offset, limit=limit)
+        rows = [cell_out(seen, case.classes) for seen in page.rows]
+    return PageOut(total=page.total, rows=rows)
+
+
+@router.get("/cases/{case_id}/cells/{number}")
+def show_cell(caller: Me, room: InRoom, case_id: CaseId, number: Number) -> CellFull:
+    """Show a cell with all probabilities and its history; a blind reader sees no history."""
+    with room.store.read() as session:
+        case = find_case(session, caller.user, case_id)
+        cell = find_cell(session, case, number)
+        seen = see(session, case, caller.user, [cell])[0]
+        blind = open_reading_of(session, case, caller.user) is not None
+        past = [] if blind else _history(history(session, cell))
+        ranked = sorted(zip(cell.probabilities, case.classes, strict=False), reverse=True)
+        guesses = [Guess(code=code, probability=chance) for chance, code in ranked]
+        known = cell_out(seen, case.classes).model_dump()
+    return CellFull(**known, probabilities=guesses, history=past)
+
+
+def _history(decisions: Sequence[CellDecision]) -> list[PastDecision]:
+    undone = {each.undoes for each in decisions}
+    return [
+        PastDecision(
+            who=each.user.name,
+            at=each.at,
+            before=each.before,
+            after=each.after,
+            undoes=each.undoes is not None,
+            undone=each.id in undone,
+        )
+        for each in decisions
+    ]
+
+
+@router.get("/cases/{case_id}/cells/{number}/picture", response_class=Response)
+def show_picture(
+    request: Request, caller: Me, room: InRoom, case_id: CaseId, number: Number
+) -> Response:
+    """Give the picture of a cell as it came, or as PNG where browsers do not show its format."""
+    cell = _cell(room, caller, case_id, number)
+    return _answer(request, f"{cell.sha256}-full", lambda: picture(room, cell.sha256))
+
+
+@router.get("/cases/{case_id}/cells/{number}/thumbnail", response_class=Response)
+def show_thumbnail(
+    request: Request,
+    caller: Me,
+    room: InRoom,
+    case_id: CaseId,
+    number: Number,
+    side: Annotated[int, Query(description=f"One of {', '.join(map(str, SIDES))}.")] = 144,
+) -> Response:
+    """Give a small JPEG of a cell."""
+    cell = _cell(room, caller, case_id, number)
+    return _answer(request, f"{cell.sha256}-{side}", lambda: thumbnail(room, cell.sha256, side))
+
+
+@router.get("/cases/{case_id}/cells/{number}/explanation")
+def explain(caller: Me, room: InRoom, case_id: CaseId, number: Number) -> Explanation:
+    """Show where the model sees the likeliest classes in a cell, and the known cells most alike."""
+    with room.store.read() as session:
+        case = find_case(session, caller.user, case_id)
+        cell = find_cell(session, case, number)
+    return explanation(room, cell.sha256, case.um_per_px)
+
+
+def _cell(room: Room, caller: Caller, case_id: str, number: int) -> CaseCell:
+    with room.store.read() as session:
+        return find_cell(session, find_case(session, caller.user, case_id), number)
+
+
+def _answer(request: Request, tag: str, make: Callable[[], Shown]) -> Response:
+    """Answer with a picture, or with 304 if the browser has it; its content never changes."""
+    headers = {"ETag": f'"{tag}"', "Cache-Control": FOR_GOOD}
+    if f'"{tag}"' in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    shown = make()
+    return Response(shown.content, media_type=shown.media, headers=headers)

@@ -1,0 +1,147 @@
+"""Uploads: pictures and zip archives that become cells of a case."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel
+from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+
+from marrowscope.errors import UploadError
+from marrowscope.store.cases import check_open, facts_of, find_case
+from marrowscope.store.cells import add_cells, progress_of
+from marrowscope.store.jobs import add_job_once
+from marrowscope.store.kinds import Role
+from marrowscope.store.users import check_role
+from marrowscope.web.api.cases import check_scale
+from marrowscope.web.auth import Caller, InRoom, Me
+from marrowscope.web.intake import Incoming, TakenIn, take_in
+from marrowscope.web.once import Key, once
+from marrowscope.web.room import Room
+from marrowscope.web.words import CaseId
+from marrowscope.web.worker import READ
+
+router = APIRouter(tags=["cases"])
+PARTS = 200
+"""Loose files in one request, as small ones are in memory; a zip archive is one."""
+BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["files"],
+                    "properties": {
+                        "files": {
+                            "type": "array",
+                            "maxItems": PARTS,
+                            "items": {"type": "string", "format": "binary"},
+                        },
+                        "slide": {"type": "string", "default": "1"},
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+class RefusedOut(BaseModel):
+    """A file that was not taken."""
+
+    file: str
+    reason: str
+
+
+class UploadOut(BaseModel):
+    """What became of an upload."""
+
+    new: int
+    """Cells that were added."""
+    known: int
+    """Pictures that the case had already."""
+    refused: list[RefusedOut]
+    job: int | None
+    """The job that reads the new cells."""
+    version: int
+    """Of the case."""
+
+
+@router.post("/cases/{case_id}/files", openapi_extra=BODY)
+async def upload(
+    request: Request, caller: Me, room: InRoom, case_id: CaseId, key: Key = None
+) -> UploadOut:
+    """Add pictures to a slide of a case, as files or zip archives; they are read behind the pages.
+
+    The answer comes once all of them are on the disk. The same upload with the same
+    Idempotency-Key is done once.
+    """
+    await run_in_threadpool(_check_may, room, caller, case_id)
+    async with request.form(max_files=PARTS, max_fields=PARTS) as form:
+        given = form.getlist("files")
+        slide = str(form.get("slide", "1"))
+        return await run_in_threadpool(_take, room, caller, case_id, given, slide, key)
+
+
+def _check_may(room: Room, caller: Caller, case_id: str) -> None:
+    """Refuse what can be refused before the body is read."""
+    check_role(caller.user, Role.REVIEWER, "adding cells")
+    with room.store.read() as session:
+        case = find_case(session, caller.user, case_id)
+        check_open(case)
+        check_scale(room, facts_of(case))
+
+
+def incoming(given: list[UploadFile | str]) -> list[Incoming]:
+    """Give the files of a form.
+
+    Raises:
+        UploadError: there are none, or one is a text.
+    """
+    if not given or any(isinstance(each, str) for each in given):
+        raise UploadError("send pictures or zip archives as files in the field `files`")
+    return [
+        Incoming(each.filename or "", each.file) for each in given if isinstance(each, UploadFile)
+    ]
+
+
+def _take(
+    room: Room,
+    caller: Caller,
+    case_id: str,
+    given: list[UploadFile | str],
+    slide: str,
+    key: str | None,
+) -> UploadOut:
+    taken = take_in(incoming(given), room.blobs, room.settings.limits)
+    what = ["files", case_id, slide, [[cell.file, cell.sha256] for cell in taken.cells]]
+
+    def do(session: Session) -> dict[str, Any]:
+        return _add(session, room, caller, case_id, slide, taken)
+
+    answer = once(room.store, caller.user, key, what, do)
+    room.called()
+    return UploadOut.model_validate(answer)
+
+
+def _add(
+    session: Session, room: Room, caller: Caller, case_id: str, slide: str, taken: TakenIn
+) -> dict[str, Any]:
+    case = find_case(session, caller.user, case_id)
+    added = add_cells(session, case, slide, taken.cells)
+    progress = progress_of(session, case)
+    most = room.settings.limits.cells
+    if progress.total > most:
+        raise UploadError(
+            f"a case has at most {most:,} cells; this one would have {progress.total:,}"
+        )
+    job = add_job_once(session, READ, case, progress.total) if added.new else None
+    return {
+        "new": added.new,
+        "known": added.known,
+        "refused": [{"file": each.file, "reason": each.reason} for each in taken.refused],
+        "job": job and job.id,
+        "version": case.version,
+    }

@@ -1,0 +1,37 @@
+"""The report on a case, as a page, a PDF, tables and FHIR."""
+
+from enum import StrEnum
+
+from fastapi import APIRouter, Response
+
+from marrowscope.store.cases import find_case
+from marrowscope.web.auth import InRoom, Me
+from marrowscope.web.reported import NAMES, report_file
+from marrowscope.web.seen import check_not_blind
+from marrowscope.web.words import CaseId
+
+router = APIRouter(tags=["report"])
+ReportName = StrEnum("ReportName", {name: name for name in NAMES})
+MEDIA = {
+    "html": "text/html; charset=utf-8",
+    "pdf": "application/pdf",
+    "csv": "text/csv; charset=utf-8",
+    "json": "application/json",
+}
+PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox allow-modals"
+"""A report is one file with its styles and pictures in it, and no script."""
+
+
+@router.get("/cases/{case_id}/report/{name}", response_class=Response)
+def report(caller: Me, room: InRoom, case_id: CaseId, name: ReportName) -> Response:
+    """Write a file of the report; it takes a second or two."""
+    with room.store.read() as session:
+        case = find_case(session, caller.user, case_id)
+        check_not_blind(session, case, caller.user)
+        content = report_file(session, room, case, name.value)
+    kind = name.value.rpartition(".")[2]
+    shown = "inline" if kind in {"html", "pdf"} else "attachment"
+    headers = {"Content-Disposition": f'{shown}; filename="{case_id}-{name.value}"'}
+    if kind == "html":
+        headers["Content-Security-Policy"] = PAGE_POLICY
+    return Response(content, media_type=MEDIA[kind], headers=headers)

@@ -1,0 +1,172 @@
+"""What the interface gives of cases and cells."""
+
+from datetime import datetime
+
+from pydantic import BaseModel
+from sqlalchemy.orm import Session
+
+from marrowscope.store.cells import Progress, progress_of
+from marrowscope.store.jobs import jobs_of
+from marrowscope.store.kinds import CaseState, CellState, JobState
+from marrowscope.store.readers import open_reading_of
+from marrowscope.store.tables import Case, Job, User
+from marrowscope.web.seen import SeenCell
+
+
+class ProgressOut(BaseModel):
+    """Cells of a case by their state."""
+
+    waiting: int
+    read: int
+    rejected: int
+    decided: int
+    total: int
+
+
+class JobOut(BaseModel):
+    """Work behind the pages."""
+
+    id: int
+    kind: str
+    state: JobState
+    done: int
+    total: int
+    attempts: int
+    error: str
+    changed_at: datetime
+
+
+class CaseOut(BaseModel):
+    """A case."""
+
+    id: str
+    title: str
+    date: str
+    material: str
+    stain: str
+    um_per_px: float | None
+    state: CaseState
+    owner: str
+    version: int
+    bundle: str
+    model_sha256: str
+    classes: list[str]
+    created_at: datetime
+    changed_at: datetime
+    archived_at: datetime | None
+    reviewed_by: str | None
+    reviewed_at: datetime | None
+    signed_by: str | None
+    signed_at: datetime | None
+    seal: str
+    progress: ProgressOut
+
+
+class CaseFull(CaseOut):
+    """A case, with its latest job and whether who asks reads it blind."""
+
+    job: JobOut | None
+    blind: bool
+
+
+class Guess(BaseModel):
+    """A class and its probability, 0..1."""
+
+    code: str
+    probability: float
+
+
+class CellOut(BaseModel):
+    """A cell as who asks sees it."""
+
+    id: int
+    file: str
+    slide: str
+    sha256: str
+    width: int
+    height: int
+    state: CellState
+    label: str
+    """The class that counts: a person's, else the model's."""
+    decided: bool
+    decided_by: str
+    decided_at: datetime | None
+    machine: str
+    probability: float
+    margin: float
+    guesses: list[Guess]
+    """The three likeliest classes."""
+    set: list[str] | None
+    novelty: float | None
+    novel: bool
+    reason: str
+
+
+def progress_out(progress: Progress) -> ProgressOut:
+    """Give the progress of a case."""
+    return ProgressOut(
+        waiting=progress.waiting,
+        read=progress.read,
+        rejected=progress.rejected,
+        decided=progress.decided,
+        total=progress.total,
+    )
+
+
+def job_out(job: Job) -> JobOut:
+    """Give a job."""
+    return JobOut.model_validate(job, from_attributes=True)
+
+
+def case_out(case: Case, progress: Progress) -> CaseOut:
+    """Give a case; within a session, as it looks names up."""
+    return CaseOut.model_validate(_fields(case) | {"progress": progress_out(progress)})
+
+
+def case_full(session: Session, case: Case, who: User) -> CaseFull:
+    """Give a case with its progress, its latest job and whether a user reads it blind."""
+    blind = open_reading_of(session, case, who) is not None
+    job = next(iter(jobs_of(session, case, 1)), None)
+    progress = progress_out(progress_of(session, case))
+    if blind:
+        progress.decided = 0
+    more = {"progress": progress, "job": job and job_out(job), "blind": blind}
+    return CaseFull.model_validate(_fields(case) | more)
+
+
+def _fields(case: Case) -> dict[str, object]:
+    named = {
+        "id": case.public_id,
+        "owner": case.owner.name,
+        "reviewed_by": case.reviewer and case.reviewer.name,
+        "signed_by": case.signer and case.signer.name,
+    }
+    same = set(CaseOut.model_fields) - set(named) - {"progress"}
+    return named | {name: getattr(case, name) for name in same}
+
+
+def cell_out(seen: SeenCell, classes: list[str]) -> CellOut:
+    """Give a cell; within a session, as it looks its slide up."""
+    cell = seen.cell
+    ranked = sorted(zip(cell.probabilities, classes, strict=False), reverse=True)[:3]
+    return CellOut(
+        id=cell.id,
+        file=cell.file,
+        slide=cell.slide.name,
+        sha256=cell.sha256,
+        width=cell.width,
+        height=cell.height,
+        state=cell.state,
+        label=seen.counts_as,
+        decided=bool(seen.label),
+        decided_by=seen.by,
+        decided_at=seen.at,
+        machine=cell.machine,
+        probability=cell.probability,
+        margin=cell.margin,
+        guesses=[Guess(code=code, probability=chance) for chance, code in ranked],
+        set=cell.set,
+        novelty=cell.novelty,
+        novel=cell.novel,
+        reason=cell.reason,
+    )

@@ -1,0 +1,88 @@
+"""The application of the reading room: what stands around the routes, and its life."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+
+from marrowscope import __version__
+from marrowscope.web import pages, problems
+from marrowscope.web.api import (
+    audit,
+    cases,
+    cells,
+    classify,
+    differential,
+    files,
+    health,
+    report,
+    review,
+    session,
+    users,
+)
+from marrowscope.web.headers import Guard
+from marrowscope.web.meters import Timed
+from marrowscope.web.room import Room
+from marrowscope.web.settings import Settings
+from marrowscope.web.worker import Worker
+
+API = "/api/v1"
+ABOUT = (
+    "Cases of bone marrow cells, their review and their differential. Research use only: figures "
+    "for a person to review, never a diagnosis."
+)
+STATIC = Path(__file__).parent / "static"
+PROBLEM = {"description": "A problem (RFC 9457).", "content": {problems.MEDIA: {}}}
+PARTS = (
+    session,
+    users,
+    cases,
+    files,
+    cells,
+    review,
+    differential,
+    report,
+    classify,
+    audit,
+    health,
+)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Make the application of a reading room; it opens its room as it starts.
+
+    Raises:
+        StoreError: the database or the folder cannot be used.
+        BundleError: the bundle is not whole.
+    """
+    room = Room(settings)
+
+    @asynccontextmanager
+    async def life(_app: FastAPI) -> AsyncIterator[None]:
+        with Worker(room) as worker:
+            room.called = worker.call
+            yield
+        room.close()
+
+    app = FastAPI(
+        title="marrowscope",
+        version=__version__,
+        description=ABOUT,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=f"{API}/openapi.json",
+        responses={"4XX": PROBLEM, "503": PROBLEM},
+        lifespan=life,
+    )
+    app.state.room = room
+    problems.install(app, pages.error_page)
+    for part in PARTS:
+        app.include_router(part.router, prefix=API)
+    app.include_router(pages.router)
+    if STATIC.is_dir():
+        app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.add_middleware(Timed, meters=room.meters)
+    app.add_middleware(Guard, settings=settings)
+    return app

@@ -1,0 +1,33 @@
+"""What is given of why the model reads a cell as it does."""
+
+from pydantic import BaseModel
+
+
+class MapOut(BaseModel):
+    """Where the model sees a class."""
+
+    code: str
+    probability: float
+    strongest: float
+    """Of the evidence, in logits."""
+    layer: str
+    """See-through PNG as a data URL, to be laid over the picture."""
+
+
+class SimilarOut(BaseModel):
+    """A known cell."""
+
+    label: str
+    similarity: float
+    """Cosine, -1..1."""
+    path: str
+    """As the training names it."""
+
+
+class Explanation(BaseModel):
+    """What the model saw in a cell."""
+
+    picture: str
+    """The part that it saw, a JPEG as a data URL."""
+    maps: list[MapOut]
+    similar: list[SimilarOut]

@@ -1,0 +1,94 @@
+"""Take pictures in from strangers: each is decoded before it is kept, what is refused is named."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import IO
+
+from marrowscope.contents import is_left_by_systems
+from marrowscope.errors import ImageError, UploadError
+from marrowscope.images import decode_image
+from marrowscope.store.blobs import Blobs
+from marrowscope.store.cells import LONGEST, NewCell
+from marrowscope.web.archives import Member, is_zip, members
+from marrowscope.web.settings import MIB, Limits
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """A file as it came, on the disk or in memory."""
+
+    name: str
+    file: IO[bytes]
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A file that is not taken, and why."""
+
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class TakenIn:
+    """Pictures that are kept now, and files that are not."""
+
+    cells: tuple[NewCell, ...]
+    refused: tuple[Refused, ...]
+
+
+def take_in(files: Iterable[Incoming], blobs: Blobs, limits: Limits) -> TakenIn:
+    """Keep the pictures among files and within zip archives, by their content.
+
+    Raises:
+        UploadError: there are too many files, or an archive is damaged or a zip bomb; nothing
+            of the upload becomes part of a case then.
+    """
+    cells: list[NewCell] = []
+    refused: list[Refused] = []
+    for number, member in enumerate(_all(files, limits), 1):
+        if number > limits.files:
+            raise UploadError(f"at most {limits.files:,} files are taken at once; send it in parts")
+        outcome = _keep(member, blobs)
+        if isinstance(outcome, NewCell):
+            cells.append(outcome)
+        else:
+            refused.append(outcome)
+    return TakenIn(tuple(cells), tuple(refused))
+
+
+def _all(files: Iterable[Incoming], limits: Limits) -> Iterator[Member]:
+    for each in files:
+        if is_zip(each.file):
+            yield from members(each.file, limits)
+        elif not is_left_by_systems(PurePosixPath(each.name).name):
+            yield _loose(each, limits)
+
+
+def _loose(each: Incoming, limits: Limits) -> Member:
+    content = each.file.read(limits.picture_bytes + 1)
+    if len(content) > limits.picture_bytes:
+        return Member(each.name, refused=f"it has more than {limits.picture_bytes // MIB} MiB")
+    return Member(each.name, content)
+
+
+def _keep(member: Member, blobs: Blobs) -> NewCell | Refused:
+    name = shown_name(member.name)
+    if member.refused:
+        return Refused(name, member.refused)
+    try:
+        width, height = decode_image(member.content).size
+    except ImageError as error:
+        return Refused(name, str(error))
+    return NewCell(name, blobs.put(member.content), width, height)
+
+
+def shown_name(name: str) -> str:
+    r"""Give the last part of a file's name, in characters that can be shown.
+
+    `C:\\cells\\a.jpg` is `a.jpg`, a line break becomes `?`.
+    """
+    last = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    shown = "".join(each if each.isprintable() else "?" for each in last).strip()
+    return shown[-LONGEST:] or "unnamed"

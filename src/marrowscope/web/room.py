@@ -1,0 +1,82 @@
+"""The open reading room: its database, pictures, model and counters, as all requests share them."""
+
+import threading
+from collections.abc import Callable
+from functools import cached_property
+
+from fastapi import Request
+
+from marrowscope.adjusted import Adjusted
+from marrowscope.bundle import Bundle, load_bundle
+from marrowscope.errors import NotReadyError
+from marrowscope.predictor import Predictor
+from marrowscope.store.blobs import Blobs
+from marrowscope.store.database import Store, open_store
+from marrowscope.web.attempts import Attempts
+from marrowscope.web.counting import Standing
+from marrowscope.web.explanations import Explanation
+from marrowscope.web.kept import Kept
+from marrowscope.web.meters import Meters
+from marrowscope.web.settings import Settings
+
+HASHES_AT_ONCE = 2
+"""Passwords that are checked side by side; each takes 64 MiB."""
+
+
+class Room:
+    """What an application holds while it is open."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Open the database, the pictures and the bundle; the model itself is loaded later.
+
+        Raises:
+            StoreError: the database or the folder cannot be used.
+            BundleError: the bundle is not whole.
+        """
+        self.settings = settings
+        self.blobs = Blobs(settings.folder / "blobs")
+        self.store: Store = open_store(settings.url)
+        self.bundle: Bundle = load_bundle(settings.bundle)
+        self.attempts = Attempts()
+        self.meters = Meters()
+        self.standings: Kept[Standing] = Kept(64)
+        self.adjusted: Kept[Adjusted] = Kept(64)
+        self.explanations: Kept[Explanation] = Kept(128)
+        self.hashing = threading.Semaphore(HASHES_AT_ONCE)
+        self.called: Callable[[], None] = lambda: None
+        """Says that there is something to do; the worker sets it."""
+        self._loading = threading.Lock()
+
+    @cached_property
+    def _loaded(self) -> Predictor:
+        return Predictor(self.bundle, self.settings.reading_threads, self.settings.engine)
+
+    def load(self) -> Predictor:
+        """Give the model; the first call loads it, which takes a second or two."""
+        with self._loading:
+            return self._loaded
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the model is loaded."""
+        return "_loaded" in self.__dict__
+
+    def predictor(self) -> Predictor:
+        """Give the model without waiting for it.
+
+        Raises:
+            NotReadyError: it is not loaded yet.
+        """
+        if not self.is_ready:
+            raise NotReadyError("the model is being loaded; try again in a few seconds")
+        return self._loaded
+
+    def close(self) -> None:
+        """Close the database."""
+        self.store.close()
+
+
+def room_of(request: Request) -> Room:
+    """Give the room that a request came to."""
+    room: Room = request.app.state.room
+    return room

@@ -1,0 +1,72 @@
+"""Run the reading room as a server until it is stopped."""
+
+import logging
+import socket
+from collections.abc import Callable
+
+import uvicorn
+
+from marrowscope.errors import SettingsError
+from marrowscope.store.links import first_link
+from marrowscope.web.api.users import link_path
+from marrowscope.web.app import create_app
+from marrowscope.web.room import Room
+from marrowscope.web.settings import Settings
+
+PATIENCE_S = 10
+"""Seconds that open requests have when the server is stopped."""
+
+
+def open_room(settings: Settings, say: Callable[[str], object]) -> None:
+    """Open a reading room and serve it until the process is told to stop.
+
+    `say` gets the address and, at the first start, the link that makes the administrator.
+
+    Raises:
+        SettingsError: the address cannot be listened at.
+        StoreError: the database or the folder cannot be used.
+        BundleError: the bundle is not whole.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    listening = _listen(settings.host, settings.port)
+    app = create_app(settings)
+    address = _address(settings, listening.getsockname()[1])
+    say(f"The reading room is open at {address} (stop it with Ctrl+C).")
+    _invite(app.state.room, address, say)
+    uvicorn.Server(_config(app, settings)).run(sockets=[listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise SettingsError(
+            f"cannot listen at {host}, port {port} ({error.strerror}); give another --port"
+        ) from None
+
+
+def _address(settings: Settings, port: int) -> str:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"{'https' if settings.certificate else 'http'}://{host}:{port}"
+
+
+def _invite(room: Room, address: str, say: Callable[[str], object]) -> None:
+    """Say how the first administrator is made, if there is none."""
+    with room.store.write() as session:
+        secret = first_link(session)
+    if secret:
+        say(f"Make the administrator, once, within a day: {address}{link_path(secret)}")
+
+
+def _config(app: object, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=settings.https and settings.certificate is None,
+        ssl_certfile=settings.certificate,
+        ssl_keyfile=settings.key,
+        timeout_graceful_shutdown=PATIENCE_S,
+    )

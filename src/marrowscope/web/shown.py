@@ -1,0 +1,66 @@
+"""Pictures of cells as browsers show them; thumbnails are made once and kept."""
+
+import io
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from marrowscope.errors import SettingsError
+from marrowscope.images import decode_image
+from marrowscope.web.room import Room
+
+SIDES = (96, 144, 224, 320)
+"""Pixels a side, at most."""
+MEDIA = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
+"""Formats that browsers show."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture to send."""
+
+    content: bytes
+    media: str
+
+
+def picture(room: Room, sha256: str) -> Shown:
+    """Give a picture as it came, or as PNG where browsers do not show its format.
+
+    Raises:
+        NotThereError: it is not there.
+    """
+    content = room.blobs.read(sha256)
+    with Image.open(io.BytesIO(content)) as image:
+        media = MEDIA.get(image.format or "")
+    if media:
+        return Shown(content, media)
+    buffer = io.BytesIO()
+    decode_image(content).save(buffer, "PNG")
+    return Shown(buffer.getvalue(), "image/png")
+
+
+def thumbnail(room: Room, sha256: str, side: int) -> Shown:
+    """Give a small JPEG of a picture; its place among the thumbnails is named by its content.
+
+    Raises:
+        SettingsError: thumbnails of this side are not made.
+        NotThereError: the picture is not there.
+    """
+    if side not in SIDES:
+        raise SettingsError(f"side is one of {', '.join(map(str, SIDES))}; got {side}")
+    file = room.settings.folder / "thumbnails" / sha256[:2] / f"{sha256}-{side}.jpg"
+    if not file.is_file():
+        image = decode_image(room.blobs.read(sha256))
+        image.thumbnail((side, side), Image.Resampling.LANCZOS)
+        _keep(image, file)
+    return Shown(file.read_bytes(), "image/jpeg")
+
+
+def _keep(image: Image.Image, file: Path) -> None:
+    """Write a JPEG whole or not at all; several may write the same one at once."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as partial:
+        image.save(partial, "JPEG", quality=88)
+    Path(partial.name).replace(file)

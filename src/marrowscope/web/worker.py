@@ -1,0 +1,136 @@
+"""The worker: a thread that takes jobs from the store and reads the cells that wait."""
+
+import logging
+import os
+import threading
+import time
+from datetime import timedelta
+from types import TracebackType
+from typing import Self
+
+from marrowscope.errors import LostJobError, MarrowscopeError
+from marrowscope.predictor import Predictor
+from marrowscope.records import Picture, Prediction, Reject
+from marrowscope.store.cells import keep_readings, name_model, progress_of, waiting
+from marrowscope.store.jobs import fail_job, finish_job, keep_job, release_job, take_job
+from marrowscope.store.secrets import new_secret
+from marrowscope.store.tables import Case, Job
+from marrowscope.web.room import Room
+
+READ = "read"
+"""The kind of job that reads the cells of a case."""
+REST_S = 1.0
+"""Seconds between two looks for jobs that others may have left."""
+LOG = logging.getLogger("marrowscope")
+
+
+class Worker:
+    """Reads cells behind the pages while it is entered."""
+
+    def __init__(self, room: Room) -> None:
+        """Work for a room."""
+        self._room = room
+        self.name = f"{os.uname().nodename}-{os.getpid()}-{new_secret('worker')[-8:]}"
+        self._lease = timedelta(seconds=room.settings.lease_s)
+        self._stopped = threading.Event()
+        self._called = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="marrowscope-worker", daemon=True)
+
+    def __enter__(self) -> Self:
+        """Begin to work."""
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop after the batch in hand; its job is given back."""
+        self._stopped.set()
+        self._called.set()
+        self._thread.join()
+
+    def call(self) -> None:
+        """Say that there is something to do."""
+        self._called.set()
+
+    def _work(self) -> None:
+        try:
+            predictor = self._room.load()
+        except MarrowscopeError:
+            LOG.exception("the model cannot be loaded; no cells are read")
+            return
+        while not self._stopped.is_set():
+            self._called.clear()
+            if not self._do_next(predictor):
+                self._called.wait(REST_S)
+
+    def _do_next(self, predictor: Predictor) -> bool:
+        """Do a job; tell whether there was one."""
+        try:
+            with self._room.store.write() as session:
+                job = take_job(session, self.name, [READ], self._lease)
+            if job is None:
+                return False
+            self._do(job, predictor)
+        except Exception:
+            LOG.exception("the store cannot be reached; trying again")
+            return False
+        return True
+
+    def _do(self, job: Job, predictor: Predictor) -> None:
+        try:
+            self._read(job, predictor)
+        except LostJobError as error:
+            LOG.warning("%s", error)
+        except MarrowscopeError as error:
+            self._fail(job, str(error), again=False)
+        except Exception as error:
+            LOG.exception("job %s went wrong", job.id)
+            self._fail(job, f"{type(error).__name__}: {error}", again=True)
+
+    def _fail(self, job: Job, error: str, *, again: bool) -> None:
+        with self._room.store.write() as session:
+            fail_job(session, job.id, self.name, error, again=again)
+
+    def _read(self, job: Job, predictor: Predictor) -> None:
+        """Read the cells of a case that wait, batch by batch; each batch is kept at once."""
+        with self._room.store.write() as session:
+            case = session.get_one(Case, job.case_id)
+            name_model(session, case, self._room.bundle)
+        while not self._stopped.is_set():
+            if not self._read_batch(job, case, predictor):
+                with self._room.store.write() as session:
+                    finish_job(session, job.id, self.name)
+                return
+        with self._room.store.write() as session:
+            release_job(session, job.id, self.name)
+
+    def _read_batch(self, job: Job, case: Case, predictor: Predictor) -> bool:
+        """Read some cells and keep what came out; tell whether there were any."""
+        began = time.perf_counter()
+        with self._room.store.read() as session:
+            cells = waiting(session, case, self._room.settings.batch)
+        if not cells:
+            return False
+        pictures = [Picture(self._room.blobs.path(each.sha256), case.um_per_px) for each in cells]
+        outcomes = predictor.classify(pictures, len(pictures))
+        found = dict(zip((cell.id for cell in cells), outcomes, strict=True))
+        self._keep(job, case, found)
+        self._room.meters.batches.observe(time.perf_counter() - began)
+        return True
+
+    def _keep(self, job: Job, case: Case, found: dict[int, Prediction | Reject]) -> None:
+        with self._room.store.write() as session:
+            now = session.get(Case, case.id)
+            if now is None:
+                raise LostJobError(f"the case {case.title} was deleted")
+            keep_readings(session, now, self._room.bundle, found)
+            progress = progress_of(session, now)
+            done = progress.total - progress.waiting
+            keep_job(session, job.id, self.name, done, total=progress.total, lease=self._lease)
+        rejected = sum(isinstance(each, Reject) for each in found.values())
+        self._room.meters.cells.labels("rejected").inc(rejected)
+        self._room.meters.cells.labels("read").inc(len(found) - rejected)
