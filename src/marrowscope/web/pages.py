@@ -18,6 +18,14 @@ from marrowscope.web.pages_keys import keyed
 from marrowscope.web.room import room_of
 from marrowscope.web.words import CaseId, Offset, Search
 
+REPORTS = (
+    ("report.pdf", "PDF"),
+    ("report.html", "Page"),
+    ("differential.csv", "Differential, CSV"),
+    ("differential.json", "Differential, JSON"),
+    ("fhir.json", "FHIR bundle"),
+)
+"""Files of a report that the page of a case offers, and what it calls them."""
 router = APIRouter(include_in_schema=False)
 router.include_router(pages_admin.router)
 
@@ -34,8 +42,8 @@ def login_page(request: Request) -> Response:
     return draw(request, "login.html.j2", None)
 
 
-@router.get("/link")
-def link_page(request: Request) -> Response:
+@router.get("/welcome")
+def welcome_page(request: Request) -> Response:
     """Let a person choose a password with a link; its secret stands behind the # and stays here."""
     return draw(request, "link.html.j2", None)
 
@@ -92,6 +100,7 @@ def case_page(request: Request, caller: Me, room: InRoom, case_id: CaseId) -> Re
         caller,
         case=case,
         classes=[asdict(each) for each in keyed(covered)],
+        reports=REPORTS,
         may_review=at_least(caller.user.role, Role.REVIEWER),
     )
 
