@@ -10,8 +10,7 @@ from marrowscope.terminal import AUTO, EngineOption, errors_in_words
 EPILOG = (
     "Examples:\n\n"
     "`marrowscope serve`\n\n"
-    "`marrowscope serve --folder /srv/room --database postgresql://room@/room --https --name room.lan`"
-    "\n\n"
+    "`marrowscope serve --folder /srv/room --https --name room.example.org`\n\n"
     "The first start prints a link with which you make the administrator; it can be used once."
 )
 HERE = Path("marrowscope-room")

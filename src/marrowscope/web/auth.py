@@ -57,7 +57,7 @@ def _by_token(room: Room, secret: str) -> Caller | None:
 def _by_cookie(room: Room, secret: str) -> Caller | None:
     with room.store.read() as session:
         login = login_of(session, secret)
-        return login and Caller(login.user, login.csrf)
+        return Caller(login.user, login.csrf) if login else None
 
 
 def cookie_name(room: Room) -> str:

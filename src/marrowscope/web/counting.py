@@ -59,7 +59,7 @@ def _rows(session: Session, case: Case) -> Iterable[tuple[int, str, str, bool, l
     )
     query = select(*columns).where(CaseCell.case_id == case.id, CaseCell.state == CellState.READ)
     for row in session.execute(query.order_by(CaseCell.id)):
-        yield row._tuple()
+        yield row[0], row[1], row[2], row[3], row[4]
 
 
 def _certain(label: str, classes: Iterable[str]) -> tuple[float, ...]:

@@ -1,7 +1,8 @@
 """Errors as `application/problem+json` (RFC 9457) for programs, and as pages for people."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
@@ -11,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from marrowscope.errors import (
     BundleError,
@@ -52,54 +54,70 @@ def problem(
     return JSONResponse(body | {"detail": detail} | more, status, headers, MEDIA)
 
 
+@dataclass(frozen=True)
+class Told:
+    """What is told of an error."""
+
+    status: int
+    detail: str
+    headers: Mapping[str, str] | None = None
+    errors: Sequence[Mapping[str, str]] = ()
+    """Values that are wrong, one by one."""
+
+
 def install(app: FastAPI, page: Page) -> None:
     """Let an application answer with problems; outside `/api/`, with what `page` makes of them."""
 
-    def answer(request: Request, status: int, detail: str, **more: Any) -> Response:
-        headers = more.pop("headers", None)
+    def answer(request: Request, error: Exception) -> Response:
+        told = tell(error)
+        if told.status >= 500:
+            LOG.error("%s %s", request.method, request.url.path, exc_info=error)
         if request.url.path.startswith("/api/"):
-            return problem(status, detail, headers, **more)
-        if status == 401 and request.method == "GET":
+            more = {"errors": told.errors} if told.errors else {}
+            return problem(told.status, told.detail, told.headers, **more)
+        if told.status == 401 and request.method == "GET":
             return RedirectResponse(f"/login?{_next(request)}", 303)
-        return page(request, status, HTTPStatus(status).phrase, detail)
+        return page(request, told.status, HTTPStatus(told.status).phrase, told.detail)
 
-    @app.exception_handler(MarrowscopeError)
-    def of_ours(request: Request, error: MarrowscopeError) -> Response:
-        status = next(code for kind, code in STATUS.items() if isinstance(error, kind))
-        return answer(request, status, str(error), headers=_headers(error))
+    for kind in (*TELLS, Exception):
+        app.add_exception_handler(kind, answer)
 
-    @app.exception_handler(HTTPException)
-    def of_http(request: Request, error: HTTPException) -> Response:
-        return answer(request, error.status_code, str(error.detail), headers=error.headers)
 
-    @app.exception_handler(RequestValidationError)
-    def of_input(request: Request, error: RequestValidationError) -> Response:
-        wrong = [
-            {"where": ".".join(map(str, each["loc"])), "what": each["msg"]}
-            for each in error.errors()
-        ]
-        words = "; ".join(f"{each['where']}: {each['what']}" for each in wrong)
-        return answer(request, 422, words, errors=wrong)
+def tell(error: Exception) -> Told:
+    """Say what went wrong: of our own errors all they say, of others no more than is safe."""
+    for kind, words in TELLS.items():
+        if isinstance(error, kind):
+            return words(error)
+    return Told(500, UNKNOWN)
 
-    @app.exception_handler(IntegrityError)
-    def of_clash(request: Request, error: IntegrityError) -> Response:
-        LOG.info("two at once: %s", error.orig)
-        return answer(request, 409, CLASH)
 
-    @app.exception_handler(DataError)
-    def of_data(request: Request, error: DataError) -> Response:
-        LOG.info("refused by the database: %s", error.orig)
-        return answer(request, 422, "a value is nothing that the database can hold")
+def _of_ours(error: MarrowscopeError) -> Told:
+    status = next(code for kind, code in STATUS.items() if isinstance(error, kind))
+    return Told(status, str(error), _headers(error))
 
-    @app.exception_handler(OperationalError)
-    def of_database(request: Request, error: OperationalError) -> Response:
-        LOG.error("the database: %s", error.orig)
-        return answer(request, 503, BUSY, headers={"Retry-After": "2"})
 
-    @app.exception_handler(Exception)
-    def of_others(request: Request, error: Exception) -> Response:
-        LOG.error("%s %s", request.method, request.url.path, exc_info=error)
-        return answer(request, 500, UNKNOWN)
+def _of_http(error: HTTPException) -> Told:
+    return Told(error.status_code, str(error.detail), error.headers)
+
+
+def _of_input(error: RequestValidationError) -> Told:
+    wrong = [
+        {"where": ".".join(map(str, each["loc"])), "what": str(each["msg"])}
+        for each in error.errors()
+    ]
+    return Told(422, "; ".join(f"{each['where']}: {each['what']}" for each in wrong), None, wrong)
+
+
+TELLS: Mapping[type[Exception], Callable[[Any], Told]] = {
+    MarrowscopeError: _of_ours,
+    HTTPException: _of_http,
+    RequestValidationError: _of_input,
+    ClientDisconnect: lambda _: Told(400, "the request ended before all of it came"),
+    IntegrityError: lambda _: Told(409, CLASH),
+    DataError: lambda _: Told(422, "a value is nothing that the database can hold"),
+    OperationalError: lambda _: Told(503, BUSY, {"Retry-After": "2"}),
+}
+"""What is told of each kind of error."""
 
 
 def _headers(error: MarrowscopeError) -> dict[str, str] | None:

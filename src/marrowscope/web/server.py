@@ -27,7 +27,7 @@ def open_room(settings: Settings, say: Callable[[str], object]) -> None:
         StoreError: the database or the folder cannot be used.
         BundleError: the bundle is not whole.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     listening = _listen(settings.host, settings.port)
     app = create_app(settings)
     address = _address(settings, listening.getsockname()[1])

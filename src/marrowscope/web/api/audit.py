@@ -68,7 +68,7 @@ def check(caller: Admin, room: InRoom) -> Verified:  # noqa: ARG001 - it needs o
     """Check every line of the log against its hash and the line before it."""
     with room.store.read() as session:
         found = verify(session)
-        broken = found and BrokenOut(seq=found.seq, reason=found.reason)
+        broken = BrokenOut(seq=found.seq, reason=found.reason) if found else None
         return Verified(lines=count(session), broken=broken)
 
 

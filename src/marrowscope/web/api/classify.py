@@ -52,9 +52,9 @@ class ClassifiedOut(BaseModel):
 @router.post("/classify", openapi_extra=BODY)
 async def classify(
     request: Request,
-    caller: Me,
+    caller: Me,  # noqa: ARG001 - it needs a login
     room: InRoom,
-    um_per_px: Scale = None,  # noqa: ARG001
+    um_per_px: Scale = None,
 ) -> ClassifiedOut:
     """Classify pictures, as files or in zip archives."""
     room.predictor()

@@ -10,7 +10,7 @@ from marrowscope.labels import CLASSES
 from marrowscope.store.cases import find_case
 from marrowscope.store.cells import prediction_of
 from marrowscope.store.kinds import CellState
-from marrowscope.web.api.plain import plain
+from marrowscope.web.api.plain import plain, plain_fields
 from marrowscope.web.auth import InRoom, Me
 from marrowscope.web.counting import Standing, standing
 from marrowscope.web.reported import cells_of, check_same_model
@@ -60,7 +60,7 @@ def _out(standing: Standing) -> dict[str, Any]:
     """Give a count; `until_certain` is how many reviews the hardest open threshold needs."""
     work = standing.work
     needed = [each.reviews for each in work.reviews]
-    return plain(standing.differential) | {
+    return plain_fields(standing.differential) | {
         "version": standing.version,
         "decided": standing.decided,
         "set_aside": standing.set_aside,
@@ -86,4 +86,4 @@ def adjusted(caller: Me, room: InRoom, case_id: CaseId) -> dict[str, Any]:
         read = cells_of(session, case, CellState.READ)
         predictions = [prediction_of(cell) for cell in read if cell.label or not cell.novel]
         key = case.public_id, case.version
-        return plain(room.adjusted.get(key, lambda: adjust(predictions, room.bundle)))
+        return plain_fields(room.adjusted.get(key, lambda: adjust(predictions, room.bundle)))

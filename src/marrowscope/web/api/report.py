@@ -6,12 +6,24 @@ from fastapi import APIRouter, Response
 
 from marrowscope.store.cases import find_case
 from marrowscope.web.auth import InRoom, Me
-from marrowscope.web.reported import NAMES, report_file
+from marrowscope.web.reported import report_file
 from marrowscope.web.seen import check_not_blind
 from marrowscope.web.words import CaseId
 
 router = APIRouter(tags=["report"])
-ReportName = StrEnum("ReportName", {name: name for name in NAMES})
+
+
+class ReportName(StrEnum):
+    """A file of the report."""
+
+    HTML = "report.html"
+    PDF = "report.pdf"
+    CELLS = "cells.csv"
+    SHARES = "differential.csv"
+    SUMMARY = "differential.json"
+    FHIR = "fhir.json"
+
+
 MEDIA = {
     "html": "text/html; charset=utf-8",
     "pdf": "application/pdf",

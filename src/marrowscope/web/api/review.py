@@ -16,7 +16,7 @@ from marrowscope.store.readers import agreement_of, close_reading, open_reading,
 from marrowscope.store.signing import mark_reviewed, reopen, seal_holds, sign
 from marrowscope.store.tables import BlindReading, Case, CaseCell, CellDecision
 from marrowscope.store.users import user_called
-from marrowscope.web.api.plain import plain
+from marrowscope.web.api.plain import plain_fields
 from marrowscope.web.api.shapes import CaseFull, case_full
 from marrowscope.web.auth import InRoom, Me
 from marrowscope.web.words import LARGEST, CaseId, Words
@@ -215,4 +215,4 @@ def agreement(
         one, two = user_called(session, first), user_called(session, other)
         found = agreement_of(session, caller.user, case, one, two)
     words = found.same.in_words if found.same else ""
-    return plain(found) | {"in_words": words}
+    return plain_fields(found) | {"in_words": words}
