@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 PLACES = ("/usr/lib/postgresql", "/opt/homebrew/opt", "/usr/local/opt")
+AS = ("-U", "tests", "-A", "trust", "-E", "UTF8", "--no-sync")
 SETTINGS = "fsync=off", "full_page_writes=off", "listen_addresses="
 
 
@@ -25,23 +26,13 @@ def server_folder() -> Path | None:
 def postgres(binaries: Path, folder: Path) -> Iterator[str]:
     """Run a server that listens on a socket in a folder; give the URL of its first database."""
     user = account(folder)
-    data = folder / "data"
+    data = str(folder / "data")
     as_user = [] if user is None else ["runuser", "-u", user, "--"]
-    make = [
-        binaries / "initdb",
-        "-D",
-        data,
-        "-U",
-        "tests",
-        "-A",
-        "trust",
-        "-E",
-        "UTF8",
-        "--no-sync",
-    ]
-    subprocess.run([*as_user, *make], check=True, capture_output=True)
-    options = " ".join([f"-c {each}" for each in SETTINGS] + [f"-k {folder}"])
-    control = [*as_user, binaries / "pg_ctl", "-D", data, "-w", "-o", options, "-l", folder / "log"]
+    make = [*as_user, str(binaries / "initdb"), "-D", data, *AS]
+    subprocess.run(make, check=True, capture_output=True)
+    options = " ".join([*(f"-c {each}" for each in SETTINGS), f"-k {folder}"])
+    control = [*as_user, str(binaries / "pg_ctl"), "-D", data, "-w"]
+    control += ["-o", options, "-l", str(folder / "log")]
     subprocess.run([*control, "start"], check=True, stdout=subprocess.DEVNULL)
     try:
         yield f"postgresql://tests@/postgres?host={folder}"

@@ -10,11 +10,11 @@ from test_classify import run
 
 from marrowscope.agreement import Agreement, agree
 from marrowscope.errors import ComparisonError
-from marrowscope.readings import Reading, read_reading
+from marrowscope.opinions import Opinion, read_opinion
 
 
-def reading(name: str, labels: dict[str, str], root: Path = Path()) -> Reading:
-    return Reading(name, root / f"{name}.csv", labels, root, {})
+def opinion(name: str, labels: dict[str, str], root: Path = Path()) -> Opinion:
+    return Opinion(name, root / f"{name}.csv", labels, root, {})
 
 
 def cells(**counts: int) -> list[str]:
@@ -25,8 +25,8 @@ def cells(**counts: int) -> list[str]:
 def of_same(one: list[str], two: list[str]) -> Agreement:
     names = [f"{number}.png" for number in range(len(one))]
     return agree(
-        reading("anna", dict(zip(names, one, strict=True))),
-        reading("ben", dict(zip(names, two, strict=True))),
+        opinion("anna", dict(zip(names, one, strict=True))),
+        opinion("ben", dict(zip(names, two, strict=True))),
     )
 
 
@@ -80,8 +80,8 @@ def test_cells_that_one_reader_does_not_count_are_in_kappa_but_in_no_share() -> 
 
 
 def test_two_samples() -> None:
-    first = reading("monday", {f"a{n}": code for n, code in enumerate(cells(BLA=48, LYT=32))})
-    other = reading(
+    first = opinion("monday", {f"a{n}": code for n, code in enumerate(cells(BLA=48, LYT=32))})
+    other = opinion(
         "friday", {f"b{n}": code for n, code in enumerate(cells(BLA=56, LYT=14, ART=9))}
     )
     result = agree(first, other)
@@ -96,14 +96,14 @@ def test_two_samples() -> None:
 
 
 def test_paths_that_happen_to_be_the_same_can_be_told_apart() -> None:
-    one, two = reading("x", {"1.png": "BLA"}), reading("y", {"1.png": "LYT"})
+    one, two = opinion("x", {"1.png": "BLA"}), opinion("y", {"1.png": "LYT"})
     assert agree(one, two).same is not None
     assert agree(one, two, independent=True).same is None
 
 
 def test_paths_written_in_two_ways_are_found_to_be_the_same(tmp_path: Path) -> None:
-    one = reading("x", {"cells/1.png": "BLA", "cells/2.png": "LYT"}, tmp_path)
-    two = reading("y", {"1.png": "BLA", "2.png": "LYT"}, tmp_path / "cells")
+    one = opinion("x", {"cells/1.png": "BLA", "cells/2.png": "LYT"}, tmp_path)
+    two = opinion("y", {"1.png": "BLA", "2.png": "LYT"}, tmp_path / "cells")
     assert agree(one, two).counted == (2, 2)
 
 
@@ -114,7 +114,7 @@ def test_nothing_but_artefacts() -> None:
     assert result.same.kappa_in_words == (
         "kappa is not defined, as both gave all cells one and the same class"
     )
-    one, two = reading("x", {"1": "ART"}), reading("y", {"2": "LYT"})
+    one, two = opinion("x", {"1": "ART"}), opinion("y", {"2": "LYT"})
     (row,) = agree(one, two).rows
     assert row.verdict == "nothing to compare"
 
@@ -134,9 +134,9 @@ def test_the_last_decision_of_a_reader_counts(tmp_path: Path) -> None:
         "1.png,MON,ben,2026-03-03T14:00",
         "2.png,MON,anna,2026-03-02T14:00",
     )
-    anna = read_reading(file, "anna")
+    anna = read_opinion(file, "anna")
     assert (anna.labels, anna.overruled) == ({"1.png": "BLA", "2.png": "MON"}, 1)
-    result = agree(anna, read_reading(file, "ben"))
+    result = agree(anna, read_opinion(file, "ben"))
     assert result.left_out == (
         "1 cell that only anna read, in no figure",
         "1 decision that anna changed later",
@@ -152,23 +152,76 @@ def test_cells_that_classify_did_not_count_have_no_class(tmp_path: Path) -> None
         "3.png,BLA,0.9,BLA,1.6",
         "4.png,LYT,0.9,,",
     )
-    plain = read_reading(tmp_path / "predictions.csv")
+    plain = read_opinion(tmp_path / "predictions.csv")
     assert plain.labels == {"1.png": "BLA", "3.png": "BLA", "4.png": "LYT"}
     went_in = {"novelty": "1.5", "novel_cells": "set aside"}
     (tmp_path / "classify.json").write_text(json.dumps(went_in))
-    read = read_reading(tmp_path)
+    read = read_opinion(tmp_path)
     assert read.labels == {"1.png": "BLA", "4.png": "LYT"}
     assert read.without == {
         "on which the model abstains": 1,
         "unlike the cells the model knows": 1,
     }
     (tmp_path / "classify.json").write_text(json.dumps(went_in | {"novel_cells": "counted"}))
-    assert "3.png" in read_reading(tmp_path).labels
+    assert "3.png" in read_opinion(tmp_path).labels
+
+
+CELLS = "path,slide,label,fate,machine_label,set,novelty,reviewer,time,reason"
+
+
+def report(folder: Path, case: str, *rows: str) -> Path:
+    folder.mkdir()
+    write(folder / "cells.csv", CELLS, *rows)
+    (folder / "differential.json").write_text(json.dumps({"case": {"id": case}}))
+    return folder
+
+
+def test_from_a_report_come_the_count_the_machine_and_each_person(tmp_path: Path) -> None:
+    folder = report(
+        tmp_path / "report",
+        "K-1",
+        "1.png,A,BLA,counted,LYT,,0.5,anna,2026-03-02T14:30,",
+        "2.png,A,LYT,counted,LYT,,0.5,,,",
+        "3.png,A,MON,unlike known cells,MON,,2.5,,,",
+        "4.png,A,MON,to review,MON,MON LYT,0.5,,,",
+        "5.png,A,ART,not counted,ART,,0.5,ben,2026-03-02T14:30,",
+        "6.png,A,,rejected,,,,,,no picture",
+    )
+    counted = read_opinion(folder)
+    assert (counted.name, counted.case) == ("K-1", "K-1")
+    assert counted.labels == {"1.png": "BLA", "2.png": "LYT", "5.png": "ART"}
+    assert counted.without == {
+        "unlike the cells the model knows": 1,
+        "on which the model abstains": 1,
+        "that could not be read": 1,
+    }
+    machine, anna = read_opinion(folder, "machine"), read_opinion(folder, "anna")
+    assert machine.labels == {"1.png": "LYT", "2.png": "LYT", "5.png": "ART"}
+    assert (anna.name, anna.labels) == ("K-1 anna", {"1.png": "BLA"})
+    same = agree(machine, anna).same
+    assert same is not None
+    assert (same.codes, same.table) == (("BLA", "LYT"), ((0, 0), (1, 0)))
+    assert refused(folder, "carl") == (
+        f"{folder / 'cells.csv'} has no decisions of 'carl'; it has those of anna, ben, and those "
+        "of the machine"
+    )
+
+
+def test_two_cases_are_two_samples_even_if_their_pictures_have_the_same_names(
+    tmp_path: Path,
+) -> None:
+    row = "cells/1.png,A,BLA,counted,BLA,,0.5,,,"
+    one, two, again = (
+        read_opinion(report(tmp_path / name, case, row))
+        for name, case in (("one", "K-1"), ("two", "K-2"), ("again", "K-1"))
+    )
+    assert agree(one, two).same is None
+    assert agree(one, again).same is not None
 
 
 def refused(path: Path, reader: str = "") -> str:
     with pytest.raises(ComparisonError) as error:
-        read_reading(path, reader)
+        read_opinion(path, reader)
     return str(error.value)
 
 
@@ -185,7 +238,7 @@ def test_what_cannot_be_read_is_refused_in_words(tmp_path: Path) -> None:
     twice = write(tmp_path / "d.csv", "path,label", "1,BLA", "1,BLA")
     assert refused(twice) == f"{twice} has 1 twice; every cell may be there once"
     when = write(tmp_path / "e.csv", REVIEWS, "1,BLA,anna,soon")
-    assert refused(when) == f"{when}: 1: time must be one such as 2026-03-02T14:30, got 'soon'"
+    assert refused(when) == f"{when}, row 2: time must be one such as 2026-03-02T14:30, got 'soon'"
     nobody = write(tmp_path / "f.csv", "path,label", "1,BLA")
     assert "no reader 'anna' can be chosen" in refused(nobody, "anna")
     assert refused(tmp_path).startswith(f"{tmp_path} has no cells.csv or predictions.csv; give")
@@ -196,7 +249,7 @@ def test_what_cannot_be_read_is_refused_in_words(tmp_path: Path) -> None:
 def test_a_reading_without_a_class_is_refused(tmp_path: Path) -> None:
     file = write(tmp_path / "a.csv", "path,label,set", "1,BLA,BLA LYT")
     with pytest.raises(ComparisonError, match=r"gives no cell a class \(1 cell on which the model"):
-        agree(read_reading(file), reading("y", {"2": "LYT"}))
+        agree(read_opinion(file), opinion("y", {"2": "LYT"}))
 
 
 def test_the_command_on_real_cells(tmp_path: Path) -> None:

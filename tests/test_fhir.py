@@ -1,6 +1,7 @@
 """FHIR: what a Bundle says, and that it is valid by the published R4 schema and a FHIR library."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -8,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, SAMPLES
 from fhir.resources.R4B.bundle import Bundle as ReferenceBundle
 from jsonschema import Draft6Validator
 from pydantic import ValidationError
+from test_classify import run
 
+from marrowscope.adjusted import Adjusted, AdjustedShare
 from marrowscope.bundle import Bundle, load_bundle
 from marrowscope.differential import Differential, count
 from marrowscope.errors import SettingsError
@@ -74,7 +77,7 @@ CASES: dict[str, Differential] = {
 
 
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("facts", [FACTS, Facts("1", FACTS.issued)], ids=["all", "bare"])
+@pytest.mark.parametrize("facts", [FACTS, Facts("1")], ids=["all", "bare"])
 def test_the_published_schema_and_a_fhir_library_accept_it(
     name: str, facts: Facts, model: Bundle
 ) -> None:
@@ -159,6 +162,64 @@ def test_findings_say_which_thresholds_are_straddled(model: Bundle) -> None:
     (report,) = resources(bundle, "DiagnosticReport")
     assert report["conclusion"].startswith(found["note"][0]["text"])
     assert FACTS.remarks[0] in report["conclusion"]
+
+
+ADJUSTED = Adjusted(
+    "probabilistic adjusted count",
+    500,
+    (
+        AdjustedShare("Blasts", ("BLA",), 7.23, 4.1, 10.9, ""),
+        AdjustedShare("Plasma cells", ("PLM",), None, None, None, "No adjusted share, as ..."),
+    ),
+    ("Model-dependent.",),
+)
+
+
+def test_a_corrected_share_stands_beside_the_plain_one(model: Bundle) -> None:
+    bundle = in_text(fhir_bundle(FACTS, CASES["a marrow"], model, ADJUSTED))
+    assert R4.is_valid(bundle)
+    ReferenceBundle.model_validate(bundle)
+    assert observation(bundle, "blasts")["valueQuantity"]["value"] == 9.0
+    found = observation(bundle, "blasts-adjusted")
+    assert found["valueQuantity"]["value"] == 7.23
+    limits = component(found, "interval-95-adjusted")["valueRange"]
+    assert (limits["low"]["value"], limits["high"]["value"]) == (4.1, 10.9)
+    assert found["method"]["text"].endswith("probabilistic adjusted count")
+    assert found["note"] == [{"text": "Model-dependent."}]
+    unknown = observation(bundle, "plasma-cells-adjusted")
+    assert "valueQuantity" not in unknown
+    assert unknown["dataAbsentReason"]["text"] == "No adjusted share, as ..."
+
+
+def test_the_report_on_a_case_has_it(tmp_path: Path) -> None:
+    """Of real cells: the case's facts, its reviewers and the counts of differential.json."""
+    case, out = tmp_path / "case", tmp_path / "report"
+    for code in ("LYT", "NGS"):
+        shutil.copytree(SAMPLES / "cells/mll" / code, case / "cells" / code)
+    first = next((case / "cells/LYT").iterdir()).name
+    (case / "case.toml").write_text(
+        'id = "K-9"\ndate = 2026-03-01\nmaterial = "aspirate"\nstain = "MGG"\n'
+        'um_per_px = 0.086\n[[slides]]\nname = "A"\ncells = "cells"\n'
+    )
+    (case / "reviews.csv").write_text(
+        f"path,label,reviewer,time\ncells/LYT/{first},BLA,anna,2026-03-02T10:00\n"
+    )
+    told = run("report", case, "--output", out, "--engine", "onnxruntime")
+    assert told.returncode == 0, told.stderr
+    bundle = json.loads((out / "fhir.json").read_text(encoding="utf-8"))
+    assert [error.message for error in R4.iter_errors(bundle)] == []
+    ReferenceBundle.model_validate(bundle)
+    figures = json.loads((out / "differential.json").read_text())["differential"]
+    counted = observation(bundle, "38257-2")["valueQuantity"]["value"]
+    assert counted == figures["counted"] > 0
+    assert component(observation(bundle, "BLA"), "cells")["valueQuantity"]["value"] >= 1
+    (specimen,) = resources(bundle, "Specimen")
+    assert specimen["type"]["text"] == "aspirate"
+    assert specimen["processing"] == [{"description": "Stain: MGG"}]
+    (report,) = resources(bundle, "DiagnosticReport")
+    assert report["status"] == "preliminary"
+    assert "issued" not in report
+    assert "reviewed by anna" in report["conclusion"]
 
 
 def test_the_ratio_has_its_cells_and_its_formula(model: Bundle) -> None:
@@ -258,14 +319,17 @@ def codings(value: Any) -> Iterator[dict[str, str]]:
 def test_a_report_needs_an_id_and_a_time_zone(model: Bundle) -> None:
     with pytest.raises(SettingsError, match=r"^a case without an id cannot be written as FHIR"):
         fhir_bundle(replace(FACTS, id=" "), CASES["a marrow"], model)
-    naive = FACTS.issued.replace(tzinfo=None)
+    naive = datetime(2026, 3, 2, 14, 30)  # noqa: DTZ001 - what is refused
     with pytest.raises(SettingsError, match=r"^2026-03-02T14:30:00 has no time zone"):
         fhir_bundle(replace(FACTS, issued=naive), CASES["a marrow"], model)
+    signed = replace(FACTS, issued=None, signed_by="Dr. B")
+    with pytest.raises(SettingsError, match=r"^the report that Dr. B signed does not say when"):
+        fhir_bundle(signed, CASES["a marrow"], model)
 
 
 def test_it_is_written_beside_the_other_files(tmp_path: Path, model: Bundle) -> None:
-    file = write_fhir(tmp_path, FACTS, CASES["a marrow"], model)
-    assert file == tmp_path / "fhir.json"
+    file = tmp_path / "fhir.json"
+    write_fhir(file, FACTS, CASES["a marrow"], model)
     assert [each.name for each in tmp_path.iterdir()] == ["fhir.json"]
     assert json.loads(file.read_text(encoding="utf-8")) == fhir_bundle(
         FACTS, CASES["a marrow"], model

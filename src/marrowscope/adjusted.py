@@ -20,13 +20,13 @@ from marrowscope.quantify import (
     of_nucleated,
 )
 from marrowscope.records import Prediction
-from marrowscope.tested import ENOUGH, Adjustment, Tested
+from marrowscope.tested import ENOUGH, Adjustment, LabelledCells
 from marrowscope.thresholds import WATCHED, Watched
 
 METHOD = "probabilistic adjusted count"
 ASSUMED = (
-    "Model-dependent: it holds if the model errs on these cells as on its test cells and all are of "
-    "classes that it covers. Another scanner, stain or laboratory is not corrected for."
+    "Model-dependent: it holds if the model errs on these cells as on its test cells, and all are "
+    "of classes that it covers. Another scanner, stain or laboratory is not corrected for."
 )
 NOT_SEALED = (
     "Shares cannot be corrected for the model's errors: the bundle has no test cells. Evaluate it "
@@ -51,6 +51,16 @@ class AdjustedShare:
     """Upper 95% limit, 0..100."""
     note: str
     """Why it is not known; empty where it is."""
+
+    @property
+    def in_words(self) -> str:
+        """Say what it is: "Blasts, adjusted for the model's errors: 12.3% (95% interval ...)"."""
+        if self.percent is None:
+            return self.note
+        return (
+            f"{self.name}, adjusted for the model's errors: {self.percent:.1f}% (95% interval "
+            f"{self.low:.1f} to {self.high:.1f})"
+        )
 
 
 @dataclass(frozen=True)
@@ -88,7 +98,7 @@ def adjust(predictions: Iterable[Prediction], bundle: Bundle) -> Adjusted:
     if not sample.cells:
         return Adjusted(METHOD, 0, (), (NO_CELLS,))
     tested = load_tested(bundle)
-    mix, drawn = _mixes(sample, _rows(tested, bundle), bundle)
+    mix, drawn = _mixes(sample, rows_of(tested, bundle), bundle)
     return Adjusted(
         method=METHOD,
         cells=sample.cells,
@@ -97,7 +107,8 @@ def adjust(predictions: Iterable[Prediction], bundle: Bundle) -> Adjusted:
     )
 
 
-def _rows(tested: Tested, bundle: Bundle) -> AnswerRows:
+def rows_of(tested: LabelledCells, bundle: Bundle) -> AnswerRows:
+    """Average what the bundle said of its test cells, by true class."""
     index_of = {code: index for index, code in enumerate(bundle.classes)}
     answers = tested.probabilities.astype(np.float64)
     return answer_rows(
@@ -115,7 +126,7 @@ def _mixes(sample: Sample, rows: AnswerRows, bundle: Bundle) -> tuple[Floats, Fl
 
 
 def _share(
-    watched: Watched, mix: Floats, drawn: Floats, tested: Tested, bundle: Bundle
+    watched: Watched, mix: Floats, drawn: Floats, tested: LabelledCells, bundle: Bundle
 ) -> AdjustedShare:
     chosen = [index for index, code in enumerate(bundle.classes) if code in watched.codes]
     value = float(mix[chosen].sum())
@@ -129,7 +140,7 @@ def _share(
     return AdjustedShare(watched.name, watched.codes, share.value, share.low, share.high, "")
 
 
-def _why_unknown(watched: Watched, tested: Tested, bundle: Bundle) -> str:
+def _why_unknown(watched: Watched, tested: LabelledCells, bundle: Bundle) -> str:
     for code in watched.codes:
         if code not in bundle.classes:
             return f"the model does not cover {CLASSES[code].name.lower()}s ({code})."
@@ -149,8 +160,8 @@ def _why_unknown(watched: Watched, tested: Tested, bundle: Bundle) -> str:
 def _notes(bundle: Bundle, adjustment: Adjustment) -> Iterable[str]:
     if adjustment.borrowed:
         yield (
-            f"How {', '.join(adjustment.borrowed)} are read is not from cells of "
-            f"{adjustment.reference or 'the main source'} alone: it has fewer than {ENOUGH} of each."
+            f"How {', '.join(adjustment.borrowed)} are read is known from cells of other sources "
+            f"too: the test has fewer than {ENOUGH} of each from {adjustment.reference}."
         )
     missing = [code for code in bundle.classes if not adjustment.cells(code)]
     if missing:

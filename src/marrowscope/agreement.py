@@ -10,8 +10,8 @@ import numpy as np
 from marrowscope.errors import ComparisonError
 from marrowscope.labels import CLASSES, in_order
 from marrowscope.metrics import Interval, Matrix, accuracy, exact_interval
+from marrowscope.opinions import Opinion
 from marrowscope.proportions import independent_difference, kappa_interval, paired_difference
-from marrowscope.readings import Reading
 
 BLAST = "BLA"
 NO_DIFFERENCE = "no difference shown"
@@ -102,11 +102,11 @@ class Agreement:
         return next((row for row in self.rows if row.code == BLAST), None)
 
 
-def agree(first: Reading, other: Reading, *, independent: bool = False) -> Agreement:
+def agree(first: Opinion, other: Opinion, *, independent: bool = False) -> Agreement:
     """Compare two readings, as of the same cells if they share any, else as of two samples.
 
-    With `independent`, they are of two samples though paths are the same. Paths are compared as
-    written; if none is common, the real paths are.
+    With `independent`, or if they are of two cases, they are of two samples though paths are the
+    same. Paths are compared as written; if none is common, the real paths are.
 
     Raises:
         ComparisonError: a reading gives no cell a class.
@@ -116,17 +116,18 @@ def agree(first: Reading, other: Reading, *, independent: bool = False) -> Agree
             raise ComparisonError(
                 f"{each.name} gives no cell a class ({_reasons(each)}); give a reading that does"
             )
+    apart = independent or (first.case != other.case and bool(first.case and other.case))
     one, two = first.labels, other.labels
-    if not independent and not one.keys() & two.keys():
+    if not apart and not one.keys() & two.keys():
         one, two = first.by_real_path(), other.by_real_path()
-    common = [] if independent else [path for path in one if path in two]
+    common = [] if apart else [path for path in one if path in two]
     names = _names(first, other)
     if common:
         return _of_same_cells(names, (first, other), (one, two), common)
     return _of_two_samples(names, (first, other))
 
 
-def _names(first: Reading, other: Reading) -> tuple[str, str]:
+def _names(first: Opinion, other: Opinion) -> tuple[str, str]:
     """Tell readings apart by their files, where they have the same name."""
     if first.name != other.name:
         return first.name, other.name
@@ -136,7 +137,7 @@ def _names(first: Reading, other: Reading) -> tuple[str, str]:
 
 def _of_same_cells(
     names: tuple[str, str],
-    readings: tuple[Reading, Reading],
+    readings: tuple[Opinion, Opinion],
     labels: tuple[Mapping[str, str], Mapping[str, str]],
     common: Sequence[str],
 ) -> Agreement:
@@ -160,7 +161,7 @@ def _of_same_cells(
     )
 
 
-def _of_two_samples(names: tuple[str, str], readings: tuple[Reading, Reading]) -> Agreement:
+def _of_two_samples(names: tuple[str, str], readings: tuple[Opinion, Opinion]) -> Agreement:
     cells = tuple(Counter(each.labels.values()) for each in readings)
     one, two = (
         Counter({code: n for code, n in each.items() if CLASSES[code].counted}) for each in cells
@@ -246,7 +247,7 @@ def _not_counted(names: tuple[str, str], pairs: Counter[tuple[str, str]]) -> Ite
             yield f"{_cells(cells)} that {who} into the differential (artefacts and the like)"
 
 
-def _without(names: tuple[str, str], readings: tuple[Reading, Reading]) -> Iterator[str]:
+def _without(names: tuple[str, str], readings: tuple[Opinion, Opinion]) -> Iterator[str]:
     for name, each in zip(names, readings, strict=True):
         for reason, cells in each.without.items():
             yield f"{name}: {_cells(cells)} {reason}, in no figure"
@@ -255,7 +256,7 @@ def _without(names: tuple[str, str], readings: tuple[Reading, Reading]) -> Itera
             yield f"{decisions} that {name} changed later"
 
 
-def _reasons(reading: Reading) -> str:
+def _reasons(reading: Opinion) -> str:
     reasons = (f"{_cells(cells)} {reason}" for reason, cells in reading.without.items())
     return ", ".join(reasons) or "no cells"
 

@@ -20,7 +20,7 @@ from marrowscope.selective import Threshold, thresholds_of
 from marrowscope.tested import (
     TESTED,
     Adjustment,
-    Tested,
+    LabelledCells,
     adjustment_of,
     cells_by_source,
     read_tested,
@@ -189,7 +189,7 @@ def load_references(bundle: Bundle) -> References:
     return references
 
 
-def load_tested(bundle: Bundle) -> Tested:
+def load_tested(bundle: Bundle) -> LabelledCells:
     """Load the test cells of a bundle that has an `adjustment`.
 
     Raises:
@@ -224,7 +224,9 @@ def seal_evaluation(bundle: Bundle, evaluation: Mapping[str, Any]) -> Bundle:
     return sealed
 
 
-def seal_tested(bundle: Bundle, tested: Tested, reference: str, set_aside: int = 0) -> Bundle:
+def seal_tested(
+    bundle: Bundle, tested: LabelledCells, reference: str, set_aside: int = 0
+) -> Bundle:
     """Give the bundle with test cells to correct shares with; write them and `bundle.json`.
 
     Of each class of which the source `reference` has enough cells, only these are kept; `set_aside`

@@ -17,12 +17,14 @@ from reportlab.pdfbase.pdfmetrics import registerFont, registerFontFamily
 from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import (
+    BaseDocTemplate,
     Flowable,
+    Frame,
     Image,
     KeepTogether,
     PageBreak,
+    PageTemplate,
     Paragraph,
-    SimpleDocTemplate,
     Spacer,
     Table,
 )
@@ -31,7 +33,8 @@ from marrowscope.differential import DifferentialRow, LineageRow
 from marrowscope.keys import Key
 from marrowscope.pictures import Picture
 from marrowscope.results import whole_file
-from marrowscope.sheet import Part, Sheet, Shown
+from marrowscope.sheet import Sheet, Shown
+from marrowscope.sheet_parts import Part
 
 MARGIN, FOOT = 14 * mm, 16 * mm
 WIDTH = A4[0] - 2 * MARGIN
@@ -51,9 +54,9 @@ def _style(name: str, size: float, **values: Any) -> ParagraphStyle:
     return ParagraphStyle(name, fontSize=size, **values)
 
 
-TITLE = _style("title", 14, fontName=BOLD)
+TITLE = _style("title", 14, fontName=BOLD, spaceBefore=10, spaceAfter=2, keepWithNext=1)
 HEADING = _style("heading", 10, fontName=BOLD, spaceBefore=9, spaceAfter=3, keepWithNext=1)
-TEXT = _style("text", 7.6, spaceAfter=1.5)
+TEXT = _style("text", 8, spaceAfter=1.5)
 SMALL = _style("small", 6.6, textColor=SOFT)
 NAME = _style("name", 8, fontName=BOLD, textColor=SOFT)
 FIRST = _style("first", 25, fontName=BOLD)
@@ -61,8 +64,8 @@ VALUE = _style("value", 15, fontName=BOLD)
 INTERVAL = _style("interval", 8, fontName=BOLD, spaceAfter=2)
 ALERT = _style("alert", 7, fontName=BOLD, textColor=WARN, backColor=WARN_GROUND, borderPadding=2)
 NOTE = _style("note", 7, textColor=WARN, spaceAfter=1.5)
+BESIDE = _style("beside", 7, spaceAfter=2)
 CAPTION = _style("caption", 6)
-NUMBER = _style("number", 7.6, alignment=2)
 
 
 class _Pages(Canvas):  # type: ignore[misc]
@@ -97,16 +100,11 @@ def write_pdf(sheet: Sheet, file: Path) -> None:
     foot = f"{sheet.title} · marrowscope {sheet.version} · research use only, not a diagnosis"
     pages = type("_PagesOfCase", (_Pages,), {"foot": _shown(foot)})
     with whole_file(file) as partial:
-        document = SimpleDocTemplate(
-            str(partial),
-            pagesize=A4,
-            leftMargin=MARGIN,
-            rightMargin=MARGIN,
-            topMargin=MARGIN,
-            bottomMargin=FOOT,
-            title=_shown(sheet.title),
-            invariant=1,
+        document = BaseDocTemplate(
+            str(partial), pagesize=A4, title=_shown(sheet.title), invariant=1
         )
+        frame = Frame(MARGIN, FOOT, WIDTH, A4[1] - MARGIN - FOOT, 0, 0, 0, 0)
+        document.addPageTemplates(PageTemplate("page", [frame]))
         document.build(list(_story(sheet)), canvasmaker=pages)
 
 
@@ -125,12 +123,12 @@ def _story(sheet: Sheet) -> Iterator[Flowable]:
     yield Spacer(1, 4)
     yield _facts(sheet.facts)
     yield Spacer(1, 4)
-    yield _differential(sheet)
-    yield Paragraph(_text(_legend(sheet)), SMALL)
+    if sheet.differential.counted:
+        yield _differential(sheet)
+        yield Paragraph(_text(_legend(sheet)), SMALL)
     yield Spacer(1, 4)
     for line in sheet.caveats:
         yield Paragraph(_text(line), NOTE)
-    yield PageBreak()
     for part in sheet.parts:
         yield from _part(part)
     yield _sign()
@@ -162,9 +160,9 @@ def _glyphs() -> Any:
 
 def _legend(sheet: Sheet) -> str:
     return (
-        f"Light: usual range. Dark: counted, with its 95% interval; bars end at "
-        f"{sheet.scale:.0f}%. {sheet.differential.reference_note} Above or below stands where the "
-        "whole interval is."
+        "Light: usual range. Dark: counted, with its 95% interval; bars end at "
+        f"{sheet.scale:.0f}%, those of the sums below the line at {sheet.scale_of_sums:.0f}%. "
+        f"{sheet.differential.reference_note} Above or below stands where the whole interval is."
     )
 
 
@@ -186,6 +184,8 @@ def _key(key: Key, value: ParagraphStyle) -> Iterator[Flowable]:
     yield Paragraph(_text(key.value), VALUE if len(key.value) > 7 else value)
     if key.interval:
         yield Paragraph(_text(key.interval), INTERVAL)
+    if key.beside:
+        yield Paragraph(_text(key.beside), BESIDE)
     for line in key.lines:
         yield Paragraph(_text(line), SMALL)
     if key.alert:
@@ -197,13 +197,14 @@ def _facts(facts: Iterable[tuple[str, str]]) -> Table:
     cells = [
         [Paragraph(_text(name), SMALL), Paragraph(_text(value), TEXT)] for name, value in facts
     ]
-    return Table([cells], style=[("VALIGN", (0, 0), (-1, -1), "TOP")])
+    look = [("VALIGN", (0, 0), (-1, -1), "TOP"), ("LEFTPADDING", (0, 0), (0, -1), 0)]
+    return Table([cells], [WIDTH / len(cells)] * len(cells), style=look)
 
 
 def _differential(sheet: Sheet) -> Table:
     header = ("", "Class", "Cells", "%", "95% interval", "Usual", "")
     counted = [_row(row, row.code, row.name, sheet.scale) for row in sheet.differential.rows]
-    sums = [_row(row, "", _of_sum(row), sheet.scale) for row in sheet.differential.lineages]
+    sums = [_row(row, "", _of_sum(row), sheet.scale_of_sums) for row in sheet.sums]
     first_sum = 1 + len(counted)
     look: list[Any] = [
         ("FONT", (0, 0), (-1, -1), PLAIN, 7.6),
@@ -216,6 +217,7 @@ def _differential(sheet: Sheet) -> Table:
         ("LINEBELOW", (0, 0), (-1, -1), 0.3, LINE),
         ("TOPPADDING", (0, 0), (-1, -1), 1.1),
         ("BOTTOMPADDING", (0, 0), (-1, -1), 1.6),
+        ("LEFTPADDING", (0, 0), (0, -1), 0),
     ]
     if sums:
         look.append(("LINEABOVE", (0, first_sum), (-1, first_sum), 0.9, INK))
@@ -225,7 +227,7 @@ def _differential(sheet: Sheet) -> Table:
 
 
 def _of_sum(row: LineageRow) -> str:
-    return f"{row.lineage.capitalize()} in all" if "+" not in row.lineage else row.lineage
+    return row.lineage.replace("+", " + ") if "+" in row.lineage else row.lineage.capitalize()
 
 
 def _row(row: DifferentialRow | LineageRow, code: str, name: str, scale: float) -> list[Any]:
@@ -265,9 +267,16 @@ def _part(part: Part) -> Iterator[Flowable]:
             ("VALIGN", (0, 0), (-1, -1), "TOP"),
         ]
         look += [("TOPPADDING", (0, 0), (-1, -1), 1), ("BOTTOMPADDING", (0, 0), (-1, -1), 1.5)]
-        yield Table(cells, [WIDTH / len(part.header)] * len(part.header), style=look, repeatRows=1)
+        look.append(("LEFTPADDING", (0, 0), (0, -1), 0))
+        yield Table(cells, _widths(rows), style=look, repeatRows=1)
     for line in part.lines:
         yield Paragraph(_text(line), TEXT)
+
+
+def _widths(rows: Sequence[Sequence[str]]) -> list[float]:
+    """Share the width out by the longest text of each column."""
+    longest = [min(40, max(8, *map(len, column))) for column in zip(*rows, strict=True)]
+    return [WIDTH * each / sum(longest) for each in longest]
 
 
 def _sign() -> KeepTogether:

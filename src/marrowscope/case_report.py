@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from marrowscope.case_fhir import write_case_fhir
 from marrowscope.case_page import write_page
 from marrowscope.case_pdf import write_pdf
 from marrowscope.case_tables import write_cells, write_shares, write_summary
+from marrowscope.fhir import FHIR
 from marrowscope.reading import Reading
 from marrowscope.results import partial_of, prepare_folder
 from marrowscope.sheet import Sheet, sheet_of
@@ -16,6 +18,7 @@ WRITERS: dict[str, Callable[[Sheet, Path], None]] = {
     "differential.csv": write_shares,
     REPORT: write_page,
     "report.pdf": write_pdf,
+    FHIR: write_case_fhir,
     "differential.json": write_summary,
 }
 """What writes each file; `differential.json` comes last: with it the report is finished."""

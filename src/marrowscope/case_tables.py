@@ -70,6 +70,7 @@ def summary(sheet: Sheet) -> dict[str, Any]:
         "novel_counted": reading.tally.keep_novel,
         "review": reading.review.as_dict() if reading.review else None,
         "differential": asdict(reading.differential),
+        "adjusted": asdict(reading.adjusted) if reading.adjusted else None,
         "caveats": list(sheet.caveats),
         "warning": reading.bundle.evaluation_in_words,
         "use": "research use only; figures, not a diagnosis",
@@ -102,7 +103,7 @@ def _reviewed(reading: Reading) -> dict[str, Any]:
             cell.machine.label != cell.decision.label for cell in reading.cells if cell.decision
         ),
         "reviewers": sorted({each.reviewer for each in decisions}),
-        "disputed": reading.decisions.disputed,
+        "overruled": len(reading.decisions.overruled),
         "not_in_the_case": [each.path for each in reading.strays],
     }
 

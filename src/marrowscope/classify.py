@@ -39,7 +39,7 @@ from marrowscope.results import (
 from marrowscope.resume import DIFFERENTIAL, REPORT, TABLE, open_folder
 from marrowscope.review import Abstain, Review, by_sets, review_of
 from marrowscope.tally import Tally
-from marrowscope.worklist import Work, Worklist
+from marrowscope.worklist import Work, work_of
 
 FORMAT = 2
 """Of the files in the folder."""
@@ -142,13 +142,14 @@ def classify(
     inputs |= {"reference_ranges": norms.in_words, "me_formula": formula.name}
     finished = open_folder(folder, inputs, overwrite=overwrite, resume=resume)
     tally = Tally(bundle.novelty, keep_novel=keep_novel)
-    worklist = Worklist(bundle.classes)
 
     def take(outcome: Outcome) -> None:
         tally.add(outcome)
-        if isinstance(outcome, Prediction) and not tally.sets_aside(outcome):
-            worklist.add(outcome)
         each()
+
+    def read() -> Iterator[Prediction]:
+        every = read_predictions(folder / PREDICTIONS)
+        return (prediction for prediction in every if not tally.sets_aside(prediction))
 
     if finished:
         _read_again(found, bundle, folder, take)
@@ -157,7 +158,6 @@ def classify(
     if parquet and not (folder / TABLE).is_file():
         write_parquet(folder / PREDICTIONS, folder / TABLE, bundle.classes)
     differential = count(tally.gallery.cells, bundle.classes, norms, formula)
-    read = read_predictions(folder / PREDICTIONS)
     result = Classified(
         folder=folder,
         cells=tally.cells,
@@ -167,12 +167,19 @@ def classify(
         novel=tally.novel,
         novel_counted=tally.keep_novel,
         engine=engine,
-        work=worklist.work(),
-        adjusted=adjust((each for each in read if not tally.sets_aside(each)), bundle),
+        work=work_of(read, bundle),
+        adjusted=adjust(read(), bundle),
         review=review_of(bundle, coverage, tally.sets),
     )
     if not finished:
-        write_report(folder / REPORT, bundle, result.differential, tally, result.review)
+        write_report(
+            folder / REPORT,
+            bundle,
+            result.differential,
+            tally,
+            review=result.review,
+            adjusted=result.adjusted,
+        )
         write_json(folder / DIFFERENTIAL, result.as_dict(bundle))
     return result
 

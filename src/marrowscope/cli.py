@@ -23,6 +23,7 @@ from marrowscope.cli_report import EPILOG as REPORT_EPILOG
 from marrowscope.cli_report import report
 from marrowscope.cli_serve import EPILOG as SERVE_EPILOG
 from marrowscope.cli_serve import serve
+from marrowscope.cli_store import QUEUE_EPILOG, audit_app, case_app, queue, user_app
 from marrowscope.cli_tune import EPILOG, tune
 from marrowscope.errors import SettingsError
 from marrowscope.terminal import (
@@ -65,6 +66,9 @@ app = typer.Typer(
     epilog="First look: `marrowscope classify FOLDER_WITH_CELL_PICTURES`",
 )
 app.add_typer(data_app, name="data")
+app.add_typer(case_app, name="case")
+app.add_typer(user_app, name="user")
+app.add_typer(audit_app, name="audit-log")
 
 
 def _version(wanted: bool) -> None:
@@ -377,6 +381,7 @@ app.command(epilog=EVALUATE_EPILOG)(evaluate)
 app.command(epilog=COMPARE_EPILOG)(compare)
 app.command(epilog=AGREE_EPILOG)(agree)
 app.command(epilog=EXPLAIN_EPILOG)(explain)
+app.command(epilog=QUEUE_EPILOG)(queue)
 app.command(epilog=REPORT_EPILOG)(report)
 app.command(epilog=SERVE_EPILOG)(serve)
 

@@ -12,6 +12,7 @@ EPILOG = (
     "Examples:\n\n"
     "`marrowscope agree monday friday --output agreement`\n\n"
     "`marrowscope agree anna/reviews.csv ben/reviews.csv`\n\n"
+    "`marrowscope agree report-117 report-117 --reader-a machine --reader-b anna`\n\n"
     "`marrowscope agree reviews.csv reviews.csv --reader-a anna --reader-b ben`\n\n"
     "Exit codes: 0 however much they differ, 1 an error, 2 wrong usage."
 )
@@ -22,10 +23,12 @@ def agree(
     first: Annotated[Path, typer.Argument(metavar="A", help=f"The first: {SOURCES}.")],
     other: Annotated[Path, typer.Argument(metavar="B", help=f"The second: {SOURCES}.")],
     reader_a: Annotated[
-        str, typer.Option(help="Whose decisions A is, if its file has several readers.")
+        str,
+        typer.Option(help="Whose decisions A is, of several; `machine`: the model's."),
     ] = "",
     reader_b: Annotated[
-        str, typer.Option(help="Whose decisions B is, if its file has several readers.")
+        str,
+        typer.Option(help="Whose decisions B is, of several; `machine`: the model's."),
     ] = "",
     independent: Annotated[
         bool,
@@ -46,11 +49,11 @@ def agree(
         from marrowscope.agreement import agree as run
         from marrowscope.agreement_page import PAGE, agreement_as_dict, write_agreement
         from marrowscope.agreement_table import show_agreement
-        from marrowscope.readings import read_reading
+        from marrowscope.opinions import read_opinion
         from marrowscope.results import prepare_folder
 
-        readings = read_reading(first, reader_a), read_reading(other, reader_b)
-        result = run(*readings, independent=independent)
+        opinions = read_opinion(first, reader_a), read_opinion(other, reader_b)
+        result = run(*opinions, independent=independent)
         if output:
             prepare_folder(output, overwrite)
             write_agreement(result, output)

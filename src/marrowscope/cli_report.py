@@ -10,7 +10,9 @@ from marrowscope.terminal import (
     AUTO,
     SOME_REJECTED,
     EngineOption,
+    FormulaOption,
     JsonOption,
+    NormsOption,
     OverwriteOption,
     ScaleOption,
     errors_in_words,
@@ -41,8 +43,8 @@ def report(
     output: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for report.html, report.pdf, differential.csv, differential.json and "
-            "cells.csv; what the machine read is in its folder slides.",
+            help="Folder for report.html, report.pdf, differential.csv, differential.json, "
+            "fhir.json and cells.csv; what the machine read is in its folder slides.",
             show_default="a new folder, named on the screen",
         ),
     ] = None,
@@ -62,6 +64,8 @@ def report(
             "others are listed for review."
         ),
     ] = None,
+    norms: NormsOption = None,
+    me_formula: FormulaOption = "icsh",
     threads: Annotated[
         int, typer.Option(min=0, help="Processor threads; 0 for as many as there are cores.")
     ] = 0,
@@ -75,11 +79,14 @@ def report(
         from marrowscope.case_report import open_report, report_case, report_files
         from marrowscope.case_screen import show_report
         from marrowscope.engines import choose_engine
+        from marrowscope.norms import read_norms
+        from marrowscope.ratio import formula_of
         from marrowscope.reading import engine_of_slides, find_cells, read_cells
 
         if resume and output is None:
             raise SettingsError("--resume needs --output: the folder of the earlier report")
         read, chosen = read_case(case, um_per_px), load_bundle(bundle)
+        ranges, formula = read_norms(norms), formula_of(me_formula)
         folder = output or new_folder("marrowscope-report")
         found = find_cells(read, folder, report_files(folder))
         number = sum(map(len, found.values()))
@@ -95,6 +102,8 @@ def report(
                 overwrite=overwrite,
                 resume=resume,
                 keep_novel=keep_novel,
+                norms=ranges,
+                formula=formula,
                 coverage=coverage,
                 threads=threads,
                 engine=choice.name,

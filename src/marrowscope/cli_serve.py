@@ -5,29 +5,20 @@ from typing import Annotated
 
 import typer
 
+from marrowscope.cli_store import ROOM, DatabaseOption, RoomOption
 from marrowscope.terminal import AUTO, EngineOption, errors_in_words
 
 EPILOG = (
     "Examples:\n\n"
     "`marrowscope serve`\n\n"
-    "`marrowscope serve --folder /srv/room --https --name room.example.org`\n\n"
+    "`marrowscope serve --room /srv/room --https --name room.example.org`\n\n"
     "The first start prints a link with which you make the administrator; it can be used once."
 )
-HERE = Path("marrowscope-room")
 
 
 def serve(
-    folder: Annotated[
-        Path, typer.Option(help="Folder for pictures and, unless it is named, the database.")
-    ] = HERE,
-    database: Annotated[
-        str,
-        typer.Option(
-            envvar="MARROWSCOPE_DATABASE",
-            show_default="room.db in the folder",
-            help="URL, such as postgresql://room@host/room.",
-        ),
-    ] = "",
+    room: RoomOption = ROOM,
+    database: DatabaseOption = "",
     bundle: Annotated[
         str, typer.Option(help="Name of a shipped bundle, or the folder of one.")
     ] = "default",
@@ -59,7 +50,7 @@ def serve(
 
         open_room(
             Settings(
-                folder=folder,
+                folder=room,
                 database=database,
                 bundle=bundle,
                 engine="onnxruntime" if engine == AUTO else engine,

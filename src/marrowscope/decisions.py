@@ -31,10 +31,8 @@ class Decisions:
     """The decision that counts for each cell, by the real path of its picture."""
 
     of_cell: Mapping[str, Decision]
-    overruled: int = 0
+    overruled: tuple[Decision, ...] = ()
     """Decisions on cells that were decided on again later."""
-    disputed: int = 0
-    """Cells that were given different classes; the latest counts."""
 
     def of(self, path: Path | str) -> Decision | None:
         """Give what was decided about a picture; None for nothing."""
@@ -52,16 +50,19 @@ def read_decisions(file: Path) -> Decisions:
             or reviewer is empty, or a time is none.
     """
     all_of: dict[str, list[Decision]] = {}
-    for row in _rows(file) if file.is_file() else ():
+    for row in decisions_in(file) if file.is_file() else ():
         all_of.setdefault(os.path.realpath(file.parent / row.path), []).append(row)
-    return Decisions(
-        {path: max(reversed(rows), key=lambda row: row.time) for path, rows in all_of.items()},
-        sum(len(rows) - 1 for rows in all_of.values()),
-        sum(len({row.label for row in rows}) > 1 for rows in all_of.values()),
-    )
+    of_cell = {path: max(reversed(rows), key=lambda row: row.time) for path, rows in all_of.items()}
+    overruled = (row for path, rows in all_of.items() for row in rows if row is not of_cell[path])
+    return Decisions(of_cell, tuple(overruled))
 
 
-def _rows(file: Path) -> Iterator[Decision]:
+def decisions_in(file: Path) -> Iterator[Decision]:
+    """Give every decision of a file, one by one, in its order.
+
+    Raises:
+        CaseError: as for `read_decisions`.
+    """
     for number, row in enumerate(read_csv(file, COLUMNS, CaseError), 2):
         where = f"{file}, row {number}"
         for name in ("path", "reviewer"):

@@ -195,7 +195,7 @@ def _notes(counted: int, cells: Mapping[str, int]) -> Iterable[str]:
 
 def _not_known(known: Iterable[str], cells: Mapping[str, int]) -> Iterable[str]:
     """Name classes that the model cannot find; without `known`, nothing is said."""
-    codes = [row.code for row in CLASSES.values() if row.counted and row.code not in known]
-    if known and codes:
-        missing = ", ".join(code for code in codes if not cells.get(code))
+    without = (code for code, kind in CLASSES.items() if kind.counted and not cells.get(code))
+    missing = ", ".join(code for code in without if code not in known)
+    if known and missing:
         yield f"The model does not know {missing}: sums and the M:E ratio lack them."

@@ -37,7 +37,7 @@ from marrowscope.results import (
     write_json,
 )
 from marrowscope.scores import Answers, check_probabilities
-from marrowscope.tested import Tested
+from marrowscope.tested import LabelledCells
 from marrowscope.tolerant import TOLERATED
 from marrowscope.trust import Sealed
 
@@ -102,13 +102,13 @@ def evaluate(
 ) -> Evaluation:
     """Classify a part, write predictions, metrics and drawings of them, seal the summary.
 
-    Only the part `test` is sealed into the bundle and its model card, with its cells. The macro means run over
-    the classes with at least `least_support` true cells in a set; all are in the tables. Cells of
-    classes that the bundle does not cover are left out of all figures, counted in `not_covered`;
-    so are cells that, by `pairs` (of paths), share pixels with a cell of another part. All
-    figures can be computed again from `predictions.csv`. Each of `others` gets figures and a
-    `predictions_<name>.csv` of its own; its cells that the model was trained or chosen on are an
-    error, or with `leave_out_leaks` left out and named.
+    Only the part `test` is sealed into the bundle and its model card, with its cells. The macro
+    means run over the classes with at least `least_support` true cells in a set; all are in the
+    tables. Cells of classes that the bundle does not cover are left out of all figures, counted in
+    `not_covered`; so are cells that, by `pairs` (of paths), share pixels with a cell of another
+    part. All figures can be computed again from `predictions.csv`. Each of `others` gets figures
+    and a `predictions_<name>.csv` of its own; its cells that the model was trained or chosen on
+    are an error, or with `leave_out_leaks` left out and named.
 
     Raises:
         SplitError: the split is not the one the bundle was trained with, or leaks, or its cells
@@ -297,7 +297,7 @@ def _seal_tested(bundle: Bundle, sets: Mapping[str, Sequence[_Scored]]) -> Bundl
     kept = [each for each in cells if not (novelty and novelty.is_novel(each.prediction.novelty))]
     if not kept:
         return bundle
-    tested = Tested(
+    tested = LabelledCells(
         np.array([each.prediction.probabilities for each in kept], dtype=np.float16),
         tuple(each.row.cell.label for each in kept),
         tuple(_source(each.row) for each in kept),

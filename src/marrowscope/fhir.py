@@ -11,6 +11,7 @@ from html import escape
 from pathlib import Path
 
 from marrowscope import __version__
+from marrowscope.adjusted import Adjusted
 from marrowscope.bundle import Bundle
 from marrowscope.differential import Differential
 from marrowscope.errors import SettingsError
@@ -41,8 +42,8 @@ class Facts:
 
     id: str
     """Of the case; it must not name the patient."""
-    issued: datetime
-    """When the report was made, with a time zone."""
+    issued: datetime | None = None
+    """When the report was issued, with a time zone; None while it is not."""
     date: str = ""
     """Of the sample, such as 2026-03-02."""
     material: str = ""
@@ -55,19 +56,21 @@ class Facts:
     """Who answers for the report; empty while it is preliminary."""
 
 
-def fhir_bundle(facts: Facts, differential: Differential, model: Bundle) -> Element:
+def fhir_bundle(
+    facts: Facts, differential: Differential, model: Bundle, adjusted: Adjusted | None = None
+) -> Element:
     """Give a case as a Bundle of the type `collection`, with the same ids for the same case.
 
     The report and its Observations are `preliminary` unless the facts name who signed.
 
     Raises:
-        SettingsError: the case has no id, or its report no time zone.
+        SettingsError: the case has no id, or its time no zone, or it is signed without a time.
     """
     _check(facts)
     device, specimen = _device(model), _specimen(facts)
     found = [
         _observation(facts, name, each, specimen, device)
-        for name, each in observations(differential)
+        for name, each in observations(differential, adjusted)
     ]
     report = _report(facts, differential, specimen, found)
     return {
@@ -75,22 +78,30 @@ def fhir_bundle(facts: Facts, differential: Differential, model: Bundle) -> Elem
         "id": _id(facts, "Bundle", ""),
         "identifier": {"system": CASE_ID, "value": facts.id},
         "type": "collection",
-        "timestamp": _instant(facts.issued),
+        **_at("timestamp", facts.issued),
         "entry": [_entry(each) for each in (report, *found, specimen, device)],
     }
 
 
-def write_fhir(folder: Path, facts: Facts, differential: Differential, model: Bundle) -> Path:
-    """Write `fhir.json` into a folder that is there, and give its path."""
-    file = folder / FHIR
-    write_json(file, fhir_bundle(facts, differential, model))
-    return file
+def write_fhir(
+    file: Path,
+    facts: Facts,
+    differential: Differential,
+    model: Bundle,
+    adjusted: Adjusted | None = None,
+) -> None:
+    """Write a case as JSON, such as into `fhir.json`."""
+    write_json(file, fhir_bundle(facts, differential, model, adjusted))
 
 
 def _check(facts: Facts) -> None:
     if not facts.id.strip():
         raise SettingsError("a case without an id cannot be written as FHIR; give it one")
-    if facts.issued.tzinfo is None:
+    if facts.signed_by and facts.issued is None:
+        raise SettingsError(
+            f"the report that {facts.signed_by} signed does not say when; give its time, `issued`"
+        )
+    if facts.issued and facts.issued.tzinfo is None:
         raise SettingsError(
             f"{facts.issued.isoformat()} has no time zone, which FHIR asks for; give one, such as "
             "2026-03-02T14:30:00+01:00"
@@ -103,7 +114,7 @@ def _report(
     text = "Differential count of bone marrow cells"
     words = (
         *(each.in_words for each in differential.findings),
-        f"{differential.ratio.in_words}.",
+        differential.ratio.in_words,
         *differential.notes,
         *facts.remarks,
         RESEARCH,
@@ -116,7 +127,7 @@ def _report(
         "status": _status(facts),
         "category": [concept("Laboratory", coding(f"{TERMINOLOGY}/v2-0074", "LAB", "Laboratory"))],
         "code": concept(text, coding(LOINC, *DIFFERENTIAL_PANEL)),
-        "issued": _instant(facts.issued),
+        **_at("issued", facts.issued),
         "specimen": [_reference(specimen)],
         "result": [_reference(each) for each in found],
         "conclusion": " ".join(words),
@@ -137,9 +148,9 @@ def _observation(
         "id": _id(facts, "Observation", name),
         "status": _status(facts),
         "category": [concept("Laboratory", laboratory)],
-        **figures,
-        "issued": _instant(facts.issued),
+        **_at("issued", facts.issued),
         "method": concept(METHOD),
+        **figures,
         "specimen": _reference(specimen),
         "device": _reference(device),
     }
@@ -207,8 +218,9 @@ def _entry(resource: Element) -> Element:
     return {"fullUrl": _url(resource), "resource": resource}
 
 
-def _instant(time: datetime) -> str:
-    return time.isoformat(timespec="seconds")
+def _at(name: str, time: datetime | None) -> Element:
+    """Give a time where there is one."""
+    return {name: time.isoformat(timespec="seconds")} if time else {}
 
 
 def _narrative(title: str, sentences: Iterable[str]) -> Element:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from marrowscope.adjusted import Adjusted, AdjustedShare
 from marrowscope.differential import Differential, DifferentialRow, LineageRow
 from marrowscope.ratio import Ratio
 from marrowscope.thresholds import Finding
@@ -48,17 +49,21 @@ class Share:
     note: str = ""
 
 
-def observations(differential: Differential) -> Iterator[tuple[str, Element]]:
+def observations(
+    differential: Differential, adjusted: Adjusted | None = None
+) -> Iterator[tuple[str, Element]]:
     """Give each Observation with its name within the report; the report adds what all share.
 
-    In order: cells counted, findings (blasts, plasma cells), M:E ratio, classes, sums, cells that
-    were not counted.
+    In order: cells counted, findings (blasts, plasma cells), the same corrected for the model's
+    errors, M:E ratio, classes, sums, cells that were not counted.
     """
     counted = differential.counted
     source = differential.reference_note
     yield "counted", _counted(counted)
     for finding in differential.findings:
         yield _of_share(_finding(finding), source)
+    if adjusted:
+        yield from (_adjusted(share, adjusted) for share in adjusted.shares)
     yield "me-ratio", _ratio(differential.ratio)
     for row in differential.rows:
         yield _of_share(_class(row, counted), source)
@@ -114,7 +119,7 @@ def _sum(row: LineageRow, counted: int) -> Share:
 
 
 def _finding(found: Finding) -> Share:
-    code = found.name.lower().replace(" ", "-")
+    code = _slug(found.name)
     text = f"{found.name}, share of the nucleated cells, against its thresholds"
     return Share(
         f"finding-{code}",
@@ -146,10 +151,32 @@ def _of_share(share: Share, source: str) -> tuple[str, Element]:
     return share.slug, observation
 
 
+def _adjusted(share: AdjustedShare, adjusted: Adjusted) -> tuple[str, Element]:
+    """Put a corrected share beside the plain one, with what it rests on."""
+    code = f"{_slug(share.name)}-adjusted"
+    text = f"{share.name}, share of the nucleated cells, corrected for the model's errors"
+    observation: Element = {
+        "code": concept(text, coding(FIGURE, code, f"{share.name}, adjusted")),
+        "method": concept(f"Correction for the model's errors: {adjusted.method}"),
+        "note": [{"text": words} for words in (share.note, *adjusted.notes) if words],
+    }
+    if share.percent is None:
+        observation["dataAbsentReason"] = _absent(share.note)
+        return code, observation
+    observation["valueQuantity"] = _quantity(share.percent, "%", "%")
+    limits = _range(share.low, share.high, "%", "%")
+    interval = _component("interval-95-adjusted", "95% interval, corrected", valueRange=limits)
+    return code, observation | {"component": [interval]}
+
+
+def _slug(name: str) -> str:
+    return name.lower().replace(" ", "-")
+
+
 def _ratio(ratio: Ratio) -> Element:
     observation: Element = {
         "code": concept("Myeloid to erythroid cells", coding(LOINC, *ME_RATIO)),
-        "note": [{"text": f"{ratio.in_words}. Formula: {ratio.formula}"}],
+        "note": [{"text": f"{ratio.in_words} Formula: {ratio.formula}"}],
         "component": [
             _component("myeloid-cells", "Myeloid cells", valueQuantity=_cells(ratio.myeloid)),
             _component("erythroid-cells", "Erythroid cells", valueQuantity=_cells(ratio.erythroid)),

@@ -161,26 +161,34 @@ def chances_of(
     classes: Sequence[str],
     codes: Sequence[str] = ("BLA",),
     reviewed: Mapping[str, str] | None = None,
+    weights: NDArray[np.float64] | None = None,
 ) -> dict[str, float]:
     """Give the chance that each cell is of some classes (0..1), by path; a reviewed one is sure.
 
     Probabilities are in the order of `classes`; `reviewed` has the label that a person gave.
+    With `weights` (C,), of `own_weights`, the chances hold for the class mix of the sample: 0.25
+    weighed by 3 and 0.75 by 7/9 is a chance of 0.75 / (0.75 + 0.583) = 0.56.
 
     Raises:
         SettingsError: the model knows none of the classes.
     """
-    columns = [place for place, code in enumerate(classes) if code in codes]
-    if not columns:
+    inside = np.array([code in codes for code in classes])
+    if not inside.any():
         raise SettingsError(
             f"the model does not know {' or '.join(codes)}; it knows {', '.join(classes)}"
         )
-    labels = reviewed or {}
+    labels, weigh = reviewed or {}, np.ones(len(classes)) if weights is None else weights
     return {
         each.path: float(labels[each.path] in codes)
         if each.path in labels
-        else min(1.0, sum(each.probabilities[column] for column in columns))
+        else _chance_of(np.asarray(each.probabilities) * weigh, inside)
         for each in predictions
     }
+
+
+def _chance_of(weighed: NDArray[np.float64], inside: NDArray[np.bool_]) -> float:
+    total = float(weighed.sum())
+    return float(weighed[inside].sum()) / total if total else 0.0
 
 
 def review_first(
@@ -188,17 +196,19 @@ def review_first(
     classes: Sequence[str],
     codes: Sequence[str] = ("BLA",),
     reviewed: Mapping[str, str] | None = None,
+    weights: NDArray[np.float64] | None = None,
 ) -> list[ToReview]:
     """Order cells so that their review shrinks the doubt about the share of some classes fastest.
 
     The doubt about a cell with the chance p has the variance p * (1 - p), and variances add up: a
-    cell with 0.5 (0.25) comes before one with 0.9 (0.09). Reviewed cells are left out.
+    cell with 0.5 (0.25) comes before one with 0.9 (0.09). Reviewed cells are left out. `weights`
+    are as in `chances_of`; without them, the order is wrong where the class mix is another.
 
     Raises:
         SettingsError: the model knows none of the classes.
     """
     done = reviewed or {}
-    chances = chances_of(predictions, classes, codes, done)
+    chances = chances_of(predictions, classes, codes, done, weights)
     open_cells = (
         ToReview(path, chance, chance * (1 - chance))
         for path, chance in chances.items()

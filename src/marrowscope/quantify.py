@@ -43,9 +43,8 @@ def mix_by_em(probabilities: Floats, mix: Floats, most: int = 1000, close: float
     likely = probabilities / mix
     shares = mix
     for _ in range(most):
-        weighed = likely * shares
         before = shares
-        shares = (weighed / weighed.sum(axis=1, keepdims=True)).mean(axis=0)
+        shares = shares * (likely.T @ (1 / (likely @ shares))) / len(likely)
         if np.abs(shares - before).max() < close:
             break
     return shares
@@ -54,8 +53,8 @@ def mix_by_em(probabilities: Floats, mix: Floats, most: int = 1000, close: float
 class Sample:
     """The mean probabilities of cells and of as many bootstrap draws of them.
 
-    Each cell comes into each draw as often as a Poisson number of mean 1 says, which is drawing with
-    replacement without knowing how many cells will come: memory does not grow with them.
+    Each cell comes into each draw as often as a Poisson number of mean 1 says, which is drawing
+    with replacement without knowing how many cells will come: memory does not grow with them.
 
     Source: Hanley and MacGibbon, Comput Methods Programs Biomed 2006;83:57-62 (Poisson weights).
     """
@@ -139,4 +138,5 @@ def of_nucleated(shares: Floats, counted: NDArray[np.bool_]) -> Floats:
     """
     kept = shares * counted
     whole = kept.sum(axis=-1, keepdims=True)
-    return np.divide(kept, whole, out=np.full_like(kept, np.nan), where=whole > 0)
+    shared = np.divide(kept, whole, out=np.full_like(kept, np.nan), where=whole > 0)
+    return np.asarray(shared)

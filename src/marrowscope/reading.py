@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from marrowscope.adjusted import Adjusted, adjust
 from marrowscope.bundle import Bundle
 from marrowscope.case import Case, Slide
 from marrowscope.classify import go_on, went_in
@@ -61,6 +62,9 @@ class Reading:
     """Decisions on pictures that are not among the cells of the case."""
     tally: Tally
     differential: Differential
+    adjusted: Adjusted | None
+    """Shares with the model's errors taken out, from its own readings; None where a person read
+    every cell."""
     review: Review | None = None
     """What the model abstains on; None where no coverage was asked for."""
 
@@ -143,6 +147,7 @@ def read_cells(
         strays=_strays(decisions, cells),
         tally=tally,
         differential=count(tally.gallery.cells, bundle.classes, norms, formula),
+        adjusted=adjusted_of(cells, bundle, tally),
         review=review_of(bundle, coverage, tally.sets),
     )
 
@@ -170,6 +175,14 @@ def find_cells(case: Case, folder: Path, besides: Iterable[Path] = ()) -> dict[s
                     "each slide its own folder"
                 )
     return found
+
+
+def adjusted_of(cells: Sequence[CaseCell], bundle: Bundle, tally: Tally) -> Adjusted | None:
+    """Take the model's errors out of its shares; None where a person read every cell."""
+    if cells and all(cell.decision for cell in cells):
+        return None
+    machine = (cell.machine for cell in cells if not tally.sets_aside(cell.machine))
+    return adjust(machine, bundle)
 
 
 def engine_of_slides(case: Case, folder: Path) -> str:

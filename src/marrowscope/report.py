@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from marrowscope import __version__
+from marrowscope.adjusted import Adjusted
 from marrowscope.bundle import Bundle
 from marrowscope.caveats import HAEMODILUTION, SAMPLING, SCHEME, caveats
 from marrowscope.differential import Differential
-from marrowscope.keys import keys_of, scale_of
+from marrowscope.keys import keys_of, scale_of, sums_of
 from marrowscope.pages import render
 from marrowscope.pictures import groups_of, pictures_of
 from marrowscope.results import write_text
@@ -19,7 +20,9 @@ def write_report(
     bundle: Bundle,
     differential: Differential,
     tally: Tally,
+    *,
     review: Review | None = None,
+    adjusted: Adjusted | None = None,
 ) -> None:
     """Write the page: the differential, cells to review, then the cells of each class.
 
@@ -37,10 +40,12 @@ def write_report(
         cells=tally.cells,
         novel=tally.novel,
         set_aside=tally.set_aside,
-        keys=keys_of(differential),
+        keys=keys_of(differential, adjusted),
         caveats=caveats(bundle, differential, tally, review),
         strangers=pictures_of(tally.strangers.strangest(), bundle),
-        scale=scale_of(differential),
+        scale=scale_of(differential.rows),
+        sums=sums_of(differential),
+        scale_of_sums=scale_of(sums_of(differential)),
         sampling=SAMPLING,
         scheme=SCHEME,
         haemodilution=HAEMODILUTION,

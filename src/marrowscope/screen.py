@@ -74,15 +74,8 @@ def _show_adjusted(adjusted: Adjusted, differential: Differential) -> None:
     """Print corrected shares beside the plain ones, and what they rest on."""
     plain = {finding.name: finding for finding in differential.findings}
     for share in adjusted.shares:
-        if share.percent is None:
-            print(share.note)
-            continue
-        counted = plain[share.name]
-        print(
-            f"{share.name}: {counted.percent:.1f}% as counted ({counted.low:.1f} to "
-            f"{counted.high:.1f}), {share.percent:.1f}% adjusted for the model's errors "
-            f"({share.low:.1f} to {share.high:.1f})"
-        )
+        counted = "" if share.percent is None else f"; as counted {plain[share.name].percent:.1f}%"
+        print(f"{share.in_words}{counted}")
     for note in adjusted.notes:
         print(note)
 

@@ -1,27 +1,25 @@
 """All that the report on a case says, in words and numbers, for the page and the PDF alike."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from marrowscope import __version__
-from marrowscope.caveats import HAEMODILUTION, SAMPLING, SCHEME, caveats
-from marrowscope.differential import Differential
-from marrowscope.keys import Key, keys_of, scale_of
+from marrowscope.caveats import caveats
+from marrowscope.differential import ENOUGH, ENOUGH_TO_DECIDE, Differential, LineageRow
+from marrowscope.keys import Key, keys_of, scale_of, sums_of
 from marrowscope.more_cells import review_first
 from marrowscope.pictures import Group, Picture, groups_of, pictures_of
 from marrowscope.reading import Reading
 from marrowscope.records import Prediction
+from marrowscope.sheet_parts import NOT_STATED, Part, parts_of
 from marrowscope.tally import Fate
 
 DECIDING = ("BLA", "PLM", "FGC", "LYI")
 """Classes of which single cells matter."""
 SHOWN = 24
 """Of the least certain cells, and of those that may be blasts."""
-SHOWN_REJECTS = 40
 PERHAPS = 0.05
 """Chance from which on a cell that counts as another class may be a blast."""
-NOT_STATED = "not stated"
 
 
 @dataclass(frozen=True)
@@ -37,16 +35,6 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Part:
-    """A part of the report in sentences and, where it has a header, a table."""
-
-    heading: str
-    lines: tuple[str, ...]
-    header: tuple[str, ...] = ()
-    rows: tuple[tuple[str, ...], ...] = ()
-
-
-@dataclass(frozen=True)
 class Sheet:
     """The report on a case before it is laid out."""
 
@@ -59,6 +47,9 @@ class Sheet:
     caveats: tuple[str, ...]
     scale: float
     """Percentage at the end of the bars."""
+    sums: tuple[LineageRow, ...]
+    """Classes added up."""
+    scale_of_sums: float
     deciding: tuple[Shown, ...]
     """The cells that decide."""
     gallery: tuple[Shown, ...]
@@ -81,12 +72,14 @@ def sheet_of(reading: Reading) -> Sheet:
         title=f"Bone marrow differential of {reading.case.id}",
         status=_status(reading),
         facts=_facts(reading),
-        keys=(*keys_of(counted), _of_size(reading)),
+        keys=(*keys_of(counted, reading.adjusted), _of_size(reading)),
         caveats=caveats(reading.bundle, counted, reading.tally, reading.review),
-        scale=scale_of(counted),
+        scale=scale_of(counted.rows),
+        sums=sums_of(counted),
+        scale_of_sums=scale_of(sums_of(counted)),
         deciding=tuple(_deciding(reading, groups)),
         gallery=tuple(_gallery(reading, groups)),
-        parts=(_excluded(reading), _reviewers(reading), _slides(reading), _model(reading), _mind()),
+        parts=parts_of(reading),
     )
 
 
@@ -95,8 +88,10 @@ def _status(reading: Reading) -> str:
     cells = len(reading.cells)
     if not people:
         return f"Read by machine; none of the {cells:,} cells was reviewed by a person."
+    reviewed = len(reading.decided)
+    verb = "was" if reviewed == 1 else "were"
     return (
-        f"Read by machine; {len(reading.decided):,} of the {cells:,} cells were reviewed by "
+        f"Read by machine; {reviewed:,} of the {cells:,} cells {verb} reviewed by "
         f"{', '.join(people)}."
     )
 
@@ -116,10 +111,16 @@ def _facts(reading: Reading) -> tuple[tuple[str, str], ...]:
 
 def _of_size(reading: Reading) -> Key:
     counted = reading.differential.counted
-    read = f"of {len(reading.cells):,} cells read on {len(reading.case.slides)} slides"
-    if len(reading.case.slides) == 1:
-        read = read.removesuffix("s")
-    return Key("Cells counted", f"{counted:,}", "", (read,))
+    slides = len(reading.case.slides)
+    read = f"of {len(reading.cells):,} read on {slides} {'slide' if slides == 1 else 'slides'}"
+    return Key("Cells counted", f"{counted:,}", "", (read,), alert=_too_few(counted))
+
+
+def _too_few(counted: int) -> str:
+    if not 0 < counted < ENOUGH_TO_DECIDE:
+        return ""
+    least = "" if counted >= ENOUGH else f"at least {ENOUGH}, and "
+    return f"Too few: {least}{ENOUGH_TO_DECIDE} where a percentage decides (ICSH 2008)."
 
 
 def _deciding(reading: Reading, groups: dict[str, Group]) -> Iterator[Shown]:
@@ -132,7 +133,8 @@ def _deciding(reading: Reading, groups: dict[str, Group]) -> Iterator[Shown]:
             f"Perhaps blasts: counted as another class ({len(perhaps)})",
             "Perhaps blasts",
             "perhaps",
-            "The most doubtful first: reviewing these shrinks the doubt about the blasts fastest.",
+            f"Each has a chance of {PERHAPS:.0%} or more of being one, by the model. The most "
+            "doubtful first: reviewing these shrinks the doubt about the blasts fastest.",
             tuple(pictures_of(perhaps, reading.bundle)),
         )
     open_cells = (cell.machine for cell in reading.cells if not cell.decision)
@@ -191,120 +193,3 @@ def _of_group(group: Group, before: str = "", anchor: str = "") -> Shown:
 
 def _part_of(shown: int, cells: int, which: str) -> str:
     return f"The {shown:,} {which} are shown." if shown < cells else ""
-
-
-def _excluded(reading: Reading) -> Part:
-    rows = [(f"{row.name} ({row.code})", row.cells) for row in reading.differential.excluded]
-    rows += [
-        ("Unlike the cells the model knows", len(reading.with_fate(Fate.UNLIKE))),
-        ("The model abstains: to review", len(reading.with_fate(Fate.TO_REVIEW))),
-        ("Files that could not be used", len(reading.rejects)),
-    ]
-    there = tuple((reason, f"{cells:,}") for reason, cells in rows if cells)
-    if not there:
-        return Part("Not counted, and why", ("Every cell was counted.",))
-    return Part("Not counted, and why", tuple(_rejects(reading)), ("Reason", "Cells"), there)
-
-
-def _rejects(reading: Reading) -> Iterator[str]:
-    for each in reading.rejects[:SHOWN_REJECTS]:
-        yield f"Slide {each.slide}, {each.reject.path}: {each.reject.reason}"
-    more = len(reading.rejects) - SHOWN_REJECTS
-    if more > 0:
-        yield f"{more:,} more are in cells.csv."
-
-
-def _reviewers(reading: Reading) -> Part:
-    heading = "Reviewed by"
-    lines = tuple(_about_decisions(reading))
-    decided = [(cell, cell.decision) for cell in reading.cells if cell.decision]
-    if not decided:
-        return Part(heading, ("No person has reviewed a cell.", *lines))
-    rows = []
-    for name in sorted({decision.reviewer for _, decision in decided}):
-        of_name = [(cell, each) for cell, each in decided if each.reviewer == name]
-        changed = sum(cell.machine.label != each.label for cell, each in of_name)
-        times = [each.time for _, each in of_name]
-        rows.append(
-            (
-                name,
-                f"{len(of_name):,}",
-                f"{changed:,}",
-                f"{min(times):%Y-%m-%d %H:%M}",
-                f"{max(times):%Y-%m-%d %H:%M}",
-            )
-        )
-    header = ("Reviewer", "Cells", "Class changed", "First", "Last")
-    return Part(heading, (*_changes(reading), *lines), header, tuple(rows))
-
-
-def _changes(reading: Reading) -> Iterator[str]:
-    changed = Counter(
-        (cell.machine.label, cell.decision.label)
-        for cell in reading.cells
-        if cell.decision and cell.machine.label != cell.decision.label
-    )
-    if changed:
-        words = ", ".join(f"{old} to {new} {n:,}" for (old, new), n in changed.most_common())
-        yield f"Changed from the machine's class: {words}."
-
-
-def _about_decisions(reading: Reading) -> Iterator[str]:
-    decisions = reading.decisions
-    if decisions.disputed:
-        yield (
-            f"{decisions.disputed:,} cells were given different classes; the latest decision "
-            "counts."
-        )
-    if reading.strays:
-        named = ", ".join(each.path for each in reading.strays[:SHOWN_REJECTS])
-        yield f"{len(reading.strays):,} decisions are on pictures that are not in the case: {named}"
-
-
-def _slides(reading: Reading) -> Part:
-    return Part(
-        "Slides",
-        (),
-        ("Slide", "Stain", "µm per pixel", "Cells", "Counted", "Blasts"),
-        tuple(_slide_rows(reading)),
-    )
-
-
-def _slide_rows(reading: Reading) -> Iterable[tuple[str, ...]]:
-    for slide in reading.case.slides:
-        cells = [cell for cell in reading.cells if cell.slide == slide.name]
-        counted = [cell for cell in cells if cell.fate is Fate.COUNTED]
-        blasts = sum(cell.reading.label == "BLA" for cell in counted)
-        yield (
-            slide.name,
-            slide.stain or NOT_STATED,
-            f"{slide.um_per_px:g}" if slide.um_per_px else NOT_STATED,
-            f"{len(cells):,}",
-            f"{len(counted):,}",
-            f"{blasts:,} ({100 * blasts / len(counted):.1f}%)" if counted else f"{blasts:,}",
-        )
-
-
-def _model(reading: Reading) -> Part:
-    bundle = reading.bundle
-    made = (
-        f"Model {bundle.name} ({bundle.precision}), SHA-256 {bundle.model_sha256}, run by "
-        f"{reading.engine}; marrowscope {__version__}."
-    )
-    lines = [made, bundle.evaluation_in_words, f"It knows {', '.join(bundle.classes)}."]
-    if reading.review:
-        coverage = f"{reading.review.coverage:g}"
-        lines.append(f"A cell counts where one class is left at coverage {coverage}.")
-    return Part("Model", tuple(lines))
-
-
-def _mind() -> Part:
-    return Part(
-        "To bear in mind",
-        (
-            "Research use only: figures for a person to judge, not a diagnosis.",
-            SAMPLING,
-            HAEMODILUTION,
-            SCHEME,
-        ),
-    )

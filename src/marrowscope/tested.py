@@ -24,7 +24,7 @@ SUM_TOLERANCE = 5e-3
 
 
 @dataclass(frozen=True)
-class Tested:
+class LabelledCells:
     """Test cells of the classes that a bundle covers, and what it made of them."""
 
     probabilities: NDArray[np.float16]
@@ -62,7 +62,7 @@ class Adjustment:
     """What `bundle.json` says of the test cells that shares are corrected with."""
 
     reference: str
-    """Source whose cells are used alone for the classes of which it has enough."""
+    """Source whose cells are used alone for the classes of which it has enough; empty for none."""
     rows: dict[str, dict[str, int]]
     """For each class its test cells by source."""
     set_aside: int
@@ -72,7 +72,9 @@ class Adjustment:
 
     @property
     def borrowed(self) -> tuple[str, ...]:
-        """Classes of which cells of other sources had to be used too."""
+        """Classes of which cells of other sources had to be used too; none without a reference."""
+        if not self.reference:
+            return ()
         return tuple(code for code, of in self.rows.items() if set(of) - {self.reference})
 
     def cells(self, code: str) -> int:
@@ -93,7 +95,7 @@ def adjustment_of(values: Mapping[str, Any] | None) -> Adjustment | None:
     )
 
 
-def to_correct_with(tested: Tested, reference: str) -> Tested:
+def to_correct_with(tested: LabelledCells, reference: str) -> LabelledCells:
     """Keep the cells of one source for each class of which it has enough, else those of all.
 
     How a class is mistaken depends on the stain and the scanner, so cells of the source at hand,
@@ -110,14 +112,15 @@ def to_correct_with(tested: Tested, reference: str) -> Tested:
         for index, label in enumerate(tested.labels)
         if tested.sources[index] == reference or of_reference[label] < ENOUGH
     ]
-    return Tested(
+    return LabelledCells(
         tested.probabilities[kept],
-        *(tuple(column[i] for i in kept) for column in (tested.labels, tested.sources)),
-        groups=tuple(tested.groups[i] for i in kept),
+        tuple(tested.labels[index] for index in kept),
+        tuple(tested.sources[index] for index in kept),
+        tuple(tested.groups[index] for index in kept),
     )
 
 
-def cells_by_source(tested: Tested) -> dict[str, dict[str, int]]:
+def cells_by_source(tested: LabelledCells) -> dict[str, dict[str, int]]:
     """Count the cells of each class by source."""
     pairs = Counter(zip(tested.labels, tested.sources, strict=True))
     return {
@@ -126,7 +129,7 @@ def cells_by_source(tested: Tested) -> dict[str, dict[str, int]]:
     }
 
 
-def write_tested(tested: Tested, folder: Path) -> Path:
+def write_tested(tested: LabelledCells, folder: Path) -> Path:
     """Write `tested.npz` into a bundle's folder; give the file."""
     file = folder / TESTED
     with whole_file(file) as partial, partial.open("wb") as content:
@@ -140,7 +143,7 @@ def write_tested(tested: Tested, folder: Path) -> Path:
     return file
 
 
-def read_tested(file: Path, classes: Sequence[str]) -> Tested:
+def read_tested(file: Path, classes: Sequence[str]) -> LabelledCells:
     """Read `tested.npz` of a bundle with such classes; nothing in it is executed.
 
     Raises:
@@ -165,7 +168,7 @@ def read_tested(file: Path, classes: Sequence[str]) -> Tested:
             f"{file} has cells of {', '.join(strange)}; the bundle covers {', '.join(classes)}: "
             "fetch the bundle or evaluate it again"
         )
-    return Tested(
+    return LabelledCells(
         probabilities.astype(np.float16),
         tuple(labels.tolist()),
         tuple(sources.tolist()),

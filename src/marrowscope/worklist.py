@@ -2,9 +2,13 @@
 
 import heapq
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+from marrowscope.bundle import Bundle
 from marrowscope.labels import CLASSES
 from marrowscope.more_cells import (
     InDoubt,
@@ -14,6 +18,7 @@ from marrowscope.more_cells import (
     in_doubt,
     reviews_until_clear,
 )
+from marrowscope.own_mix import own_weights
 from marrowscope.records import Prediction
 from marrowscope.thresholds import BLASTS
 
@@ -30,7 +35,8 @@ class Work:
     first: tuple[ToReview, ...]
     """The most doubtful cells, at most 20, the one that gains most first."""
     blasts: InDoubt | None
-    """Their share with the model's doubt; None without cells, or where it does not know blasts."""
+    """Their share with the model's doubt; None without cells, or for a model that does not know
+    blasts or has no test cells to say what its probabilities hold for."""
     reviews: tuple[Reviews, ...]
     """For each threshold within that interval, how many reviews would settle it."""
 
@@ -46,8 +52,15 @@ class Work:
 class Worklist:
     """Keeps the chance of every cell to be a blast, and the most doubtful; 8 bytes a cell."""
 
-    def __init__(self, classes: Sequence[str], limit: int = SHOWN) -> None:
+    def __init__(
+        self,
+        classes: Sequence[str],
+        weights: NDArray[np.float64] | None = None,
+        limit: int = SHOWN,
+    ) -> None:
+        """Take the model's classes and their `own_weights` (C,); without, no share is given."""
         self._classes = classes
+        self._weights = weights
         self._limit = limit
         self._knows_blasts = set(BLASTS.codes) <= set(classes)
         self._chances = array("d")
@@ -56,11 +69,16 @@ class Worklist:
         """Cells of a class that counts, those on which the model abstains among them."""
 
     def add(self, prediction: Prediction) -> None:
-        """Take one cell into account; one of a class that does not count is left out."""
+        """Take one cell into account; one of a class that does not count is left out.
+
+        One that a person gave its class is sure.
+        """
         if not self._knows_blasts or not CLASSES[prediction.label].counted:
             return
         self.counted += 1
-        chance = chances_of([prediction], self._classes, BLASTS.codes)[prediction.path]
+        reviewed = {prediction.path: prediction.label} if prediction.reviewer else None
+        chances = chances_of([prediction], self._classes, BLASTS.codes, reviewed, self._weights)
+        chance = chances[prediction.path]
         self._chances.append(chance)
         variance = chance * (1 - chance)
         if variance < LEAST_VARIANCE:
@@ -73,7 +91,7 @@ class Worklist:
     def work(self) -> Work:
         """Give the cells to review first, and how many reviews settle each open threshold."""
         first = tuple(cell for _, _, cell in sorted(self._most, reverse=True))
-        if not self.counted:
+        if not self.counted or self._weights is None:
             return Work(first, None, ())
         share = in_doubt(self._chances, self.counted)
         percents = sorted({each.percent for scheme in BLASTS.schemes for each in scheme.thresholds})
@@ -83,3 +101,15 @@ class Worklist:
             if share.low < percent <= share.high
         )
         return Work(first, share, tuple(reviews))
+
+
+def work_of(read: Callable[[], Iterable[Prediction]], bundle: Bundle) -> Work:
+    """Say what to review; `read` is called twice and gives all cells that are not set aside.
+
+    Raises:
+        BundleError: the bundle's test cells cannot be read.
+    """
+    worklist = Worklist(bundle.classes, own_weights(read(), bundle))
+    for prediction in read():
+        worklist.add(prediction)
+    return worklist.work()

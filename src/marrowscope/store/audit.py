@@ -113,6 +113,11 @@ def verify(session: Session) -> Broken | None:
     return None
 
 
+def last_hash(session: Session) -> str:
+    """Give the hash of the last line: kept elsewhere, it proves the whole log up to there."""
+    return session.scalars(select(AuditHead.hash)).one()
+
+
 def entries(session: Session, case: str = "", after: int = 0) -> Iterator[AuditEntry]:
     """Give the lines after a number, in order; those of one case, if it is named."""
     query = select(AuditEntry).order_by(AuditEntry.seq).limit(AT_ONCE)

@@ -183,17 +183,26 @@ def list_cases(
 
     `search` is looked for in title, material and stain, whatever the case of its letters.
     """
-    query = _visible(who).where(
-        Case.archived_at.is_not(None) if archived else Case.archived_at.is_(None)
-    )
+    query = _searched(_visible(who), search, archived)
     if state is not None:
         query = query.where(Case.state == state)
-    if words := search.strip():
-        texts = (Case.title, Case.material, Case.stain)
-        query = query.where(or_(*(each.icontains(words, autoescape=True) for each in texts)))
     total = session.scalar(select(func.count()).select_from(query.subquery())) or 0
     rows = query.order_by(Case.created_at.desc(), Case.id.desc()).offset(offset).limit(limit)
     return Page(session.scalars(rows).all(), total)
+
+
+def all_cases(session: Session, search: str = "", *, archived: bool = False) -> Sequence[Case]:
+    """Give the cases of everybody, the latest first: for who administers the machine."""
+    query = _searched(select(Case), search, archived)
+    return session.scalars(query.order_by(Case.created_at.desc(), Case.id.desc())).all()
+
+
+def _searched(query: Select[Case], search: str, archived: bool) -> Select[Case]:
+    query = query.where(Case.archived_at.is_not(None) if archived else Case.archived_at.is_(None))
+    if words := search.strip():
+        texts = (Case.title, Case.material, Case.stain)
+        query = query.where(or_(*(each.icontains(words, autoescape=True) for each in texts)))
+    return query
 
 
 def share(session: Session, who: User, case: Case, with_user: User) -> None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -13,10 +13,12 @@ from sqlalchemy.orm import Session
 from marrowscope.bundle import Bundle
 from marrowscope.errors import NotThereError, StoreError
 from marrowscope.records import Prediction, Reject
+from marrowscope.store.audit import Event, append
 from marrowscope.store.cases import Page, change, check_open, lock
-from marrowscope.store.kinds import CellState
-from marrowscope.store.tables import Case, CaseCell, Slide
+from marrowscope.store.kinds import CellState, Role
+from marrowscope.store.tables import Case, CaseCell, Slide, User
 from marrowscope.store.texts import needed
+from marrowscope.store.users import check_role
 
 PAGE = 200
 LONGEST = 255
@@ -86,18 +88,25 @@ def slide_called(session: Session, case: Case, name: str) -> Slide:
     return slide
 
 
-def add_cells(session: Session, case: Case, slide: str, cells: Sequence[NewCell]) -> Added:
+def add_cells(
+    session: Session, who: User, case: Case, slide: str, cells: Sequence[NewCell]
+) -> Added:
     """Add pictures to a slide of a case; one that the case has already is not added again.
 
     Raises:
+        DeniedError: the user is a reader.
         FrozenError: the case is signed or archived.
         StoreError: a name is no line, or longer than 255 characters.
     """
+    check_role(who, Role.REVIEWER, "adding cells")
     change(session, case)
     place = slide_called(session, case, slide)
     had = {sha256 for (sha256,) in session.execute(_hashes(case))}
-    fresh = {cell.sha256: cell for cell in reversed(cells) if cell.sha256 not in had}
-    for cell in reversed(fresh.values()):
+    fresh: dict[str, NewCell] = {}
+    for cell in cells:
+        if cell.sha256 not in had:
+            fresh.setdefault(cell.sha256, cell)
+    for cell in fresh.values():
         session.add(
             CaseCell(
                 case_id=case.id,
@@ -111,8 +120,10 @@ def add_cells(session: Session, case: Case, slide: str, cells: Sequence[NewCell]
                 machine="",
             )
         )
-    session.flush()
-    return Added(len(fresh), len(cells) - len(fresh))
+    added = Added(len(fresh), len(cells) - len(fresh))
+    after = {"slide": place.name} | asdict(added)
+    append(session, Event(who.name, "cells add", case.public_id, after=after))
+    return added
 
 
 def _hashes(case: Case) -> Any:
@@ -181,8 +192,8 @@ def _keep(cell: CaseCell, read: Prediction, bundle: Bundle) -> None:
     cell.novel = bundle.novelty is not None and bundle.novelty.is_novel(read.novelty)
 
 
-def prediction_of(cell: CaseCell) -> Prediction:
-    """Give a cell as the rest of marrowscope counts it; its path is its number.
+def machine_of(cell: CaseCell, path: str) -> Prediction:
+    """Give what the model read, under a path.
 
     Raises:
         StoreError: it was not read.
@@ -190,14 +201,25 @@ def prediction_of(cell: CaseCell) -> Prediction:
     if cell.state is not CellState.READ:
         raise StoreError(f"cell {cell.id} is {cell.state}; only a cell that was read is counted")
     return Prediction(
-        str(cell.id),
-        cell.counts_as,
+        path,
+        cell.machine,
         cell.probability,
         tuple(cell.probabilities),
         None if cell.set is None else tuple(cell.set),
         math.nan if cell.novelty is None else cell.novelty,
-        str(cell.decided_by) if cell.label else "",
     )
+
+
+def prediction_of(cell: CaseCell) -> Prediction:
+    """Give a cell with the class that counts; its path is its number.
+
+    Raises:
+        StoreError: it was not read.
+    """
+    machine = machine_of(cell, str(cell.id))
+    if not cell.label:
+        return machine
+    return replace(machine, label=cell.label, reviewer=str(cell.decided_by))
 
 
 def find_cell(session: Session, case: Case, number: int) -> CaseCell:

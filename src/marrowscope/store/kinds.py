@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+from marrowscope.errors import StoreError
+
 
 class Role(StrEnum):
     """What a user may do; each may do what those before it may."""
@@ -47,3 +49,14 @@ ROLES = tuple(Role)
 def at_least(role: Role, wanted: Role) -> bool:
     """Tell whether a role may do what another may: a reviewer, all that a reader may."""
     return ROLES.index(role) >= ROLES.index(wanted)
+
+
+def role_called(word: str) -> Role:
+    """Give the role of a word.
+
+    Raises:
+        StoreError: there is none.
+    """
+    if word not in ROLES:
+        raise StoreError(f"there is no role {word!r}; roles are {', '.join(ROLES)}")
+    return Role(word)

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from marrowscope.agreement import Agreement, agree
 from marrowscope.errors import ConflictError, DeniedError
-from marrowscope.readings import Reading
+from marrowscope.opinions import Opinion
 from marrowscope.store.audit import Event, append
 from marrowscope.store.cases import change, lock
 from marrowscope.store.kinds import CellState
@@ -96,10 +96,10 @@ def agreement_of(session: Session, who: User, case: Case, first: User, other: Us
         raise DeniedError(
             f"{who.name} reads the case {case.title} blind; close that reading to see others"
         )
-    return agree(_as_reading(session, case, first), _as_reading(session, case, other))
+    return agree(_opinion(session, case, first), _opinion(session, case, other))
 
 
-def _as_reading(session: Session, case: Case, reader: User) -> Reading:
+def _opinion(session: Session, case: Case, reader: User) -> Opinion:
     reading = reading_of(session, case, reader)
     if reading is None or reading.closed_at is None:
         raise ConflictError(
@@ -108,4 +108,5 @@ def _as_reading(session: Session, case: Case, reader: User) -> Reading:
     labels = {str(cell): label for cell, label in labels_in(session, reading).items()}
     query = select(CaseCell.id).where(CaseCell.case_id == case.id, CaseCell.state == CellState.READ)
     left = len(session.scalars(query).all()) - len(labels)
-    return Reading(reader.name, Path(reader.name), labels, Path(), {UNREAD: left} if left else {})
+    without = {UNREAD: left} if left else {}
+    return Opinion(reader.name, Path(reader.name), labels, Path(), without, case=case.title)

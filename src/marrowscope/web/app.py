@@ -17,6 +17,7 @@ from marrowscope.web.api import (
     differential,
     files,
     health,
+    queue,
     report,
     review,
     session,
@@ -47,6 +48,7 @@ PARTS = (
     classify,
     audit,
     health,
+    queue,
 )
 
 

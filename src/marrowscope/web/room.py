@@ -10,10 +10,9 @@ from marrowscope.adjusted import Adjusted
 from marrowscope.bundle import Bundle, load_bundle
 from marrowscope.errors import NotReadyError
 from marrowscope.predictor import Predictor
-from marrowscope.store.blobs import Blobs
-from marrowscope.store.database import Store, open_store
+from marrowscope.store.counting import CaseCount
+from marrowscope.store.room import open_room
 from marrowscope.web.attempts import Attempts
-from marrowscope.web.counting import Standing
 from marrowscope.web.explanations import Explanation
 from marrowscope.web.kept import Kept
 from marrowscope.web.meters import Meters
@@ -34,12 +33,12 @@ class Room:
             BundleError: the bundle is not whole.
         """
         self.settings = settings
-        self.blobs = Blobs(settings.folder / "blobs")
-        self.store: Store = open_store(settings.url)
+        opened = open_room(settings.folder, settings.database)
+        self.store, self.blobs = opened.store, opened.blobs
         self.bundle: Bundle = load_bundle(settings.bundle)
         self.attempts = Attempts()
         self.meters = Meters()
-        self.standings: Kept[Standing] = Kept(64)
+        self.counts: Kept[CaseCount] = Kept(64)
         self.adjusted: Kept[Adjusted] = Kept(64)
         self.explanations: Kept[Explanation] = Kept(128)
         self.hashing = threading.Semaphore(HASHES_AT_ONCE)

@@ -93,11 +93,6 @@ class Settings:
         return self.threads or max(1, (os.cpu_count() or 2) - 1)
 
     @property
-    def url(self) -> str:
-        """URL of the database."""
-        return self.database or f"sqlite:///{(self.folder / 'room.db').absolute()}"
-
-    @property
     def known_names(self) -> frozenset[str]:
         """All names by which the server may be called, in small letters."""
         return frozenset(name.lower() for name in (*LOOPBACK, self.host, *self.names))

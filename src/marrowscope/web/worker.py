@@ -11,14 +11,13 @@ from typing import Self
 from marrowscope.errors import LostJobError, MarrowscopeError
 from marrowscope.predictor import Predictor
 from marrowscope.records import Picture, Prediction, Reject
+from marrowscope.store.bringing import READ
 from marrowscope.store.cells import keep_readings, name_model, progress_of, waiting
 from marrowscope.store.jobs import fail_job, finish_job, keep_job, release_job, take_job
 from marrowscope.store.secrets import new_secret
 from marrowscope.store.tables import Case, Job
 from marrowscope.web.room import Room
 
-READ = "read"
-"""The kind of job that reads the cells of a case."""
 REST_S = 1.0
 """Seconds between two looks for jobs that others may have left."""
 LOG = logging.getLogger("marrowscope")

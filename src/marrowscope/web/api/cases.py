@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 
 from marrowscope.errors import ConflictError
+from marrowscope.store.bringing import READ
 from marrowscope.store.cases import (
     Facts,
     archive,
@@ -34,7 +35,6 @@ from marrowscope.web.auth import InRoom, Me
 from marrowscope.web.once import Key, once
 from marrowscope.web.room import Room
 from marrowscope.web.words import CaseId, Offset, Search, Words
-from marrowscope.web.worker import READ
 
 router = APIRouter(tags=["cases"])
 Row = TypeVar("Row")

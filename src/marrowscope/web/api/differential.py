@@ -8,12 +8,11 @@ from pydantic import BaseModel
 from marrowscope.adjusted import adjust
 from marrowscope.labels import CLASSES
 from marrowscope.store.cases import find_case
-from marrowscope.store.cells import prediction_of
-from marrowscope.store.kinds import CellState
+from marrowscope.store.counting import CaseCount, check_model, count_case, predictions_of
+from marrowscope.store.readers import labels_in, open_reading_of
+from marrowscope.tally import Tally
 from marrowscope.web.api.plain import plain, plain_fields
 from marrowscope.web.auth import InRoom, Me
-from marrowscope.web.counting import Standing, standing
-from marrowscope.web.reported import cells_of, check_same_model
 from marrowscope.web.seen import check_not_blind
 from marrowscope.web.words import CaseId
 
@@ -52,26 +51,31 @@ def differential(caller: Me, room: InRoom, case_id: CaseId) -> dict[str, Any]:
     """Count a case as it stands for you, with limits, thresholds and what to review first."""
     with room.store.read() as session:
         case = find_case(session, caller.user, case_id)
-        key = case.public_id, case.version, caller.user.id
-        return _out(room.standings.get(key, lambda: standing(session, case, caller.user)))
+        reading = open_reading_of(session, case, caller.user)
+        key = case.public_id, case.version, reading and reading.id
+
+        def count_now() -> CaseCount:
+            blind = labels_in(session, reading) if reading else None
+            return count_case(session, case, room.bundle, blind=blind)
+
+        return _out(room.counts.get(key, count_now))
 
 
-def _out(standing: Standing) -> dict[str, Any]:
+def _out(counted: CaseCount) -> dict[str, Any]:
     """Give a count; `until_certain` is how many reviews the hardest open threshold needs."""
-    work = standing.work
+    work, found = counted.work, counted.differential
     needed = [each.reviews for each in work.reviews]
-    return plain_fields(standing.differential) | {
-        "version": standing.version,
-        "decided": standing.decided,
-        "set_aside": standing.set_aside,
+    return plain_fields(found) | {
+        "version": counted.version,
+        "fates": {fate.value: cells for fate, cells in counted.fates.items()},
         "blasts": plain(work.blasts),
         "blasts_in_words": work.in_words,
         "reviews": plain(work.reviews),
         "until_certain": None if None in needed else max(filter(None, needed), default=0),
         "review_first": [int(each.path) for each in work.first],
         "in_words": {
-            "findings": [each.in_words for each in standing.differential.findings],
-            "ratio": standing.differential.ratio.in_words,
+            "findings": [each.in_words for each in found.findings],
+            "ratio": found.ratio.in_words,
         },
     }
 
@@ -82,8 +86,8 @@ def adjusted(caller: Me, room: InRoom, case_id: CaseId) -> dict[str, Any]:
     with room.store.read() as session:
         case = find_case(session, caller.user, case_id)
         check_not_blind(session, case, caller.user)
-        check_same_model(room, case)
-        read = cells_of(session, case, CellState.READ)
-        predictions = [prediction_of(cell) for cell in read if cell.label or not cell.novel]
+        check_model(case, room.bundle)
+        tally = Tally(room.bundle.novelty)
+        kept = [each for each in predictions_of(session, case) if not tally.sets_aside(each)]
         key = case.public_id, case.version
-        return plain_fields(room.adjusted.get(key, lambda: adjust(predictions, room.bundle)))
+        return plain_fields(room.adjusted.get(key, lambda: adjust(kept, room.bundle)))

@@ -9,6 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from marrowscope.errors import UploadError
+from marrowscope.store.bringing import READ
 from marrowscope.store.cases import check_open, facts_of, find_case
 from marrowscope.store.cells import add_cells, progress_of
 from marrowscope.store.jobs import add_job_once
@@ -20,7 +21,6 @@ from marrowscope.web.intake import Incoming, TakenIn, take_in
 from marrowscope.web.once import Key, once
 from marrowscope.web.room import Room
 from marrowscope.web.words import CaseId
-from marrowscope.web.worker import READ
 
 router = APIRouter(tags=["cases"])
 PARTS = 200
@@ -130,7 +130,7 @@ def _add(
     session: Session, room: Room, caller: Caller, case_id: str, slide: str, taken: TakenIn
 ) -> dict[str, Any]:
     case = find_case(session, caller.user, case_id)
-    added = add_cells(session, case, slide, taken.cells)
+    added = add_cells(session, caller.user, case, slide, taken.cells)
     progress = progress_of(session, case)
     most = room.settings.limits.cells
     if progress.total > most:

@@ -1,29 +1,36 @@
-"""Readings: the class that a model or a person gave each cell, from the files that keep them."""
+"""Opinions: the class that a model or a person gave each cell, from the files that keep them."""
 
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
-from marrowscope.errors import ComparisonError, UnknownClassError
+from marrowscope.decisions import Decision, decisions_in
+from marrowscope.errors import CaseError, ComparisonError, UnknownClassError
 from marrowscope.labels import cell_class
 from marrowscope.results import PREDICTIONS, read_csv
+from marrowscope.resume import WENT_IN
+from marrowscope.tally import Fate
 
-TABLES = ("cells.csv", PREDICTIONS)
+CELLS, SUMMARY = "cells.csv", "differential.json"
+TABLES = (CELLS, PREDICTIONS)
 """Of a folder of results, the first that is there is read."""
-WENT_IN = "classify.json"
+MACHINE = "machine"
+"""Chooses, from the cells of a report, what the model took them for before people decided."""
 SET_ASIDE = "set aside"
 STRANGE = "unlike the cells the model knows"
 ABSTAINED = "on which the model abstains"
+NOT_READ = "that could not be read"
+OF_FATE = {Fate.UNLIKE: STRANGE, Fate.TO_REVIEW: ABSTAINED, "rejected": NOT_READ}
+"""Why cells of a report have no class."""
 
 Row = Mapping[str, str]
 
 
 @dataclass(frozen=True)
-class Reading:
+class Opinion:
     """What one reader, a model or a person, took the cells of one file for."""
 
     name: str
@@ -37,16 +44,19 @@ class Reading:
     """Cells that it gives no class, by reason."""
     overruled: int = 0
     """Decisions that the same person changed later."""
+    case: str = ""
+    """Id of the case that the cells are of, if the file says."""
 
     def by_real_path(self) -> dict[str, str]:
         """Give the classes by the real path of each picture."""
         return {str((self.root / path).resolve()): code for path, code in self.labels.items()}
 
 
-def read_reading(path: Path, reader: str = "") -> Reading:
+def read_opinion(path: Path, reader: str = "") -> Opinion:
     """Read a `reviews.csv`, a `predictions.csv`, or the folder that `classify` or `report` wrote.
 
-    `reader` chooses one of several people in a file of reviews.
+    `reader` chooses one of several people in a file of reviews or in the cells of a report, and of
+    the latter `machine` what the model took them for.
 
     Raises:
         ComparisonError: the file cannot be read, has no cells or an unknown class, has several
@@ -56,12 +66,14 @@ def read_reading(path: Path, reader: str = "") -> Reading:
     rows = list(read_csv(file, ("path", "label"), ComparisonError))
     if not rows:
         raise ComparisonError(f"{file} has no cells; give a file or folder that has")
+    if "fate" in rows[0]:
+        return _of_report(file, rows, reader)
     if {"reviewer", "time"} <= rows[0].keys():
-        return _of_person(file, rows, reader)
+        return _of_person(file, reader)
     if reader:
         raise ComparisonError(
-            f"{file} has no columns reviewer and time, so no reader {reader!r} can be chosen from "
-            "it; leave the reader away, or give a reviews.csv"
+            f"{file} does not say who decided, so no reader {reader!r} can be chosen from it; "
+            "leave the reader away, or give a reviews.csv or the folder of a report"
         )
     return _of_model(path.resolve().name if path.is_dir() else str(path), file, rows)
 
@@ -76,10 +88,13 @@ def _table_of(folder: Path) -> Path:
     )
 
 
-def _of_person(file: Path, rows: Iterable[Row], reader: str) -> Reading:
-    of_reader: dict[str, list[Row]] = {}
-    for row in rows:
-        of_reader.setdefault(row["reviewer"].strip(), []).append(row)
+def _of_person(file: Path, reader: str) -> Opinion:
+    of_reader: dict[str, list[Decision]] = {}
+    try:
+        for decision in decisions_in(file):
+            of_reader.setdefault(decision.reviewer, []).append(decision)
+    except CaseError as error:
+        raise ComparisonError(str(error)) from None
     known = ", ".join(sorted(of_reader))
     if not reader and len(of_reader) > 1:
         raise ComparisonError(
@@ -88,24 +103,58 @@ def _of_person(file: Path, rows: Iterable[Row], reader: str) -> Reading:
     if reader and reader not in of_reader:
         raise ComparisonError(f"{file} has no decisions of {reader!r}; it has those of {known}")
     chosen = reader or next(iter(of_reader))
-    mine = sorted(of_reader[chosen], key=lambda row: _time(file, row))
-    labels = {row["path"]: _code(file, row) for row in mine}
-    overruled = len(mine) - len(labels)
-    return Reading(chosen or str(file), file, labels, file.parent, {}, overruled)
+    mine = sorted(of_reader[chosen], key=lambda decision: decision.time)
+    labels = {decision.path: decision.label for decision in mine}
+    return Opinion(chosen, file, labels, file.parent, {}, len(mine) - len(labels))
 
 
-def _of_model(name: str, file: Path, rows: Iterable[Row]) -> Reading:
+def _of_report(file: Path, rows: Iterable[Row], reader: str) -> Opinion:
+    case = _case(file.parent / SUMMARY)
+    chosen = list(rows)
+    if reader == MACHINE:
+        chosen = [{**row, "label": row.get("machine_label", "")} for row in chosen]
+    elif reader:
+        people = {row["reviewer"] for row in chosen} - {""}
+        chosen = [row for row in chosen if row["reviewer"] == reader]
+        if not chosen:
+            known = ", ".join(sorted(people)) or "nobody"
+            raise ComparisonError(
+                f"{file} has no decisions of {reader!r}; it has those of {known}, and those of the "
+                f"{MACHINE}"
+            )
+    name = " ".join(filter(None, (case or str(file), reader)))
+    labels, without = _labels(file, chosen, lambda row: OF_FATE.get(row["fate"], ""))
+    return Opinion(name, file, labels, Path(), without, case=case)
+
+
+def _case(summary: Path) -> str:
+    """Give the id of the case that a report is on; empty where there is no report."""
+    try:
+        return str(json.loads(summary.read_text(encoding="utf-8"))["case"]["id"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _of_model(name: str, file: Path, rows: Iterable[Row]) -> Opinion:
     threshold = _threshold(file.parent / WENT_IN)
+    labels, without = _labels(file, rows, lambda row: _reason(file, row, threshold))
+    return Opinion(name, file, labels, Path(), without)
+
+
+def _labels(
+    file: Path, rows: Iterable[Row], reason_of: Callable[[Row], str]
+) -> tuple[dict[str, str], dict[str, int]]:
+    """Give the class of each cell that has one, and by reason how many have none."""
     labels: dict[str, str] = {}
     without: Counter[str] = Counter()
     for row in rows:
-        if reason := _reason(file, row, threshold):
+        if reason := reason_of(row):
             without[reason] += 1
         elif row["path"] in labels:
             raise ComparisonError(f"{file} has {row['path']} twice; every cell may be there once")
         else:
             labels[row["path"]] = _code(file, row)
-    return Reading(name, file, labels, Path(), dict(without))
+    return labels, dict(without)
 
 
 def _reason(file: Path, row: Row, threshold: float) -> str:
@@ -142,12 +191,3 @@ def _code(file: Path, row: Row) -> str:
         return cell_class(row["label"].strip()).code
     except UnknownClassError as error:
         raise ComparisonError(f"{file}: {row['path']}: {error}") from None
-
-
-def _time(file: Path, row: Row) -> datetime:
-    try:
-        return datetime.fromisoformat(row["time"].strip()).astimezone()
-    except (ValueError, OverflowError, OSError):
-        raise ComparisonError(
-            f"{file}: {row['path']}: time must be one such as 2026-03-02T14:30, got {row['time']!r}"
-        ) from None

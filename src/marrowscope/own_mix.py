@@ -1,0 +1,45 @@
+"""How much more frequent classes are in a sample than they were in the bundle's test."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+import numpy as np
+
+from marrowscope.adjusted import rows_of
+from marrowscope.bundle import Bundle, load_tested
+from marrowscope.quantify import Floats, mix_behind
+from marrowscope.records import Prediction
+
+AT_LEAST = 0.5
+"""Cells that each class is taken to have besides, so that none is impossible."""
+
+
+def own_weights(predictions: Iterable[Prediction], bundle: Bundle) -> Floats | None:
+    """Give what the probabilities of each class (C,) are multiplied with, before they are summed.
+
+    Probabilities hold for the class mix of the test. Where blasts are 30% of a sample and were 10%
+    of the test, a cell that said 0.25 for blast says 0.25 * 3 / (0.25 * 3 + 0.75 * 7/9) = 0.56.
+    The sample's mix is the adjusted count. None for a bundle without test cells.
+
+    Raises:
+        BundleError: the bundle's test cells cannot be read.
+
+    Source: Saerens, Latinne and Decaestecker, Neural Comput 2002;14:21-41, equation 2.4.
+    """
+    if bundle.adjustment is None:
+        return None
+    total, cells = np.zeros(len(bundle.classes)), 0
+    for prediction in predictions:
+        total += prediction.probabilities
+        cells += 1
+    if not cells:
+        return np.ones(len(bundle.classes))
+    tested = load_tested(bundle)
+    of_class = Counter(tested.labels)
+    mix = mix_behind(rows_of(tested, bundle).mean, total / total.sum())
+    there = np.array([of_class[code] for code in bundle.classes], dtype=np.float64)
+    return _shares(cells * mix) / _shares(there)
+
+
+def _shares(cells: Floats) -> Floats:
+    return np.asarray((cells + AT_LEAST) / (cells + AT_LEAST).sum())

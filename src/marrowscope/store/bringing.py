@@ -1,0 +1,88 @@
+"""Bring a case from the disk into the reading room: its pictures are kept, and a job reads them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from marrowscope.case import Case, Slide
+from marrowscope.contents import read_content
+from marrowscope.errors import CaseError, ImageError
+from marrowscope.images import decode_image
+from marrowscope.records import Found, Reject
+from marrowscope.store.blobs import Blobs
+from marrowscope.store.cases import Facts, lock, make_case
+from marrowscope.store.cells import Added, NewCell, add_cells
+from marrowscope.store.jobs import add_job_once
+from marrowscope.store.kinds import Role
+from marrowscope.store.room import Room
+from marrowscope.store.users import check_role, user_called
+
+READ = "read"
+"""The kind of the job that reads the waiting cells of a case."""
+
+
+@dataclass(frozen=True)
+class Brought:
+    """What became of a case that was brought in."""
+
+    case: str
+    """Public id."""
+    added: Added
+    rejects: tuple[Reject, ...]
+    """Files that are no pictures of cells; nothing of them is kept."""
+
+
+def bring(room: Room, who: str, case: Case, each: Callable[[], object] = lambda: None) -> Brought:
+    """Make a case of one on the disk, in one transaction once all pictures are kept.
+
+    Raises:
+        NotThereError: there is no such user.
+        DeniedError: the user is a reader.
+        CaseError: no file is a picture of a cell, or slides have pixels of different sizes.
+        StoreError: a fact or a file's name cannot be kept.
+    """
+    with room.store.read() as session:
+        check_role(user_called(session, who), Role.REVIEWER, "making a case")
+    scales = {slide.um_per_px for slide in case.slides}
+    if len(scales) > 1:
+        raise CaseError(f"the slides of {case.id} have pixels of different sizes; make a case each")
+    rejects: list[Reject] = []
+    found = {slide.name: _keep(room.blobs, slide, rejects, each) for slide in case.slides}
+    if not any(found.values()):
+        why = f"; the first of {len(rejects)}: {rejects[0].reason}" if rejects else ""
+        raise CaseError(f"{case.id}: no file is the picture of a cell{why}")
+    facts = Facts(case.id, case.date, case.material, case.stain, next(iter(scales)))
+    with room.store.write() as session:
+        user = user_called(session, who)
+        made = make_case(session, user, facts)
+        parts = [add_cells(session, user, made, name, cells) for name, cells in found.items()]
+        lock(session, made)
+        added = Added(sum(part.new for part in parts), sum(part.known for part in parts))
+        add_job_once(session, READ, made, added.new)
+    return Brought(made.public_id, added, tuple(rejects))
+
+
+def _keep(
+    blobs: Blobs, slide: Slide, rejects: list[Reject], each: Callable[[], object]
+) -> list[NewCell]:
+    cells = []
+    for found in slide.find():
+        kept = _keep_one(blobs, found)
+        each()
+        if isinstance(kept, Reject):
+            rejects.append(kept)
+        else:
+            cells.append(kept)
+    return cells
+
+
+def _keep_one(blobs: Blobs, found: Found) -> NewCell | Reject:
+    if isinstance(found, Reject):
+        return found
+    try:
+        content = read_content(found.path)
+        width, height = decode_image(content).size
+    except OSError as error:
+        return Reject(str(found.path), f"it cannot be read ({error.strerror or error})")
+    except ImageError as error:
+        return Reject(str(found.path), str(error))
+    return NewCell(found.path.name, blobs.put(content), width, height)

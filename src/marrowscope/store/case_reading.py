@@ -1,0 +1,136 @@
+"""A case of the store as the report takes it: with its pictures laid out in a folder by slide."""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from sqlalchemy import exists, select
+from sqlalchemy.orm import Session, aliased, joinedload
+
+from marrowscope.bundle import Bundle
+from marrowscope.case import Case as CaseFacts
+from marrowscope.case import Slide
+from marrowscope.decisions import Decision, Decisions
+from marrowscope.differential import count
+from marrowscope.errors import StoreError
+from marrowscope.norms import ADULT_MARROW, Norms
+from marrowscope.ratio import ICSH, Formula
+from marrowscope.reading import CaseCell as ReadCell
+from marrowscope.reading import Reading, SlideReject, adjusted_of, decided
+from marrowscope.records import Prediction, Reject
+from marrowscope.store.blobs import Blobs
+from marrowscope.store.cells import machine_of
+from marrowscope.store.counting import check_model
+from marrowscope.store.kinds import CellState
+from marrowscope.store.tables import Case, CaseCell, CellDecision, User
+from marrowscope.tally import Tally
+
+ODD = re.compile(r"[^\w.-]")
+"""What the name of a picture's link may not have."""
+LONGEST = 80
+
+
+def reading_of(
+    session: Session,
+    case: Case,
+    bundle: Bundle,
+    blobs: Blobs,
+    folder: Path,
+    *,
+    engine: str = "onnxruntime",
+    norms: Norms = ADULT_MARROW,
+    formula: Formula = ICSH,
+) -> Reading:
+    """Give a case as `case_report.report_case` takes it; in the folder, links lead to its pictures.
+
+    A name is the number of the cell and the name that its picture came with.
+
+    Raises:
+        StoreError: another model has read the case, or cells still wait to be read.
+        BundleError: the bundle's test cells cannot be read.
+    """
+    check_model(case, bundle)
+    cells = _cells(session, case)
+    paths = {cell.id: _lay_out(cell, blobs, folder) for cell in cells}
+    tally = Tally(bundle.novelty)
+    decisions = _decisions(session, cells, paths)
+    read = [
+        _read(cell, paths[cell.id], decisions, tally)
+        for cell in cells
+        if cell.state is CellState.READ
+    ]
+    rejects = [
+        SlideReject(cell.slide.name, Reject(str(paths[cell.id]), cell.reason))
+        for cell in cells
+        if cell.state is CellState.REJECTED
+    ]
+    for each in rejects:
+        tally.add(each.reject)
+    return Reading(
+        case=_facts(case, cells, folder),
+        bundle=bundle,
+        engine=engine,
+        cells=tuple(read),
+        rejects=tuple(rejects),
+        decisions=decisions,
+        strays=(),
+        tally=tally,
+        differential=count(tally.gallery.cells, bundle.classes, norms, formula),
+        adjusted=adjusted_of(read, bundle, tally),
+    )
+
+
+def _cells(session: Session, case: Case) -> Sequence[CaseCell]:
+    query = select(CaseCell).where(CaseCell.case_id == case.id).order_by(CaseCell.id)
+    cells = session.scalars(query.options(joinedload(CaseCell.slide))).all()
+    if waiting := sum(cell.state is CellState.WAITING for cell in cells):
+        raise StoreError(
+            f"{waiting:,} cells of the case {case.title} wait to be read; report it after that"
+        )
+    return cells
+
+
+def _lay_out(cell: CaseCell, blobs: Blobs, folder: Path) -> Path:
+    """Make a link to a picture, below the name of its slide; neither name can lead elsewhere."""
+    place = folder / (ODD.sub("_", cell.slide.name).strip(".") or "_")
+    place.mkdir(parents=True, exist_ok=True)
+    link = place / f"{cell.id}-{ODD.sub('_', cell.file)[-LONGEST:]}"
+    link.symlink_to(blobs.path(cell.sha256).resolve())
+    return link
+
+
+def _read(cell: CaseCell, path: Path, decisions: Decisions, tally: Tally) -> ReadCell:
+    machine: Prediction = machine_of(cell, str(path))
+    decision = decisions.of(path)
+    return ReadCell(cell.slide.name, machine, decision, tally.add_cell(decided(machine, decision)))
+
+
+def _decisions(session: Session, cells: Sequence[CaseCell], paths: dict[int, Path]) -> Decisions:
+    """Give what counts, and what was decided on again later; what was taken back is neither."""
+    taken_back = aliased(CellDecision)
+    query = (
+        select(CellDecision, User.name)
+        .join(User, User.id == CellDecision.user_id)
+        .where(
+            CellDecision.case_id.in_({cell.case_id for cell in cells}),
+            CellDecision.reading_id.is_(None),
+            CellDecision.undoes.is_(None),
+            ~exists().where(taken_back.undoes == CellDecision.id),
+        )
+        .order_by(CellDecision.id)
+    )
+    counts: dict[str, Decision] = {}
+    overruled: list[Decision] = []
+    for row, name in session.execute(query):
+        path = str(paths[row.cell_id])
+        if before := counts.get(os.path.realpath(path)):
+            overruled.append(before)
+        counts[os.path.realpath(path)] = Decision(path, row.after, name, row.at)
+    return Decisions(counts, tuple(overruled))
+
+
+def _facts(case: Case, cells: Sequence[CaseCell], folder: Path) -> CaseFacts:
+    names = dict.fromkeys(cell.slide.name for cell in cells)
+    slides = (Slide(name, (), case.stain, case.um_per_px) for name in names)
+    return CaseFacts(case.title, folder, tuple(slides), case.date, case.material, case.stain)

@@ -1,0 +1,96 @@
+"""Count a case as it stands: the differential, and which cells to review until it is certain."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from marrowscope.bundle import Bundle
+from marrowscope.differential import Differential, count
+from marrowscope.errors import StoreError
+from marrowscope.norms import ADULT_MARROW, Norms
+from marrowscope.ratio import ICSH, Formula
+from marrowscope.records import Prediction
+from marrowscope.store.cells import machine_of, prediction_of
+from marrowscope.store.kinds import CellState
+from marrowscope.store.tables import Case, CaseCell
+from marrowscope.tally import Fate, Tally
+from marrowscope.worklist import Work, work_of
+
+
+@dataclass(frozen=True)
+class CaseCount:
+    """What a case amounts to just now."""
+
+    version: int
+    """Of the case that was counted."""
+    differential: Differential
+    work: Work
+    """Cells to review for the sake of the blasts; their paths are the numbers of the cells."""
+    fates: dict[Fate, int]
+    """How many of the cells that were read are counted, and how many not and why."""
+
+
+def count_case(
+    session: Session,
+    case: Case,
+    bundle: Bundle,
+    norms: Norms = ADULT_MARROW,
+    formula: Formula = ICSH,
+    *,
+    blind: Mapping[int, str] | None = None,
+) -> CaseCount:
+    """Count the cells of a case that were read; a person's class goes before the model's.
+
+    Cells unlike those that the model knows count once a person gave them a class. `blind` has the
+    classes of a blind reading by the numbers of cells, which go instead of all others' then.
+
+    Raises:
+        StoreError: another model has read the case.
+        BundleError: the bundle's test cells cannot be read.
+    """
+    check_model(case, bundle)
+    tally = Tally(bundle.novelty)
+    fates = dict.fromkeys(Fate, 0)
+    kept: list[Prediction] = []
+    for each in predictions_of(session, case, blind):
+        fate = tally.add_cell(each)
+        fates[fate] += 1
+        if fate is not Fate.UNLIKE:
+            kept.append(each)
+    return CaseCount(
+        case.version,
+        count(tally.gallery.cells, bundle.classes, norms, formula),
+        work_of(lambda: kept, bundle),
+        fates,
+    )
+
+
+def check_model(case: Case, bundle: Bundle) -> None:
+    """Check that a bundle is the one that reads a case.
+
+    Raises:
+        StoreError: another model has read it.
+    """
+    if case.model_sha256 not in {"", bundle.model_sha256}:
+        raise StoreError(
+            f"the case {case.title} was read by the bundle {case.bundle} (model "
+            f"{case.model_sha256[:12]}), which is not the one that is open"
+        )
+
+
+def predictions_of(
+    session: Session, case: Case, blind: Mapping[int, str] | None = None
+) -> Iterator[Prediction]:
+    """Give the cells of a case that were read, with the classes that count, as they came."""
+    query = select(CaseCell).where(CaseCell.case_id == case.id, CaseCell.state == CellState.READ)
+    cells = session.scalars(query.order_by(CaseCell.id))
+    if blind is None:
+        return map(prediction_of, cells)
+    return (_as_read_blind(cell, blind.get(cell.id, "")) for cell in cells)
+
+
+def _as_read_blind(cell: CaseCell, label: str) -> Prediction:
+    machine = machine_of(cell, str(cell.id))
+    return replace(machine, label=label, reviewer="blind") if label else machine

@@ -1,0 +1,53 @@
+"""The reading room on the disk: one folder with the pictures and, by default, the database."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from marrowscope.errors import StoreError
+from marrowscope.store.blobs import Blobs
+from marrowscope.store.database import Store, open_store
+
+DATABASE, BLOBS = "room.db", "blobs"
+
+
+@dataclass(frozen=True)
+class Room:
+    """An open reading room."""
+
+    folder: Path
+    store: Store
+    blobs: Blobs
+
+    def close(self) -> None:
+        """Close its database."""
+        self.store.close()
+
+
+def open_room(folder: Path, url: str = "") -> Room:
+    """Open the reading room in a folder, which is made if need be, for its owner's eyes alone.
+
+    Without a URL, the database is the SQLite file `room.db` in the folder.
+
+    Raises:
+        StoreError: the folder cannot be made, or the database cannot be used.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{folder}: cannot hold a reading room ({error.strerror})") from None
+    blobs = Blobs(folder / BLOBS)
+    return Room(folder, open_store(url or f"sqlite:///{(folder / DATABASE).resolve()}"), blobs)
+
+
+def find_room(folder: Path, url: str = "") -> Room:
+    """Open a reading room that is there.
+
+    Raises:
+        StoreError: there is none in this folder, or its database cannot be used.
+    """
+    if not (folder / BLOBS).is_dir():
+        raise StoreError(
+            f"{folder}: no reading room; name its folder with --room, or make one with "
+            "`marrowscope user add`"
+        )
+    return open_room(folder, url)

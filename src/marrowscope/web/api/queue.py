@@ -1,0 +1,40 @@
+"""The queue: which cells that nobody looked at would teach the model most."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel
+
+from marrowscope.store.queue import most_worth, waiting_for_a_look
+from marrowscope.web.api.cases import PageOut
+from marrowscope.web.auth import Admin, InRoom
+
+router = APIRouter(tags=["queue"])
+
+
+class WorthOut(BaseModel):
+    """A cell to look at, and what it is worth."""
+
+    case: str
+    title: str
+    cell: int
+    slide: str
+    file: str
+    label: str
+    margin: float
+    novel: bool
+    worth: float
+    """1 less the margin, and 1 more for a cell unlike the known ones: 0 to 2."""
+
+
+@router.get("/queue")
+def queue(
+    caller: Admin,  # noqa: ARG001 - it needs one, as it goes through all cases
+    room: InRoom,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+) -> PageOut[WorthOut]:
+    """List the cells to look at first, of all cases."""
+    with room.store.read() as session:
+        rows = most_worth(session, limit)
+        listed = [WorthOut.model_validate(each, from_attributes=True) for each in rows]
+        return PageOut(total=waiting_for_a_look(session), rows=listed)
