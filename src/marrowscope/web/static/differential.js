@@ -49,7 +49,7 @@ export class Differential {
     one("#blasts").textContent = blasts && found.counted ? `${fixed(blasts.percent)}%` : "–";
     one("#blasts-limits").textContent = blasts && found.counted ? `${fixed(blasts.low)} to ${fixed(blasts.high)}` : "";
     one("#ratio").textContent = found.ratio.value === null ? "–" : fixed(found.ratio.value);
-    one("#ratio-limits").textContent = found.ratio.value === null ? found.ratio.note
+    one("#ratio-limits").textContent = found.ratio.value === null ? "not computable"
       : `${fixed(found.ratio.low)} to ${fixed(found.ratio.high)}`;
     this.showWork(found);
     const words = [...found.in_words.findings, found.in_words.ratio, found.blasts_in_words, ...found.reviews.map((/** @type {any} */ each) => each.in_words), ...found.notes, found.reference_note];
@@ -60,7 +60,8 @@ export class Differential {
   showWork(found) {
     this.first = found.review_first;
     const none = found.blasts === null || !found.counted;
-    one("#until").textContent = none ? "–" : found.until_certain === null ? "all, and more" : String(found.until_certain);
+    one("#until").textContent = none ? "–" : found.until_certain === null ? "all" : String(found.until_certain);
+    one("#until-more").textContent = !none && found.until_certain === null ? "and more cells" : "";
     one("#first-open").hidden = !this.first.length;
   }
 

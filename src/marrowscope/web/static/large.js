@@ -154,7 +154,7 @@ export class Large {
       this.seen = seen;
       one("#similar").textContent = inShort(seen.similar) || "This model keeps none.";
       one("#heats").replaceChildren(...seen.maps.slice(0, 3).map((/** @type {any} */ map, /** @type {number} */ at) => this.heatButton(map, at + 1)));
-      if (this.heat) this.showHeat(this.heat);
+      if (this.heat) this.showHeat(Math.min(this.heat, seen.maps.length));
     } catch (error) {
       if (this.current === id) one("#similar").textContent = error instanceof Error ? error.message : "";
     }
@@ -171,7 +171,7 @@ export class Large {
   showHeat(number) {
     const seen = /** @type {any} */ (this.seen);
     const map = seen?.maps[number - 1];
-    this.heat = map ? number : 0;
+    this.heat = number;
     const from = `/api/v1/cases/${this.cells.id}/cells/${this.current}/picture`;
     this.picture(map ? seen.picture : from);
     const heat = /** @type {HTMLImageElement} */ (one("#heat"));

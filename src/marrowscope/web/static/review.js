@@ -231,6 +231,7 @@ async function start() {
   if (progress.waiting) setTimeout(() => trying(start), progress.total > 500 ? 3000 : 1000);
 }
 
+/** @type {HTMLDetailsElement} */ (one("#panel")).open = !matchMedia("(max-width: 60rem)").matches;
 listenToKeys();
 listenToPointer();
 listenToDrags();
