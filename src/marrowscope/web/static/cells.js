@@ -118,6 +118,11 @@ export class Cells {
     for (const listener of this.listeners) listener(cells);
   }
 
+  /** How many a person has decided on. */
+  get decided() {
+    return [...this.all.values()].filter((cell) => cell.decided).length;
+  }
+
   /** @param {number} id @returns {Cell} */
   get(id) {
     const cell = this.all.get(id);

@@ -8,9 +8,13 @@ const fixed = (/** @type {number | null} */ value) => (value === null ? "–" : 
 
 /** Shows a count; `goes` hears which class is wanted. */
 export class Differential {
-  /** @param {string} id @param {Kind[]} kinds @param {(code: string) => void} goes */
-  constructor(id, kinds, goes) {
+  /**
+   * @param {string} id @param {Kind[]} kinds @param {() => number} decided how many cells were
+   * @param {(code: string) => void} goes
+   */
+  constructor(id, kinds, decided, goes) {
     this.id = id;
+    this.decided = decided;
     this.asked = 0;
     /** @type {number[]} */
     this.first = [];
@@ -43,8 +47,9 @@ export class Differential {
     const rows = new Map(found.rows.map((/** @type {Row} */ row) => [row.code, row]));
     for (const row of found.excluded) rows.set(row.code, { ...row, percent: null });
     for (const [code, element] of this.rows) this.showRow(element, /** @type {any} */ (rows.get(code)));
-    const aside = found.set_aside ? `, ${found.set_aside} set aside` : "";
-    one("#counted").textContent = `${found.counted.toLocaleString("en")} counted, ${found.decided} decided${aside}`;
+    const set = found.fates["unlike known cells"] ?? 0;
+    const aside = set ? `, ${set} set aside` : "";
+    one("#counted").textContent = `${found.counted.toLocaleString("en")} counted, ${this.decided()} decided${aside}`;
     const blasts = found.rows.find((/** @type {Row} */ row) => row.code === "BLA");
     one("#blasts").textContent = blasts && found.counted ? `${fixed(blasts.percent)}%` : "–";
     one("#blasts-limits").textContent = blasts && found.counted ? `${fixed(blasts.low)} to ${fixed(blasts.high)}` : "";

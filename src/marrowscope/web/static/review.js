@@ -17,7 +17,7 @@ const codes = new Map(kinds.map((kind) => [kind.key, kind.code]));
 const cells = new Cells(id, frame.dataset.me ?? "");
 const gallery = new Gallery(one("#gallery"), cells, kinds);
 const large = new Large(cells, kinds, true);
-const differential = new Differential(id, kinds, goTo);
+const differential = new Differential(id, kinds, () => cells.decided, goTo);
 const signOff = new SignOff(id, () => start());
 let selecting = false;
 let anchor = 0;
