@@ -24,12 +24,11 @@ from marrowscope.web.api import (
     users,
 )
 from marrowscope.web.headers import Guard
-from marrowscope.web.meters import Timed
+from marrowscope.web.meters import API, Timed
 from marrowscope.web.room import Room
 from marrowscope.web.settings import Settings
 from marrowscope.web.worker import Worker
 
-API = "/api/v1"
 ABOUT = (
     "Cases of bone marrow cells, their review and their differential. Research use only: figures "
     "for a person to review, never a diagnosis."

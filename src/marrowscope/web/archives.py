@@ -81,7 +81,7 @@ def _too_many(limits: Limits) -> str:
 
 
 def _is_left_out(info: zipfile.ZipInfo) -> bool:
-    parts = PurePosixPath(info.filename).parts
+    parts = PurePosixPath(info.filename.replace("\\", "/")).parts
     return info.is_dir() or any(
         part == MACS or (part != ".." and is_left_by_systems(part)) for part in parts
     )

@@ -5,6 +5,7 @@ import time
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+API = "/api/v1"
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.5, 10.0)
 """Seconds."""
 
@@ -77,4 +78,6 @@ def _method(scope: Scope) -> str:
 
 def _route(scope: Scope) -> str:
     """Name the route, not the address: there are few of them, and they name no case."""
-    return getattr(scope.get("route"), "path", "none")
+    path = str(getattr(scope.get("route"), "path", "none"))
+    in_api = scope["path"].startswith(API)
+    return f"{API}{path}" if in_api and not path.startswith(API) else path

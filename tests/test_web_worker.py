@@ -1,0 +1,217 @@
+"""The worker goes on where it was: after a kill -9 of a real server, and with cases that vanish."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from doors import (
+    API,
+    PASSWORD,
+    as_files,
+    browser,
+    make_case,
+    opened,
+    pictures,
+    read_case,
+    room_of,
+    settings_of,
+    wait_until_read,
+    zip_of,
+)
+from httpx2 import Client
+
+from marrowscope.bundle import Bundle
+from marrowscope.store.cells import list_cells
+from marrowscope.store.database import open_store
+from marrowscope.store.jobs import jobs_of
+from marrowscope.store.tables import Case
+
+CELLS = 200
+SERVE = """
+import sys
+from pathlib import Path
+from marrowscope.web.server import open_room
+from marrowscope.web.settings import Settings
+room, bundle = sys.argv[1:]
+open_room(
+    Settings(Path(room), bundle=bundle, port=0, threads=1, lease_s=1.5, batch=4),
+    lambda words: print(words, flush=True),
+)
+"""
+
+
+@contextmanager
+def server(folder: Path, bundle: Bundle) -> Iterator[tuple[Client, "subprocess.Popen[str]", str]]:
+    """A real server process; gives a client, the process and the link that it printed."""
+    command = [sys.executable, "-c", SERVE, str(folder), str(bundle.folder)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    try:
+        assert process.stdout is not None
+        address = re.search(r"http://\S+", process.stdout.readline())
+        assert address is not None
+        with Client(base_url=address[0], timeout=60) as client:
+            link = _link(process, folder)
+            yield client, process, link
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _link(process: "subprocess.Popen[str]", folder: Path) -> str:
+    """Read the link at the first start; there is none later."""
+    marker = folder / "was-open"
+    if marker.exists() or process.stdout is None:
+        return ""
+    marker.touch()
+    return process.stdout.readline().rpartition("#")[2].strip()
+
+
+def log_in(client: Client) -> None:
+    answer = client.post(f"{API}/session", json={"name": "Root", "password": PASSWORD})
+    client.headers["X-CSRF-Token"] = answer.json()["csrf"]
+
+
+def progress(client: Client, case: str) -> dict[str, int]:
+    found: dict[str, int] = client.get(f"{API}/cases/{case}").json()["progress"]
+    return found
+
+
+def copies(number: int) -> bytes:
+    """A zip of pictures that all differ in their bytes: sample cells with a tail."""
+    (name, content), *_ = pictures(1)
+    files = ((f"{each}-{name}", content + each.to_bytes(4, "big")) for each in range(number))
+    return zip_of(*files)
+
+
+def test_after_a_kill_the_next_server_reads_on_and_loses_nothing(
+    tmp_path: Path, toy_bundle: Bundle
+) -> None:
+    room = tmp_path / "room"
+    room.mkdir()
+    with server(room, toy_bundle) as (client, process, link):
+        use = {"secret": link, "password": PASSWORD, "name": "Root"}
+        made = client.post(f"{API}/links/use", json=use)
+        client.headers["X-CSRF-Token"] = made.json()["csrf"]
+        case = client.post(f"{API}/cases", json={"title": "K", "um_per_px": 0.1}).json()["id"]
+        sent = as_files(("cells.zip", copies(CELLS)))
+        confirmed = client.post(f"{API}/cases/{case}/files", files=sent).json()
+        assert confirmed["new"] == CELLS
+        while not 8 <= progress(client, case)["read"] < CELLS:
+            assert progress(client, case)["read"] < CELLS, "read before it could be killed"
+        number = client.get(f"{API}/cases/{case}/cells?state=read").json()["rows"][0]["id"]
+        decision = {"cells": [number], "label": "BLA"}
+        assert client.post(f"{API}/cases/{case}/decisions", json=decision).status_code == 200
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    before = read_at_kill(room)
+    assert 8 <= len(before) < CELLS
+    with server(room, toy_bundle) as (client, _, _link):
+        log_in(client)
+        deadline = time.monotonic() + 120
+        while progress(client, case)["waiting"]:
+            assert time.monotonic() < deadline, "the job was not taken up"
+        shown = client.get(f"{API}/cases/{case}").json()
+        assert shown["progress"]["read"] == CELLS
+        assert shown["job"]["attempts"] == 2
+        cell = client.get(f"{API}/cases/{case}/cells/{number}").json()
+        assert (cell["label"], cell["decided_by"]) == ("BLA", "Root")
+        assert client.get(f"{API}/audit/verify").json()["broken"] is None
+    after = read_at_kill(room)
+    assert len(after) == CELLS
+    assert {each: after[each] for each in before} == before
+
+
+def read_at_kill(room: Path) -> dict[int, tuple[float, ...]]:
+    """What the database has of cells that were read."""
+    store = open_store(f"sqlite:///{room / 'room.db'}")
+    with store.read() as session:
+        case = session.query(Case).one()
+        cells = list_cells(session, case, limit=CELLS).rows
+        read = {each.id: tuple(each.probabilities) for each in cells if each.machine}
+    store.close()
+    return read
+
+
+def test_a_kill_during_an_upload_leaves_the_case_as_it_was(
+    tmp_path: Path, toy_bundle: Bundle
+) -> None:
+    room = tmp_path / "room"
+    room.mkdir()
+    with server(room, toy_bundle) as (client, process, link):
+        use = {"secret": link, "password": PASSWORD, "name": "Root"}
+        made = client.post(f"{API}/links/use", json=use)
+        headers = {"X-CSRF-Token": made.json()["csrf"]}
+        facts = {"title": "U", "um_per_px": 0.1}
+        case = client.post(f"{API}/cases", json=facts, headers=headers).json()["id"]
+
+        def cut() -> Iterator[bytes]:
+            yield b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.zip"\r\n\r\n'
+            yield copies(20)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            yield b"\r\n--x--\r\n"
+
+        kind = {"content-type": "multipart/form-data; boundary=x"}
+        with pytest.raises(Exception, match=r"\w"):
+            client.post(f"{API}/cases/{case}/files", content=cut(), headers=headers | kind)
+    with server(room, toy_bundle) as (client, _, _link):
+        log_in(client)
+        assert progress(client, case)["total"] == 0
+        sent = as_files(("a.zip", copies(20)))
+        assert client.post(f"{API}/cases/{case}/files", files=sent).json()["new"] == 20
+
+
+def test_a_case_that_is_deleted_while_it_is_read_stops_nothing(
+    tmp_path: Path, toy_bundle: Bundle
+) -> None:
+    with opened(settings_of(tmp_path, toy_bundle, batch=1)) as app:
+        ada = browser(app, "Ada")
+        case = make_case(ada, "gone")
+        sent = as_files(("cells.zip", copies(100)))
+        assert ada.post(f"{API}/cases/{case}/files", files=sent).json()["new"] == 100
+        gone = ada.request("DELETE", f"{API}/cases/{case}", json={"title": "gone"})
+        assert gone.status_code == 204
+        read_case(ada, 3, "next")
+
+
+def test_an_archived_case_waits_and_is_read_after_it_is_restored(
+    tmp_path: Path, toy_bundle: Bundle
+) -> None:
+    with opened(settings_of(tmp_path, toy_bundle, batch=1)) as app:
+        ada = browser(app, "Ada")
+        case = make_case(ada)
+        ada.post(f"{API}/cases/{case}/files", files=as_files(("cells.zip", copies(60))))
+        ada.post(f"{API}/cases/{case}/archive")
+        with room_of(app).store.read() as session:
+            row = session.query(Case).one()
+            while jobs_of(session, row)[0].state in {"queued", "running"}:
+                session.expire_all()
+                session.rollback()
+        assert ada.get(f"{API}/cases/{case}").json()["progress"]["waiting"] > 0
+        ada.post(f"{API}/cases/{case}/restore")
+        assert wait_until_read(ada, case)["progress"]["read"] == 60
+
+
+def test_a_case_of_another_model_is_left_alone_and_says_why(
+    tmp_path: Path, toy_bundle: Bundle
+) -> None:
+    with opened(settings_of(tmp_path, toy_bundle)) as app:
+        ada = browser(app, "Ada")
+        case = read_case(ada, 3)
+        with room_of(app).store.write() as session:
+            session.query(Case).one().model_sha256 = "f" * 64
+        ada.post(f"{API}/cases/{case}/files", files=as_files(("cells.zip", copies(2))))
+        while (shown := ada.get(f"{API}/cases/{case}").json())["job"]["state"] != "failed":
+            assert shown["job"]["state"] in {"queued", "running"}
+        assert "were read by the model ffffffffffff" in shown["job"]["error"]
+        assert ada.get(f"{API}/cases/{case}/differential").status_code == 422
+        assert ada.get(f"{API}/cases/{case}/report/report.pdf").status_code == 422
