@@ -8,6 +8,7 @@ import subprocess
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from browsers import NARROW, WIDE, Served, a_browser, faults, log_in, served
@@ -201,7 +202,9 @@ def test_markup_in_a_title_stays_text(room: Served, page: Page) -> None:
     assert page.title() == "Cases · marrowscope"
 
 
-def test_two_readers_read_blind_and_are_compared(room: Served, browser: Browser, page: Page) -> None:
+def test_two_readers_read_blind_and_are_compared(
+    room: Served, browser: Browser, page: Page
+) -> None:
     log_in(page, room, "Ada")
     address = drop_case(page, cells=6)
     decide_first(page, "HAC")
@@ -227,11 +230,11 @@ def test_two_readers_read_blind_and_are_compared(room: Served, browser: Browser,
 
 @pytest.mark.parametrize(("size", "scheme"), [(WIDE, "light"), (NARROW, "dark")])
 def test_every_page_is_accessible(
-    room: Served, browser: Browser, size: tuple[int, int], scheme: str
+    room: Served, browser: Browser, size: tuple[int, int], scheme: Literal["light", "dark"]
 ) -> None:
     context = browser.new_context(
         viewport={"width": size[0], "height": size[1]},
-        color_scheme=scheme,  # type: ignore[arg-type] - the two words that it knows
+        color_scheme=scheme,
         reduced_motion="reduce",
         bypass_csp=True,
     )

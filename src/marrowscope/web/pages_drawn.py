@@ -12,7 +12,7 @@ from marrowscope.web.auth import Caller
 
 def _moment(at: datetime | None) -> str:
     """Write a moment for people: `2026-03-02 14:05 UTC`; a dash for none."""
-    return f"{at:%Y-%m-%d %H:%M} UTC" if at else "–"
+    return f"{at:%Y-%m-%d %H:%M} UTC" if at else "-"
 
 
 _ENVIRONMENT = Environment(

@@ -24,6 +24,7 @@ export class Gallery {
     this.selected = new Set();
     this.which = "all";
     this.focused = 0;
+    this.size = 7;
     this.chosen = () => {};
     for (const code of [ASIDE, ...this.kinds.keys()]) this.addGroup(code);
   }
@@ -134,9 +135,25 @@ export class Gallery {
       const all = tiles.childElementCount;
       const shown = this.which === "all" ? all : tiles.querySelectorAll(":scope > :not([hidden])").length;
       group.hidden = !shown;
+      group.style.containIntrinsicBlockSize = `auto ${Math.round(this.heightOf(shown))}px`;
       const count = /** @type {HTMLElement} */ (group.querySelector("h3 span"));
       count.textContent = ` ${shown.toLocaleString("en")}${shown < all ? ` of ${all.toLocaleString("en")}` : ""}`;
     }
+  }
+
+  /** Guess the height of a group that the browser has not laid out yet. @param {number} tiles */
+  heightOf(tiles) {
+    const [gap, under, title] = [8, 32, 58];
+    const width = this.place.clientWidth || 800;
+    const columns = Math.max(1, Math.floor((width + gap) / (16 * this.size + gap)));
+    return title + Math.ceil(tiles / columns) * ((width - gap * (columns - 1)) / columns + under + gap);
+  }
+
+  /** Let the tiles be so wide, at least. @param {number} size in rem */
+  resize(size) {
+    this.size = size;
+    this.place.style.setProperty("--tile", `${size}rem`);
+    this.count();
   }
 
   /** Give the numbers of the shown cells in the order of the page. @returns {number[]} */

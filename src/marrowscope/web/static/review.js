@@ -188,7 +188,7 @@ function listenToTools() {
   });
   one("#undo").addEventListener("click", undo);
   const size = /** @type {HTMLInputElement} */ (one("#size"));
-  size.addEventListener("input", () => gallery.place.style.setProperty("--tile", `${size.value}rem`));
+  size.addEventListener("input", () => gallery.resize(Number(size.value)));
   one("#first-open").addEventListener("click", () => large.show(differential.first, differential.first[0]));
   one("#help-open").addEventListener("click", () => /** @type {HTMLDialogElement} */ (one("#help")).showModal());
   const classes = /** @type {HTMLSelectElement} */ (one("#give"));
