@@ -13,14 +13,14 @@ from marrowscope.data.manifest import read_manifest
 from marrowscope.errors import CaseError, NotThereError, StoreError
 from marrowscope.store.audit import verify
 from marrowscope.store.bringing import bring
-from marrowscope.store.cases import archive, find_case, list_cases
+from marrowscope.store.cases import archive, delete_case, find_case, list_cases
 from marrowscope.store.cells import keep_readings, list_cells, name_model, waiting
 from marrowscope.store.database import Store
 from marrowscope.store.decisions import decide
 from marrowscope.store.jobs import jobs_of, take_job
 from marrowscope.store.queue import most_worth, waiting_for_a_look
 from marrowscope.store.reviewed import Exported, export_reviewed
-from marrowscope.store.room import Room, find_room, open_room
+from marrowscope.store.room import Room, find_room, open_room, sweep
 from marrowscope.store.signing import mark_reviewed, sign
 from marrowscope.store.tables import Case, User
 from marrowscope.store.users import user_called
@@ -74,6 +74,17 @@ def test_a_folder_becomes_a_case_whose_cells_wait(room: Room, cells: Path) -> No
         assert {(cell.width, cell.height) for cell in rows} != {(0, 0)}
         assert take_job(session, "w", ["read"]) is jobs_of(session, case)[0]
         assert verify(session) is None
+
+
+def test_pictures_go_a_day_after_the_last_case_that_has_them(room: Room, cells: Path) -> None:
+    taken = [bring(room, "Ada", read_case_file(cells, 0.1)).case for _ in range(2)]
+    for public_id, left in zip(taken, (3, 0), strict=True):
+        with room.store.write() as session:
+            ada = user_called(session, "Ada")
+            delete_case(session, ada, find_case(session, ada, public_id), "cells")
+        assert sweep(room) == 0
+        assert sweep(room, older=-60) == 3 - left
+        assert len(list(room.blobs.names())) == left
 
 
 def test_a_folder_without_pictures_makes_no_case(room: Room, tmp_path: Path) -> None:

@@ -22,9 +22,10 @@ from marrowscope.store.cells import (
     labels_of,
     list_cells,
     name_model,
+    prediction_of,
     waiting,
 )
-from marrowscope.store.counting import count_case
+from marrowscope.store.counting import count_case, predictions_of
 from marrowscope.store.decisions import decide, undo
 from marrowscope.store.room import Room, open_room
 from marrowscope.store.users import user_called
@@ -70,6 +71,9 @@ def test_a_decision_moves_the_differential_and_makes_its_cell_sure(room: Room) -
         assert after.work.blasts is not None
         assert after.work.blasts.cells < before.work.blasts.cells + 1
         assert not {str(number) for number in blasts} & {each.path for each in after.work.first}
+        cells = list_cells(session, case).rows
+        same = sorted(map(repr, predictions_of(session, case)))
+        assert same == sorted(repr(prediction_of(cell)) for cell in cells)
         undo(session, ada, case)
         again = count_case(session, case, BUNDLE)
         assert (again.differential, again.fates) == (before.differential, before.fates)

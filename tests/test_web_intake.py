@@ -124,17 +124,12 @@ def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
 
 
 def test_a_zip_that_lies_about_its_sizes_is_refused(tmp_path: Path) -> None:
-    """The list of files claims 100 bytes; what comes out is counted all the same."""
+    """The list of files claims 100 bytes; no more is unpacked, and the sum is wrong then."""
     packed = bytearray(zip_of(("liar.jpg", bytes(3 * MIB))))
     place = packed.find(b"PK\x01\x02")
     struct.pack_into("<I", packed, place + 24, 100)
-    try:
-        outcome = taken(tmp_path, ("liar.zip", bytes(packed)))
-    except UploadError as error:
-        assert "damaged" in str(error) or "unpacks to more" in str(error)
-    else:
-        assert outcome.cells == ()
-        assert len(outcome.refused) == 1
+    with pytest.raises(UploadError, match="damaged"):
+        taken(tmp_path, ("liar.zip", bytes(packed)))
 
 
 @pytest.mark.parametrize(
@@ -254,7 +249,7 @@ NASTY = [
     '"><img src=x onerror=alert(1)>',
     "%00%0d%0aSet-Cookie: a=b",
     "{{7*7}}${7*7}",
-    "‮gnp.exe",
+    "\u202egnp.exe",
 ]
 
 

@@ -181,7 +181,7 @@ def test_the_report_names_who_reviewed_and_signed(ada: TestClient, case: str) ->
     sign(ada, case)
     page = ada.get(f"{API}/cases/{case}/report/report.html").text
     assert "Signed by Ada, " in page
-    assert f"1 of the {CELLS} cells were reviewed by Ada" in page
+    assert f"1 of the {CELLS} cells was reviewed by Ada" in page
     pdf = ada.get(f"{API}/cases/{case}/report/report.pdf")
     assert pdf.content.startswith(b"%PDF-")
     table = ada.get(f"{API}/cases/{case}/report/cells.csv").text.splitlines()

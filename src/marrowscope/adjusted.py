@@ -11,6 +11,7 @@ from marrowscope.labels import CLASSES
 from marrowscope.metrics import LEAST_GROUPS, percentile_interval
 from marrowscope.quantify import (
     CHUNK,
+    ROUNDS,
     AnswerRows,
     Floats,
     Sample,
@@ -107,14 +108,15 @@ def adjust(predictions: Iterable[Prediction], bundle: Bundle) -> Adjusted:
     )
 
 
-def rows_of(tested: LabelledCells, bundle: Bundle) -> AnswerRows:
-    """Average what the bundle said of its test cells, by true class."""
+def rows_of(tested: LabelledCells, bundle: Bundle, rounds: int = ROUNDS) -> AnswerRows:
+    """Average what the bundle said of its test cells, by true class; 0 rounds for no draws."""
     index_of = {code: index for index, code in enumerate(bundle.classes)}
     answers = tested.probabilities.astype(np.float64)
     return answer_rows(
         answers / answers.sum(axis=1, keepdims=True),
         np.array([index_of[label] for label in tested.labels]),
         np.array(tested.groups),
+        rounds,
     )
 
 

@@ -36,7 +36,7 @@ def own_weights(predictions: Iterable[Prediction], bundle: Bundle) -> Floats | N
         return np.ones(len(bundle.classes))
     tested = load_tested(bundle)
     of_class = Counter(tested.labels)
-    mix = mix_behind(rows_of(tested, bundle).mean, total / total.sum())
+    mix = mix_behind(rows_of(tested, bundle, rounds=0).mean, total / total.sum())
     there = np.array([of_class[code] for code in bundle.classes], dtype=np.float64)
     return _shares(cells * mix) / _shares(there)
 

@@ -269,7 +269,7 @@ def delete_case(session: Session, who: User, case: Case, confirmed: str) -> None
     """Delete a case with its cells, decisions and jobs for good; its audit lines stay.
 
     `confirmed` is the title, typed by who deletes. Pictures that no case has any more are removed
-    by `Blobs.sweep`.
+    by `room.sweep`.
 
     Raises:
         DeniedError: the user neither owns the case nor is an administrator.

@@ -1,13 +1,19 @@
 """The reading room on the disk: one folder with the pictures and, by default, the database."""
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
+
+from sqlalchemy import select
 
 from marrowscope.errors import StoreError
 from marrowscope.store.blobs import Blobs
 from marrowscope.store.database import Store, open_store
+from marrowscope.store.tables import CaseCell
 
 DATABASE, BLOBS = "room.db", "blobs"
+A_DAY = 24 * 3600.0
+"""Seconds that a picture of no case is kept, as its upload may still go on."""
 
 
 @dataclass(frozen=True)
@@ -51,3 +57,11 @@ def find_room(folder: Path, url: str = "") -> Room:
             "`marrowscope user add`"
         )
     return open_room(folder, url)
+
+
+def sweep(room: Room, older: float = A_DAY) -> int:
+    """Remove pictures that no case has any more, so many seconds after they came; give how many."""
+    cutoff = time.time() - older
+    with room.store.read() as session:
+        wanted = frozenset(session.scalars(select(CaseCell.sha256).distinct()))
+    return room.blobs.sweep(wanted, cutoff)

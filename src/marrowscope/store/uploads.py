@@ -18,12 +18,15 @@ KEPT = timedelta(days=7)
 def answered(session: Session, who: User, key: str, fingerprint: str) -> dict[str, Any] | None:
     """Give what was answered to an upload with this key; None if it is new.
 
+    Ask in the transaction that does the upload: a second one of this user waits until it ends.
+
     `fingerprint` is a SHA-256 of what is sent, such as of its address and the hashes of its files.
 
     Raises:
         ConflictError: the key was used for something else.
         StoreError: the key is empty or no line.
     """
+    session.refresh(who, with_for_update={"key_share": True})
     query = select(Upload).where(
         Upload.user_id == who.id, Upload.key == needed("idempotency key", key)
     )
@@ -38,10 +41,7 @@ def answered(session: Session, who: User, key: str, fingerprint: str) -> dict[st
 def remember(
     session: Session, who: User, key: str, fingerprint: str, answer: dict[str, Any]
 ) -> None:
-    """Keep the answer to an upload, in the transaction of what it did; old ones are removed.
-
-    If two come at once, the second fails as its transaction is committed, and may be sent again.
-    """
+    """Keep the answer to an upload, in the transaction of what it did; old ones are removed."""
     session.execute(delete(Upload).where(Upload.created_at <= now() - KEPT))
     upload = Upload(
         user_id=who.id,

@@ -32,6 +32,7 @@ def make_user(
         StoreError: the name is empty or no line, or the password too short.
     """
     called = needed("name of the user", name, 64)
+    _take_turns(session)
     if session.scalar(select(User).where(User.folded == called.casefold())):
         raise ConflictError(f"there is a user {called!r} already; choose another name")
     hashed = hash_password(password) if password else ""
@@ -93,7 +94,9 @@ def set_password(session: Session, user: User, password: str, by: str) -> None:
     Raises:
         StoreError: it is too short or too long.
     """
-    user.password_hash = hash_password(password)
+    hashed = hash_password(password)
+    session.refresh(user, with_for_update=True)
+    user.password_hash = hashed
     session.execute(delete(Login).where(Login.user_id == user.id))
     append(session, Event(by, "user password", after={"user": user.name}))
 
@@ -104,6 +107,7 @@ def change_role(session: Session, user: User, role: Role, by: str) -> None:
     Raises:
         ConflictError: it is the last administrator.
     """
+    session.refresh(user, with_for_update=True)
     if role is user.role:
         return
     _check_not_last(session, user)
@@ -118,6 +122,7 @@ def switch(session: Session, user: User, by: str, *, active: bool) -> None:
     Raises:
         ConflictError: it is the last administrator.
     """
+    session.refresh(user, with_for_update=True)
     if user.active == active:
         return
     if not active:
@@ -130,10 +135,14 @@ def switch(session: Session, user: User, by: str, *, active: bool) -> None:
 
 
 def _check_not_last(session: Session, user: User) -> None:
-    """Lock what all writers lock, so that two administrators cannot remove each other at once."""
-    session.execute(select(AuditHead).with_for_update())
+    _take_turns(session)
     if user.role is Role.ADMIN and user.active and admins(session) == 1:
         raise ConflictError(f"{user.name} is the last administrator; make another one first")
+
+
+def _take_turns(session: Session) -> None:
+    """Lock what all writers lock, so that what is checked holds until the transaction ends."""
+    session.execute(select(AuditHead).with_for_update())
 
 
 def admins(session: Session) -> int:

@@ -37,9 +37,10 @@ def once(
         if key is None:
             return do(session)
         fingerprint = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
-        earlier = answered(session, who, key, fingerprint)
+        sender = session.get_one(User, who.id)
+        earlier = answered(session, sender, key, fingerprint)
         if earlier is not None:
             return earlier
         answer = do(session)
-        remember(session, who, key, fingerprint, answer)
+        remember(session, sender, key, fingerprint, answer)
         return answer

@@ -6,19 +6,18 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
+from marrowscope.case_fhir import facts_of
 from marrowscope.case_report import WRITERS
-from marrowscope.fhir import Facts, fhir_bundle
-from marrowscope.results import write_json
+from marrowscope.fhir import FHIR, write_fhir
 from marrowscope.sheet import Sheet, sheet_of
 from marrowscope.store.case_reading import reading_of
 from marrowscope.store.kinds import CaseState
-from marrowscope.store.moments import now
 from marrowscope.store.tables import Case
 from marrowscope.web.room import Room
 
 
 def report_file(session: Session, room: Room, case: Case, name: str) -> bytes:
-    """Write one file of the report on a case, one of `WRITERS` or `fhir.json`; give its content.
+    """Write one file of the report on a case, one of `WRITERS`; give its content.
 
     Raises:
         StoreError: another model has read the case, or cells still wait to be read.
@@ -28,10 +27,10 @@ def report_file(session: Session, room: Room, case: Case, name: str) -> bytes:
         place = Path(folder)
         reading = reading_of(session, case, room.bundle, room.blobs, place, engine=engine)
         sheet = signed(sheet_of(reading), case)
-        if name in WRITERS:
-            WRITERS[name](sheet, place / name)
-        else:
+        if name == FHIR:
             _write_fhir(sheet, place / name, case)
+        else:
+            WRITERS[name](sheet, place / name)
         return (place / name).read_bytes()
 
 
@@ -48,15 +47,8 @@ def signed(sheet: Sheet, case: Case) -> Sheet:
 
 
 def _write_fhir(sheet: Sheet, file: Path, case: Case) -> None:
-    sample = sheet.reading.case
-    facts = Facts(
-        id=case.public_id,
-        issued=case.signed_at or now(),
-        date=sample.date,
-        material=sample.material,
-        stain=sample.stain,
-        slides=tuple(slide.name for slide in sample.slides),
-        remarks=(sheet.status, *sheet.caveats),
-        signed_by=case.signer.name if case.signer else "",
-    )
-    write_json(file, fhir_bundle(facts, sheet.differential, sheet.reading.bundle))
+    """Write `fhir.json`: final, with name and time, once the case is signed."""
+    facts, reading = facts_of(sheet), sheet.reading
+    if case.state is CaseState.SIGNED and case.signer:
+        facts = replace(facts, issued=case.signed_at, signed_by=case.signer.name)
+    write_fhir(file, facts, sheet.differential, reading.bundle, reading.adjusted)

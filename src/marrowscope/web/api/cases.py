@@ -1,5 +1,6 @@
 """Cases: list, make, change, share, archive and delete them."""
 
+from dataclasses import replace
 from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import APIRouter, Query, Response
@@ -128,7 +129,7 @@ def edit_case(caller: Me, room: InRoom, case_id: CaseId, change: FactsChange) ->
     """Change what is known of a sample; the size of a pixel, until its first cell was read."""
     with room.store.write() as session:
         case = find_case(session, caller.user, case_id)
-        facts = Facts(**(vars(facts_of(case)) | change.model_dump(exclude_unset=True)))
+        facts = _changed(facts_of(case), change)
         if facts.um_per_px != case.um_per_px and progress_of(session, case).read:
             raise ConflictError(
                 f"cells of the case {case.title} were read with {case.um_per_px} micrometres a "
@@ -137,6 +138,15 @@ def edit_case(caller: Me, room: InRoom, case_id: CaseId, change: FactsChange) ->
         check_scale(room, checked(facts))
         change_facts(session, caller.user, case, facts)
         return case_full(session, case, caller.user)
+
+
+def _changed(facts: Facts, change: FactsChange) -> Facts:
+    """Give facts with changes; only the size of a pixel can be made unknown again."""
+    given = change.model_dump(exclude_unset=True)
+    values = {name: value for name, value in given.items() if value is not None}
+    if "um_per_px" in given:
+        values["um_per_px"] = given["um_per_px"]
+    return replace(facts, **values)
 
 
 @router.delete("/cases/{case_id}", status_code=204)
