@@ -105,8 +105,9 @@ def predictions_of(
     query = select(*COLUMNS).where(CaseCell.case_id == case.id, CaseCell.state == CellState.READ)
     for row in session.execute(query.order_by(CaseCell.id)):
         number, machine, probability, probabilities, codes, novelty, label, by = row
+        reviewer = str(by)
         if blind is not None:
-            label, by = blind.get(number, ""), BLIND
+            label, reviewer = blind.get(number, ""), BLIND
         yield Prediction(
             str(number),
             label or machine,
@@ -114,5 +115,5 @@ def predictions_of(
             tuple(probabilities),
             None if codes is None else tuple(codes),
             math.nan if novelty is None else novelty,
-            str(by) if label else "",
+            reviewer if label else "",
         )

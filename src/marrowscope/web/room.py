@@ -11,7 +11,7 @@ from marrowscope.bundle import Bundle, load_bundle
 from marrowscope.errors import NotReadyError
 from marrowscope.predictor import Predictor
 from marrowscope.store.counting import CaseCount
-from marrowscope.store.room import open_room
+from marrowscope.store.room import open_room, sweep
 from marrowscope.web.attempts import Attempts
 from marrowscope.web.explanations import Explanation
 from marrowscope.web.kept import Kept
@@ -28,6 +28,8 @@ class Room:
     def __init__(self, settings: Settings) -> None:
         """Open the database, the pictures and the bundle; the model itself is loaded later.
 
+        Pictures that no case has any more, and that are older than a day, are removed.
+
         Raises:
             StoreError: the database or the folder cannot be used.
             BundleError: the bundle is not whole.
@@ -36,6 +38,7 @@ class Room:
         opened = open_room(settings.folder, settings.database)
         self.store, self.blobs = opened.store, opened.blobs
         self.bundle: Bundle = load_bundle(settings.bundle)
+        sweep(opened)
         self.attempts = Attempts()
         self.meters = Meters()
         self.counts: Kept[CaseCount] = Kept(64)
