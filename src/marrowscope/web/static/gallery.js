@@ -25,6 +25,11 @@ export class Gallery {
     this.which = "all";
     this.focused = 0;
     this.size = 7;
+    this.width = place.clientWidth || 800;
+    addEventListener("resize", () => {
+      this.width = place.clientWidth || 800;
+      this.count();
+    });
     this.chosen = () => {};
     for (const code of [ASIDE, ...this.kinds.keys()]) this.addGroup(code);
   }
@@ -144,7 +149,7 @@ export class Gallery {
   /** Guess the height of a group that the browser has not laid out yet. @param {number} tiles */
   heightOf(tiles) {
     const [gap, under, title] = [8, 32, 58];
-    const width = this.place.clientWidth || 800;
+    const width = this.width;
     const columns = Math.max(1, Math.floor((width + gap) / (16 * this.size + gap)));
     return title + Math.ceil(tiles / columns) * ((width - gap * (columns - 1)) / columns + under + gap);
   }
