@@ -16,6 +16,8 @@ from marrowscope.store.upgrade import upgrade
 DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 """Of the engines that are known, by the name in a URL."""
 WRITES = "marrowscope_writes"
+CONNECTIONS = 40
+"""To an SQLite file that are kept open: as many as a server answers requests side by side."""
 PATIENCE = 30
 """Seconds that a writer waits for another one on SQLite."""
 PRAGMAS = (
@@ -106,7 +108,8 @@ def _engine(url: URL) -> Engine:
                 "PostgreSQL needs psycopg; install it with: pip install 'marrowscope[postgres]'"
             )
         return create_engine(url, pool_pre_ping=True)
-    engine = create_engine(url, connect_args={"timeout": PATIENCE, "check_same_thread": False})
+    options = {"timeout": PATIENCE, "check_same_thread": False}
+    engine = create_engine(url, connect_args=options, pool_size=CONNECTIONS)
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)
     return engine

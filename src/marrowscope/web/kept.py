@@ -15,13 +15,27 @@ class Kept(Generic[Value]):
         """Keep at most so many."""
         self._most = most
         self._values: OrderedDict[Hashable, Value] = OrderedDict()
+        self._turns: dict[Hashable, threading.Lock] = {}
         self._lock = threading.Lock()
 
     def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
-        """Give the value of a key, made anew if it is not kept; two may make it at once."""
+        """Give the value of a key, made if it is not kept: by one of several who ask for it."""
         with self._lock:
             if key in self._values:
                 self._values.move_to_end(key)
+                return self._values[key]
+            turn = self._turns.setdefault(key, threading.Lock())
+        try:
+            with turn:
+                return self._made(key, make)
+        finally:
+            with self._lock:
+                self._turns.pop(key, None)
+
+    def _made(self, key: Hashable, make: Callable[[], Value]) -> Value:
+        """Make a value, unless who was before us has."""
+        with self._lock:
+            if key in self._values:
                 return self._values[key]
         value = make()
         with self._lock:
