@@ -1,11 +1,114 @@
-"""The pages for people."""
+"""The pages for people: log in, cases, and the review of a case."""
 
-from fastapi import APIRouter, Request, Response
-from fastapi.responses import PlainTextResponse
+from dataclasses import asdict
+from typing import Annotated
+from urllib.parse import urlencode
 
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import RedirectResponse
+
+from marrowscope.store.cases import PAGE, find_case, list_cases
+from marrowscope.store.cells import progress_by_case
+from marrowscope.store.kinds import CaseState, Role, at_least
+from marrowscope.web import pages_admin
+from marrowscope.web.api.shapes import case_full, case_out
+from marrowscope.web.auth import InRoom, Me, caller_of
+from marrowscope.web.pages_drawn import draw
+from marrowscope.web.pages_keys import keyed
+from marrowscope.web.room import room_of
+from marrowscope.web.words import CaseId, Offset, Search
+
+REPORTS = (
+    ("report.pdf", "PDF"),
+    ("report.html", "Page"),
+    ("differential.csv", "Differential, CSV"),
+    ("differential.json", "Differential, JSON"),
+    ("fhir.json", "FHIR bundle"),
+)
+"""Files of a report that the page of a case offers, and what it calls them."""
 router = APIRouter(include_in_schema=False)
+router.include_router(pages_admin.router)
 
 
-def error_page(request: Request, status: int, title: str, detail: str) -> Response:  # noqa: ARG001
+@router.get("/")
+def home() -> Response:
+    """Show the cases."""
+    return RedirectResponse("/cases", 303)
+
+
+@router.get("/login")
+def login_page(request: Request) -> Response:
+    """Ask for a name and a password."""
+    return draw(request, "login.html.j2", None)
+
+
+@router.get("/welcome")
+def welcome_page(request: Request) -> Response:
+    """Let a person choose a password with a link; its secret stands behind the # and stays here."""
+    return draw(request, "link.html.j2", None)
+
+
+@router.get("/cases")
+def cases_page(  # noqa: PLR0917 - as the framework fills them in
+    request: Request,
+    caller: Me,
+    room: InRoom,
+    search: Search = "",
+    state: Annotated[str, Query(pattern="^(|draft|reviewed|signed)$")] = "",
+    archived: bool = False,
+    offset: Offset = 0,
+) -> Response:
+    """List cases, and take new ones in."""
+    wanted = CaseState(state) if state else None
+    with room.store.read() as session:
+        page = list_cases(
+            session, caller.user, search, wanted, archived=archived, offset=offset, limit=PAGE
+        )
+        progress = progress_by_case(session, page.rows)
+        rows = [case_out(case, progress[case.id]) for case in page.rows]
+
+    def address(start: int) -> str:
+        asked = {"search": search, "state": state, "archived": archived, "offset": start}
+        return "/cases?" + urlencode({name: value for name, value in asked.items() if value})
+
+    return draw(
+        request,
+        "cases.html.j2",
+        caller,
+        rows=rows,
+        total=page.total,
+        offset=offset,
+        before=address(max(0, offset - PAGE)) if offset else "",
+        after=address(offset + PAGE) if offset + PAGE < page.total else "",
+        search=search,
+        state=state,
+        archived=archived,
+        scale=bool(room.bundle.preprocessing.field_um),
+        may_add=at_least(caller.user.role, Role.REVIEWER),
+    )
+
+
+@router.get("/cases/{case_id}")
+def case_page(request: Request, caller: Me, room: InRoom, case_id: CaseId) -> Response:
+    """Show a case for review; its cells are fetched by the page's script."""
+    with room.store.read() as session:
+        case = case_full(session, find_case(session, caller.user, case_id), caller.user)
+    covered = frozenset(case.classes or room.bundle.classes)
+    return draw(
+        request,
+        "case.html.j2",
+        caller,
+        case=case,
+        classes=[asdict(each) for each in keyed(covered)],
+        reports=REPORTS,
+        may_review=at_least(caller.user.role, Role.REVIEWER),
+    )
+
+
+def error_page(request: Request, status: int, title: str, detail: str) -> Response:
     """Show a problem to a person."""
-    return PlainTextResponse(f"{title}: {detail}", status)
+    caller = caller_of(request) if status < 500 else None
+    home = "/cases" if room_of(request) and caller else "/login"
+    return draw(
+        request, "error.html.j2", caller, status, code=status, title=title, detail=detail, home=home
+    )

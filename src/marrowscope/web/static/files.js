@@ -1,0 +1,105 @@
+// @ts-check
+/** Files as they are dropped or chosen, folders with all that is in them, sent in parts. */
+import { read, secure } from "./api.js";
+
+const PARTS = 200;
+const PART_BYTES = 64 * 2 ** 20;
+
+/** @typedef {{new: number, known: number, refused: {file: string, reason: string}[]}} Outcome */
+
+/**
+ * Give all files of a drop, those in folders too.
+ * @param {DataTransfer} dropped @returns {Promise<File[]>}
+ */
+export async function filesOf(dropped) {
+  const entries = [...dropped.items].map((item) => item.webkitGetAsEntry());
+  const loose = [...dropped.files];
+  if (entries.every((entry) => !entry)) return loose;
+  const found = await Promise.all(entries.map((entry) => (entry ? within(entry) : [])));
+  return found.flat();
+}
+
+/** @param {FileSystemEntry} entry @returns {Promise<File[]>} */
+async function within(entry) {
+  if (entry.isFile) {
+    const file = /** @type {FileSystemFileEntry} */ (entry);
+    return [await new Promise((resolve, reject) => file.file(resolve, reject))];
+  }
+  const reader = /** @type {FileSystemDirectoryEntry} */ (entry).createReader();
+  /** @type {File[]} */
+  const files = [];
+  for (;;) {
+    /** @type {FileSystemEntry[]} */
+    const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+    if (!some.length) return files;
+    for (const each of some) files.push(...(await within(each)));
+  }
+}
+
+/**
+ * Cut a list of files into parts that the server takes at once.
+ * @param {File[]} files @returns {File[][]}
+ */
+export function inParts(files) {
+  /** @type {File[][]} */
+  const parts = [];
+  let bytes = Infinity;
+  for (const file of files) {
+    const last = parts.at(-1);
+    if (!last || last.length >= PARTS || bytes + file.size > PART_BYTES) {
+      parts.push([file]);
+      bytes = file.size;
+    } else {
+      last.push(file);
+      bytes += file.size;
+    }
+  }
+  return parts;
+}
+
+/**
+ * Send files to a case; `tell` hears how much of them came, 0 to 1.
+ * @param {string} id @param {File[]} files @param {string} slide
+ * @param {(share: number) => void} tell @returns {Promise<Outcome>}
+ */
+export async function sendFiles(id, files, slide, tell) {
+  const all = files.reduce((sum, file) => sum + file.size, 0) || 1;
+  /** @type {Outcome} */
+  const outcome = { new: 0, known: 0, refused: [] };
+  let sent = 0;
+  for (const part of inParts(files)) {
+    const answer = await sendPart(id, part, slide, (bytes) => tell(Math.min(1, (sent + bytes) / all)));
+    sent += part.reduce((sum, file) => sum + file.size, 0);
+    outcome.new += answer.new;
+    outcome.known += answer.known;
+    outcome.refused.push(...answer.refused);
+  }
+  return outcome;
+}
+
+/**
+ * Send one part; a request that tells how far it has come, which `fetch` does not.
+ * @param {string} id @param {File[]} part @param {string} slide
+ * @param {(bytes: number) => void} tell @returns {Promise<Outcome>}
+ */
+function sendPart(id, part, slide, tell) {
+  const form = new FormData();
+  form.set("slide", slide);
+  for (const file of part) form.append("files", file, file.name);
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open("POST", `/api/v1/cases/${id}/files`);
+    for (const [name, value] of Object.entries(secure())) request.setRequestHeader(name, value);
+    request.setRequestHeader("Idempotency-Key", crypto.randomUUID?.() ?? String(Math.random()));
+    request.upload.onprogress = (event) => tell(event.loaded);
+    request.onerror = () => reject(new Error("The server cannot be reached; send the files again."));
+    request.onload = () => {
+      try {
+        resolve(read(request.status, request.responseText));
+      } catch (error) {
+        reject(error);
+      }
+    };
+    request.send(form);
+  });
+}
