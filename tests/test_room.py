@@ -184,7 +184,7 @@ def test_the_commands_tell_what_is_in_a_room(tmp_path: Path, cells: Path) -> Non
     assert json.loads(run("user", "list", "--json", *at).stdout) == [
         {"name": "ada", "role": "reviewer", "active": "yes"}
     ]
-    assert run("user", "reset", "ada", *at).stdout.startswith("for ada to choose a password: /li")
+    assert run("user", "reset", "ada", *at).stdout.startswith("for ada to choose a password: /wel")
     exported = run("audit-log", "export", "--output", str(tmp_path / "audit.jsonl"), *at)
     lines = (tmp_path / "audit.jsonl").read_text().splitlines()
     assert exported.stdout == f"{tmp_path / 'audit.jsonl'}: {len(lines)} lines\n"

@@ -216,7 +216,7 @@ def test_a_deleted_case_leaves_its_lines_in_the_log_alone(store: Store) -> None:
         cell = list_cells(session, case).rows[0]
         decide(session, them.ada, case, [cell.id], "BLA")
         share(session, them.ada, case, them.ben)
-        with pytest.raises(DeniedError, match="Ben is a reviewer; deleting this case needs a adm"):
+        with pytest.raises(DeniedError, match="Ben is a reviewer; deleting this case needs an adm"):
             delete_case(session, them.ben, case, "A-1")
         with pytest.raises(ConflictError, match="to delete the case, confirm it by its title"):
             delete_case(session, them.ada, case, "yes")

@@ -140,7 +140,7 @@ def test_pages_of_administrators_are_refused_to_others(room: Served, page: Page)
         answer = page.goto(room.address + path)
         assert answer is not None
         assert answer.status == 403
-        expect(page.locator("main")).to_contain_text("needs a admin")
+        expect(page.locator("main")).to_contain_text("needs an admin")
         expect(page.locator(f"header a[href='{path}']")).to_have_count(0)
 
 

@@ -199,3 +199,12 @@ def test_the_counters_are_for_administrators_and_name_no_case(app: FastAPI) -> N
     assert 'route="/api/v1/cases/{case_id}"' in page
     assert case not in page
     assert 'marrowscope_logins_total{outcome="accepted"} 2.0' in page
+
+
+def test_a_browser_keeps_the_assets_and_asks_whether_they_are_the_same(app: FastAPI) -> None:
+    with TestClient(app, base_url=f"http://{NAME}") as client:
+        first = client.get("/static/room.css")
+        assert (first.status_code, first.headers["cache-control"]) == (200, "no-cache")
+        same = client.get("/static/room.css", headers={"If-None-Match": first.headers["etag"]})
+        assert same.status_code == 304
+        assert client.get("/login").headers["cache-control"] == "no-store"

@@ -175,4 +175,8 @@ def check_role(user: User, wanted: Role, what: str) -> None:
         DeniedError: the role is too low, or the account is off.
     """
     if not user.active or not at_least(user.role, wanted):
-        raise DeniedError(f"{user.name} is a {user.role}; {what} needs a {wanted}")
+        raise DeniedError(f"{user.name} is {_a(user.role)}; {what} needs {_a(wanted)}")
+
+
+def _a(role: Role) -> str:
+    return f"an {role}" if role is Role.ADMIN else f"a {role}"

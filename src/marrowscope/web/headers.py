@@ -24,6 +24,8 @@ ALWAYS = {
     "Cache-Control": "no-store",
 }
 """Unless the answer has its own."""
+ASSETS = "/static/"
+"""Files of the package: a browser keeps them and asks each time whether they are still the same."""
 STRICT = "max-age=31536000"
 UPLOADS = ("/files", "/classify")
 """Ends of the addresses that take pictures."""
@@ -51,6 +53,8 @@ class Guard:
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
                 answer = MutableHeaders(scope=message)
+                if scope["path"].startswith(ASSETS):
+                    answer.setdefault("Cache-Control", "no-cache")
                 for name, value in self._headers.items():
                     answer.setdefault(name, value)
             await send(message)
