@@ -2,6 +2,8 @@
 
 import logging
 import os
+import platform
+import sys
 import threading
 import time
 from datetime import timedelta
@@ -18,6 +20,8 @@ from marrowscope.store.secrets import new_secret
 from marrowscope.store.tables import Case, Job
 from marrowscope.web.room import Room
 
+NICE = 10
+"""Of the thread that reads, and of those that its model starts: pages go first."""
 REST_S = 1.0
 """Seconds between two looks for jobs that others may have left."""
 LOG = logging.getLogger("marrowscope")
@@ -29,7 +33,7 @@ class Worker:
     def __init__(self, room: Room) -> None:
         """Work for a room."""
         self._room = room
-        self.name = f"{os.uname().nodename}-{os.getpid()}-{new_secret('worker')[-8:]}"
+        self.name = f"{platform.node()}-{os.getpid()}-{new_secret('worker')[-8:]}"
         self._lease = timedelta(seconds=room.settings.lease_s)
         self._stopped = threading.Event()
         self._called = threading.Event()
@@ -56,6 +60,7 @@ class Worker:
         self._called.set()
 
     def _work(self) -> None:
+        _give_way()
         try:
             predictor = self._room.load()
         except MarrowscopeError:
@@ -133,3 +138,9 @@ class Worker:
         rejected = sum(isinstance(each, Reject) for each in found.values())
         self._room.meters.cells.labels("rejected").inc(rejected)
         self._room.meters.cells.labels("read").inc(len(found) - rejected)
+
+
+def _give_way() -> None:
+    """Let all other threads go first, where a thread has a priority of its own."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
