@@ -9,18 +9,15 @@ from pathlib import Path
 import pytest
 import uvicorn
 from axe_playwright_python.sync_playwright import Axe
+from doors import PASSWORD, settle
 from fastapi import FastAPI
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from marrowscope.bundle import Bundle
-from marrowscope.store.kinds import Role
-from marrowscope.store.users import make_user
 from marrowscope.web.app import create_app
 from marrowscope.web.room import Room
 from marrowscope.web.settings import Settings
 
-PASSWORD = "a marrow of words"  # noqa: S105 - of no real account
-PEOPLE = {"Ada": Role.REVIEWER, "Ben": Role.REVIEWER, "Rita": Role.READER, "Root": Role.ADMIN}
 NAMES = "chromium", "chromium-browser", "google-chrome"
 WIDE, NARROW = (1280, 900), (390, 844)
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
@@ -38,9 +35,7 @@ class Served:
 def served(folder: Path, bundle: Bundle) -> Iterator[Served]:
     """Serve a room with its people on a free port."""
     app = create_app(Settings(folder / "room", bundle=str(bundle.folder)))
-    with app.state.room.store.write() as session:
-        for name, role in PEOPLE.items():
-            make_user(session, name, role, PASSWORD)
+    settle(app)
     config = uvicorn.Config(app, port=0, log_level="warning", access_log=False)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)

@@ -36,10 +36,15 @@ def opened(settings: Settings) -> Iterator[FastAPI]:
     """An open room with its people; the application runs until the end."""
     app = create_app(settings)
     with TestClient(app, base_url=f"http://{NAME}"):
-        with room_of(app).store.write() as session:
-            for name, role in PEOPLE.items():
-                make_user(session, name, role, PASSWORD)
+        settle(app)
         yield app
+
+
+def settle(app: FastAPI) -> None:
+    """Make the people of a room, with their passwords."""
+    with room_of(app).store.write() as session:
+        for name, role in PEOPLE.items():
+            make_user(session, name, role, PASSWORD)
 
 
 def room_of(app: FastAPI) -> Room:

@@ -1,6 +1,7 @@
 """A small reading room for tests: users, and a case whose cells were read, without a model."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from sqlalchemy.orm import Session
 
@@ -9,6 +10,7 @@ from marrowscope.records import Prediction
 from marrowscope.store.cases import Facts, make_case
 from marrowscope.store.cells import NewCell, add_cells, keep_readings, name_model, waiting
 from marrowscope.store.kinds import Role
+from marrowscope.store.room import Room, open_room
 from marrowscope.store.tables import Case, User
 from marrowscope.store.users import make_user
 
@@ -31,6 +33,14 @@ def people(session: Session) -> People:
     roles = Role.READER, Role.REVIEWER, Role.REVIEWER, Role.ADMIN
     names = "Rita", "Ada", "Ben", "Root"
     return People(*map(lambda name, role: make_user(session, name, role), names, roles))
+
+
+def a_room(folder: Path) -> Room:
+    """Open a room in a folder that has people."""
+    opened = open_room(folder)
+    with opened.store.write() as session:
+        people(session)
+    return opened
 
 
 def picture(number: int) -> NewCell:

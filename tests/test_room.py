@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from conftest import SAMPLES
-from rooms import BUNDLE, people, read_case, reading
+from rooms import BUNDLE, a_room, people, read_case, reading
 from test_classify import run
 
 from marrowscope.case import read_case as read_case_file
@@ -20,7 +20,7 @@ from marrowscope.store.decisions import decide
 from marrowscope.store.jobs import jobs_of, take_job
 from marrowscope.store.queue import most_worth, waiting_for_a_look
 from marrowscope.store.reviewed import Exported, export_reviewed
-from marrowscope.store.room import Room, find_room, open_room, sweep
+from marrowscope.store.room import Room, find_room, sweep
 from marrowscope.store.signing import mark_reviewed, sign
 from marrowscope.store.tables import Case, User
 from marrowscope.store.users import user_called
@@ -30,10 +30,7 @@ CELLS = SAMPLES / "cells" / "pbc"
 
 @pytest.fixture
 def room(tmp_path: Path) -> Room:
-    opened = open_room(tmp_path / "room")
-    with opened.store.write() as session:
-        people(session)
-    return opened
+    return a_room(tmp_path / "room")
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from conftest import SAMPLES
-from rooms import BUNDLE, people, picture, reading
+from rooms import BUNDLE, a_room, picture, reading
 
 from marrowscope.case import read_case
 from marrowscope.case_report import report_case
@@ -27,7 +27,7 @@ from marrowscope.store.cells import (
 )
 from marrowscope.store.counting import count_case, predictions_of
 from marrowscope.store.decisions import decide, undo
-from marrowscope.store.room import Room, open_room
+from marrowscope.store.room import Room
 from marrowscope.store.users import user_called
 from marrowscope.tally import Fate
 
@@ -36,10 +36,7 @@ CELLS = SAMPLES / "cells" / "pbc"
 
 @pytest.fixture
 def room(tmp_path: Path) -> Room:
-    opened = open_room(tmp_path / "room")
-    with opened.store.write() as session:
-        people(session)
-    return opened
+    return a_room(tmp_path / "room")
 
 
 def test_a_decision_moves_the_differential_and_makes_its_cell_sure(room: Room) -> None:

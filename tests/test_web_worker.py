@@ -75,6 +75,13 @@ def _link(process: "subprocess.Popen[str]", folder: Path) -> str:
     return process.stdout.readline().rpartition("#")[2].strip()
 
 
+def begin(client: Client, link: str) -> None:
+    """Make the administrator with the link of the first start; the client is logged in then."""
+    use = {"secret": link, "password": PASSWORD, "name": "Root"}
+    made = client.post(f"{API}/links/use", json=use)
+    client.headers["X-CSRF-Token"] = made.json()["csrf"]
+
+
 def log_in(client: Client) -> None:
     answer = client.post(f"{API}/session", json={"name": "Root", "password": PASSWORD})
     client.headers["X-CSRF-Token"] = answer.json()["csrf"]
@@ -98,9 +105,7 @@ def test_after_a_kill_the_next_server_reads_on_and_loses_nothing(
     room = tmp_path / "room"
     room.mkdir()
     with server(room, toy_bundle) as (client, process, link):
-        use = {"secret": link, "password": PASSWORD, "name": "Root"}
-        made = client.post(f"{API}/links/use", json=use)
-        client.headers["X-CSRF-Token"] = made.json()["csrf"]
+        begin(client, link)
         case = client.post(f"{API}/cases", json={"title": "K", "um_per_px": 0.1}).json()["id"]
         sent = as_files(("cells.zip", copies(CELLS)))
         confirmed = client.post(f"{API}/cases/{case}/files", files=sent).json()
@@ -147,11 +152,9 @@ def test_a_kill_during_an_upload_leaves_the_case_as_it_was(
     room = tmp_path / "room"
     room.mkdir()
     with server(room, toy_bundle) as (client, process, link):
-        use = {"secret": link, "password": PASSWORD, "name": "Root"}
-        made = client.post(f"{API}/links/use", json=use)
-        headers = {"X-CSRF-Token": made.json()["csrf"]}
+        begin(client, link)
         facts = {"title": "U", "um_per_px": 0.1}
-        case = client.post(f"{API}/cases", json=facts, headers=headers).json()["id"]
+        case = client.post(f"{API}/cases", json=facts).json()["id"]
 
         def cut() -> Iterator[bytes]:
             yield b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.zip"\r\n\r\n'
@@ -162,7 +165,7 @@ def test_a_kill_during_an_upload_leaves_the_case_as_it_was(
 
         kind = {"content-type": "multipart/form-data; boundary=x"}
         with pytest.raises(Exception, match=r"\w"):
-            client.post(f"{API}/cases/{case}/files", content=cut(), headers=headers | kind)
+            client.post(f"{API}/cases/{case}/files", content=cut(), headers=kind)
     with server(room, toy_bundle) as (client, _, _link):
         log_in(client)
         assert progress(client, case)["total"] == 0

@@ -30,7 +30,9 @@ from marrowscope.terminal import (
     AUTO,
     SOME_REJECTED,
     AuditOption,
+    BundleOption,
     ChangesOption,
+    CoresOption,
     DataArgument,
     DataOption,
     DecodersOption,
@@ -38,6 +40,7 @@ from marrowscope.terminal import (
     EpochsOption,
     FormulaOption,
     JsonOption,
+    KeepNovelOption,
     NormsOption,
     OverwriteOption,
     PackOption,
@@ -100,9 +103,7 @@ def classify(
     paths: Annotated[
         list[str], typer.Argument(metavar="PATH...", help="Pictures, folders or patterns.")
     ],
-    bundle: Annotated[
-        str, typer.Option(help="Name of a shipped bundle, or the folder of one.")
-    ] = "default",
+    bundle: BundleOption = "default",
     output: Annotated[
         Path | None,
         typer.Option(
@@ -116,9 +117,7 @@ def classify(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue what was interrupted in the output folder.")
     ] = False,
-    keep_novel: Annotated[
-        bool, typer.Option("--keep-novel", help="Count cells unlike the known ones all the same.")
-    ] = False,
+    keep_novel: KeepNovelOption = False,
     parquet: Annotated[
         bool, typer.Option("--parquet", help="Write predictions.parquet too.")
     ] = False,
@@ -132,9 +131,7 @@ def classify(
     ] = None,
     norms: NormsOption = None,
     me_formula: FormulaOption = "icsh",
-    threads: Annotated[
-        int, typer.Option(min=0, help="Processor threads; 0 for as many as there are cores.")
-    ] = 0,
+    threads: CoresOption = 0,
     engine: EngineOption = AUTO,
     verbose: Annotated[
         bool, typer.Option("--verbose", help="Say which engine was chosen, and why.")
@@ -194,9 +191,7 @@ def classify(
     epilog="Examples:\n\n`marrowscope doctor`\n\n`marrowscope doctor --bundle mine --json`"
 )
 def doctor(
-    bundle: Annotated[
-        str, typer.Option(help="Name of a shipped bundle, or the folder of one.")
-    ] = "default",
+    bundle: BundleOption = "default",
     as_json: JsonOption = False,
 ) -> None:
     """Say what this machine has, which engine it will use, how fast, and what is missing."""

@@ -9,9 +9,12 @@ from marrowscope.errors import SettingsError
 from marrowscope.terminal import (
     AUTO,
     SOME_REJECTED,
+    BundleOption,
+    CoresOption,
     EngineOption,
     FormulaOption,
     JsonOption,
+    KeepNovelOption,
     NormsOption,
     OverwriteOption,
     ScaleOption,
@@ -37,9 +40,7 @@ def report(
             help="A case.toml, the folder that holds one, or a folder of cells (one slide).",
         ),
     ],
-    bundle: Annotated[
-        str, typer.Option(help="Name of a shipped bundle, or the folder of one.")
-    ] = "default",
+    bundle: BundleOption = "default",
     output: Annotated[
         Path | None,
         typer.Option(
@@ -54,9 +55,7 @@ def report(
         bool,
         typer.Option("--resume", help="Write the report again; cells read before are not read."),
     ] = False,
-    keep_novel: Annotated[
-        bool, typer.Option("--keep-novel", help="Count cells unlike the known ones all the same.")
-    ] = False,
+    keep_novel: KeepNovelOption = False,
     coverage: Annotated[
         float | None,
         typer.Option(
@@ -66,9 +65,7 @@ def report(
     ] = None,
     norms: NormsOption = None,
     me_formula: FormulaOption = "icsh",
-    threads: Annotated[
-        int, typer.Option(min=0, help="Processor threads; 0 for as many as there are cores.")
-    ] = 0,
+    threads: CoresOption = 0,
     engine: EngineOption = AUTO,
     as_json: JsonOption = False,
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from marrowscope.cli_store import ROOM, DatabaseOption, RoomOption
-from marrowscope.terminal import AUTO, EngineOption, errors_in_words
+from marrowscope.terminal import AUTO, BundleOption, EngineOption, errors_in_words
 
 EPILOG = (
     "Examples:\n\n"
@@ -19,9 +19,7 @@ EPILOG = (
 def serve(
     room: RoomOption = ROOM,
     database: DatabaseOption = "",
-    bundle: Annotated[
-        str, typer.Option(help="Name of a shipped bundle, or the folder of one.")
-    ] = "default",
+    bundle: BundleOption = "default",
     host: Annotated[
         str, typer.Option(help="Address to listen at; the default cannot be reached from outside.")
     ] = "127.0.0.1",

@@ -89,25 +89,21 @@ def _counted(cells: int) -> Element:
 
 
 def _class(row: DifferentialRow, counted: int) -> Share:
-    return Share(
-        f"class-{row.code}",
-        _class_code(row.code, row.name, f"{row.name}, share of the nucleated cells"),
-        row.cells,
-        row.percent,
-        row.low,
-        row.high,
-        counted > 0,
-        row.reference,
-        row.standing,
-    )
+    code = _class_code(row.code, row.name, f"{row.name}, share of the nucleated cells")
+    return _share(f"class-{row.code}", code, row, counted)
 
 
 def _sum(row: LineageRow, counted: int) -> Share:
     code = row.lineage.replace(" ", "-")
     text = f"{row.lineage}: {' + '.join(row.codes)}, share of the nucleated cells"
+    named = concept(text, coding(FIGURE, f"sum-{code}", f"Sum: {row.lineage}"))
+    return _share(f"sum-{code}", named, row, counted)
+
+
+def _share(slug: str, code: Element, row: DifferentialRow | LineageRow, counted: int) -> Share:
     return Share(
-        f"sum-{code}",
-        concept(text, coding(FIGURE, f"sum-{code}", f"Sum: {row.lineage}")),
+        slug,
+        code,
         row.cells,
         row.percent,
         row.low,

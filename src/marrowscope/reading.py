@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 from marrowscope.adjusted import Adjusted, adjust
@@ -75,7 +75,7 @@ class Reading:
         """Cells that a person decided on."""
         return tuple(cell for cell in self.cells if cell.decision)
 
-    @property
+    @cached_property
     def weights(self) -> Floats | None:
         """What fits the model's probabilities to the class mix of the case; see `own_weights`."""
         kept = (cell.machine for cell in self.cells if not self.tally.sets_aside(cell.machine))

@@ -1,6 +1,5 @@
 """Cells of the training as the network sees them: what a bundle compares new cells with."""
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from marrowscope.arrays import read_arrays, write_arrays
 from marrowscope.errors import BundleError
-from marrowscope.results import whole_file
 
 REFERENCES = "references.npz"
 """The file in the bundle's folder."""
@@ -108,15 +107,12 @@ def known_cells(embeddings: Embeddings, labels: Sequence[str], paths: Sequence[s
 
 def write_references(references: References, folder: Path) -> Path:
     """Write `references.npz` into a bundle's folder; give the file."""
-    file = folder / REFERENCES
-    with whole_file(file) as partial, partial.open("wb") as content:
-        np.savez_compressed(
-            content,
-            embeddings=references.embeddings,
-            labels=np.array(references.labels),
-            paths=np.array(references.paths),
-        )
-    return file
+    return write_arrays(
+        folder / REFERENCES,
+        embeddings=references.embeddings,
+        labels=np.array(references.labels),
+        paths=np.array(references.paths),
+    )
 
 
 def read_references(file: Path) -> References:
@@ -125,13 +121,9 @@ def read_references(file: Path) -> References:
     Raises:
         BundleError: it cannot be read, or holds something else.
     """
-    try:
-        with np.load(file, allow_pickle=False) as content:
-            embeddings, labels, paths = (content[name] for name in FIELDS)
-    except (OSError, KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise BundleError(
-            f"{file} cannot be read as reference cells ({error}); fetch or export the bundle again"
-        ) from None
+    embeddings, labels, paths = read_arrays(
+        file, FIELDS, "reference cells", "fetch or export the bundle again"
+    )
     kinds = embeddings.dtype.kind, labels.dtype.kind, paths.dtype.kind
     if kinds != ("f", "U", "U"):
         raise BundleError(

@@ -85,6 +85,16 @@ FormulaOption = Annotated[
         "granulocytes.",
     ),
 ]
+BundleOption = Annotated[
+    str, typer.Option("--bundle", help="Name of a shipped bundle, or the folder of one.")
+]
+KeepNovelOption = Annotated[
+    bool, typer.Option("--keep-novel", help="Count cells unlike the known ones all the same.")
+]
+CoresOption = Annotated[
+    int,
+    typer.Option("--threads", min=0, help="Processor threads; 0 for as many as there are cores."),
+]
 ThreadsOption = Annotated[int, typer.Option("--threads", help="Threads of torch; 0: one a core.")]
 OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Replace the results in a folder that is not empty.")

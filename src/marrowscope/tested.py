@@ -1,6 +1,5 @@
 """Test cells with their true class, kept in a bundle to correct shares for its errors."""
 
-import zipfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from marrowscope.arrays import read_arrays, write_arrays
 from marrowscope.errors import BundleError
 from marrowscope.labels import in_order
-from marrowscope.results import whole_file
 
 TESTED = "tested.npz"
 """The file in the bundle's folder."""
@@ -131,16 +130,13 @@ def cells_by_source(tested: LabelledCells) -> dict[str, dict[str, int]]:
 
 def write_tested(tested: LabelledCells, folder: Path) -> Path:
     """Write `tested.npz` into a bundle's folder; give the file."""
-    file = folder / TESTED
-    with whole_file(file) as partial, partial.open("wb") as content:
-        np.savez_compressed(
-            content,
-            probabilities=tested.probabilities,
-            labels=np.array(tested.labels),
-            sources=np.array(tested.sources),
-            groups=np.array(tested.groups, dtype=np.int64),
-        )
-    return file
+    return write_arrays(
+        folder / TESTED,
+        probabilities=tested.probabilities,
+        labels=np.array(tested.labels),
+        sources=np.array(tested.sources),
+        groups=np.array(tested.groups, dtype=np.int64),
+    )
 
 
 def read_tested(file: Path, classes: Sequence[str]) -> LabelledCells:
@@ -149,13 +145,9 @@ def read_tested(file: Path, classes: Sequence[str]) -> LabelledCells:
     Raises:
         BundleError: it cannot be read, or holds something else.
     """
-    try:
-        with np.load(file, allow_pickle=False) as content:
-            probabilities, labels, sources, groups = (content[name] for name in FIELDS)
-    except (OSError, KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise BundleError(
-            f"{file} cannot be read as test cells ({error}); fetch the bundle or evaluate it again"
-        ) from None
+    probabilities, labels, sources, groups = read_arrays(
+        file, FIELDS, "test cells", "fetch the bundle or evaluate it again"
+    )
     kinds = "".join(each.dtype.kind for each in (probabilities, labels, sources, groups))
     if kinds != "fUUi" or probabilities.shape[1:] != (len(classes),):
         raise BundleError(

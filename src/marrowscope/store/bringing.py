@@ -79,10 +79,18 @@ def _keep_one(blobs: Blobs, found: Found) -> NewCell | Reject:
     if isinstance(found, Reject):
         return found
     try:
-        content = read_content(found.path)
-        width, height = decode_image(content).size
+        return keep_picture(blobs, found.path.name, read_content(found.path))
     except OSError as error:
         return Reject(str(found.path), f"it cannot be read ({error.strerror or error})")
     except ImageError as error:
         return Reject(str(found.path), str(error))
-    return NewCell(found.path.name, blobs.put(content), width, height)
+
+
+def keep_picture(blobs: Blobs, name: str, content: bytes) -> NewCell:
+    """Keep the picture of a cell, once it is known to be one.
+
+    Raises:
+        ImageError: it is no picture that is read; nothing is kept.
+    """
+    width, height = decode_image(content).size
+    return NewCell(name, blobs.put(content), width, height)

@@ -7,8 +7,8 @@ from typing import IO
 
 from marrowscope.contents import is_left_by_systems
 from marrowscope.errors import ImageError, UploadError
-from marrowscope.images import decode_image
 from marrowscope.store.blobs import Blobs
+from marrowscope.store.bringing import keep_picture
 from marrowscope.store.cells import LONGEST, NewCell
 from marrowscope.web.archives import Member, is_zip, members
 from marrowscope.web.settings import MIB, Limits
@@ -78,10 +78,9 @@ def _keep(member: Member, blobs: Blobs) -> NewCell | Refused:
     if member.refused:
         return Refused(name, member.refused)
     try:
-        width, height = decode_image(member.content).size
+        return keep_picture(blobs, name, member.content)
     except ImageError as error:
         return Refused(name, str(error))
-    return NewCell(name, blobs.put(member.content), width, height)
 
 
 def shown_name(name: str) -> str:
