@@ -179,7 +179,9 @@ def test_patterns_files_and_folders_lead_to_each_file_once(tmp_path: Path) -> No
     inputs = [f"{tmp_path}/*.jpg", str(tmp_path / "a.jpg"), str(tmp_path), f"{tmp_path}/*.png"]
     found = list(find_files(inputs))
     assert [
-        each.path.relative_to(tmp_path).as_posix() for each in found if isinstance(each, Picture)
+        Path(each.path).relative_to(tmp_path).as_posix()
+        for each in found
+        if isinstance(each, Picture)
     ] == [
         "a.jpg", "b.jpg", "sub/c.jpg", "sub/deeper/d.jpg",
     ]  # fmt: skip

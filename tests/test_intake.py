@@ -14,7 +14,7 @@ def names(folder: Path, *inputs: str, besides: tuple[Path, ...] = ()) -> list[st
     """Name what is found below a folder; rejects by their reason."""
     found = find_files(inputs or [str(folder)], besides=besides)
     return [
-        each.path.relative_to(folder).as_posix() if isinstance(each, Picture) else each.reason
+        Path(each.path).relative_to(folder).as_posix() if isinstance(each, Picture) else each.reason
         for each in found
     ]
 

@@ -12,14 +12,14 @@ from typing import Any
 from marrowscope import __version__
 from marrowscope.adjusted import Adjusted, adjust
 from marrowscope.bundle import Bundle
-from marrowscope.contents import arrow
+from marrowscope.containers import arrow
 from marrowscope.differential import Differential, count
 from marrowscope.errors import OutputError
 from marrowscope.norms import ADULT_MARROW, Norms
 from marrowscope.novelty import novel_in_words
 from marrowscope.outcomes import Outcomes
 from marrowscope.parquet import write_parquet
-from marrowscope.predictor import BATCH_SIZE, Outcome, Predictor
+from marrowscope.predictor import BATCH_SIZE, Classifier, Outcome, Predictor
 from marrowscope.ratio import ICSH, Formula
 from marrowscope.records import Found, Prediction, Reject
 from marrowscope.report import write_report
@@ -114,6 +114,7 @@ def classify(
     settings: Mapping[str, str] | None = None,
     threads: int = 0,
     engine: str = "onnxruntime",
+    predictor: Classifier | None = None,
     each: Callable[[], object] = lambda: None,
 ) -> Classified:
     """Classify pictures with a bundle, write the result files; `each` is called for each.
@@ -124,7 +125,8 @@ def classify(
     knows are set aside, or counted all the same with `keep_novel`. With `parquet`, the predictions
     are written as Parquet too. With a `coverage` (0..1), each cell gets the set of classes that it
     may be of; cells whose set is not one class are not counted but listed for review. `norms` are
-    the reference ranges, `formula` says how the M:E ratio is computed.
+    the reference ranges, `formula` says how the M:E ratio is computed. A `predictor`, such as a
+    cluster, takes the place of one on this machine.
 
     Raises:
         OutputError: the folder cannot be used, holds something and must not be overwritten, or
@@ -137,7 +139,7 @@ def classify(
     if parquet:
         arrow()
     abstain = by_sets(bundle, coverage)
-    predictor = Predictor(bundle, threads, engine)
+    predictor = predictor or Predictor(bundle, threads, engine)
     inputs = went_in(bundle, keep_novel, engine, coverage) | dict(settings or {})
     inputs |= {"reference_ranges": norms.in_words, "me_formula": formula.name}
     finished = open_folder(folder, inputs, overwrite=overwrite, resume=resume)
@@ -221,7 +223,7 @@ def _read_again(
 
 def go_on(
     found: Iterable[Found],
-    predictor: Predictor,
+    predictor: Classifier,
     folder: Path,
     abstain: Abstain,
     take: Callable[[Outcome], object],

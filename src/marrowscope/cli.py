@@ -47,6 +47,7 @@ from marrowscope.terminal import (
     RecipeOption,
     ScaleOption,
     ThreadsOption,
+    cluster,
     errors_in_words,
     new_folder,
     prepare_training,
@@ -136,6 +137,15 @@ def classify(
     verbose: Annotated[
         bool, typer.Option("--verbose", help="Say which engine was chosen, and why.")
     ] = False,
+    ray: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Classify on a Ray cluster: its address, `auto` for the one that this machine is "
+            "in, `local` for one process a processor of this machine.",
+            show_default="on this machine, without Ray",
+        ),
+    ] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Classify pictures of single cells and count them into a differential."""
@@ -160,7 +170,10 @@ def classify(
         choice = choose_engine(chosen, number, engine if engine != AUTO else begun, threads)
         if verbose:
             print(choice.in_words, file=sys.stderr)
-        with progress("Reading cells", number) as each:
+        with (
+            cluster(ray, chosen, threads, choice.name) as predictor,
+            progress("Reading cells", number) as each,
+        ):
             result = run(
                 cells(),
                 chosen,
@@ -175,6 +188,7 @@ def classify(
                 settings={"um_per_px": str(um_per_px or "")},
                 threads=threads,
                 engine=choice.name,
+                predictor=predictor,
                 each=each,
             )
         if as_json:

@@ -65,6 +65,10 @@ class MissingExtraError(MarrowscopeError):
     """A command that needs an optional part of marrowscope which is not installed."""
 
 
+class ClusterError(MarrowscopeError):
+    """A Ray cluster that is not there, or workers that cannot do the work."""
+
+
 class OutputError(MarrowscopeError):
     """A place for results that cannot be written to, or already holds something."""
 

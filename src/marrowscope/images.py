@@ -2,12 +2,12 @@
 
 import io
 import warnings
-from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
 from marrowscope.contents import read_content
 from marrowscope.errors import ImageError
+from marrowscope.places import Place
 
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
 SMALLEST = 24
@@ -24,14 +24,14 @@ SAY_WHY = {
 TIFF_BITS_PER_SAMPLE = 258
 
 
-def read_image(path: Path) -> Image.Image:
+def read_image(place: Place) -> Image.Image:
     """Decode the picture of one cell: RGB, 8 bits a channel, 24 to 4096 pixels a side.
 
     Raises:
         ImageError: the file is missing, or `decode_image` refuses its content.
     """
     try:
-        content = read_content(path)
+        content = read_content(place)
     except (FileNotFoundError, NotADirectoryError):
         raise ImageError("no such file") from None
     except PermissionError:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from marrowscope.contents import is_left_by_systems
+from marrowscope.containers import is_container, is_left_by_systems
+from marrowscope.contents import pictures_of
+from marrowscope.places import Place, is_object, is_url, name_of, objects_below
 from marrowscope.records import Found, Picture, Reject
 
 HASHES_AT_ONCE = 8192
@@ -41,6 +43,9 @@ def find_files(
 ) -> Iterator[Found]:
     """Give the pictures behind the inputs, each once, folders in sorted order at any depth.
 
+    Containers (zip and tar archives, Parquet files) give the pictures in them. Inputs may be URLs
+    of stores (`s3://bucket/monday`), which are walked like folders.
+
     An input that leads to no file comes back as a reject, and so does a folder that cannot be
     listed. Hidden files (a name that starts with a dot), what operating systems leave in folders
     (`Thumbs.db`, `desktop.ini`) and the files `besides` are no input. Memory holds the names of
@@ -55,29 +60,48 @@ def find_files(
                 nothing = False
                 yield file
                 continue
-            identity = os.path.realpath(file)
+            identity = os.path.realpath(file) if isinstance(file, Path) else file
             if identity in left_out:
                 continue
             nothing = False
             if seen.add(identity):
-                yield _picture(file, um_per_px)
+                yield from _pictures(file, um_per_px)
         if nothing:
             yield Reject(given, _why_nothing(given))
 
 
-def _picture(file: Path, um_per_px: float | None) -> Found:
+def _pictures(file: Place, um_per_px: float | None) -> Iterator[Found]:
+    """Take a file for a picture, unless it is a container of them."""
+    if not is_container(name_of(file)):
+        yield _picture(file, um_per_px)
+        return
+    nothing = True
+    try:
+        for place in pictures_of(file):
+            nothing = False
+            yield _picture(place, um_per_px)
+    except OSError as error:
+        yield Reject(str(file), error.strerror or str(error))
+    else:
+        if nothing:
+            yield Reject(str(file), "it holds no files")
+
+
+def _picture(place: Place, um_per_px: float | None) -> Found:
     """Take a file for a picture, unless its name cannot be written into a table."""
     try:
-        str(file).encode()
+        str(place).encode()
     except UnicodeEncodeError:
-        shown = os.fsencode(file).decode("utf-8", "replace")
+        shown = os.fsencode(place).decode("utf-8", "replace")
         return Reject(shown, "the name is no text in UTF-8; rename the file")
-    return Picture(file, um_per_px)
+    return Picture(place, um_per_px)
 
 
-def _files_of(given: str) -> Iterator[Path | Reject]:
+def _files_of(given: str) -> Iterator[Place | Reject]:
     path = Path(given)
-    if path.is_dir():
+    if is_url(given):
+        yield from _objects_of(given)
+    elif path.is_dir():
         yield from _inside(path)
     elif path.exists():
         yield path
@@ -86,7 +110,21 @@ def _files_of(given: str) -> Iterator[Path | Reject]:
             yield from _inside(match) if match.is_dir() else (match,)
 
 
+def _objects_of(url: str) -> Iterator[Place | Reject]:
+    try:
+        if is_object(url):
+            yield url
+        else:
+            yield from (
+                each for each in objects_below(url) if not is_left_by_systems(name_of(each))
+            )
+    except OSError as error:
+        yield Reject(url, f"the store cannot be read ({error.strerror or error})")
+
+
 def _why_nothing(given: str) -> str:
+    if is_url(given):
+        return "no object has this URL, or lies below it"
     if Path(given).is_dir():
         return "the folder holds no files"
     return "no file matches this pattern" if glob.has_magic(given) else "no such file or folder"

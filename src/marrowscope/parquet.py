@@ -3,12 +3,18 @@
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
-from marrowscope.contents import arrow
-from marrowscope.results import TEXTS, prediction_header, whole_file
+from marrowscope.containers import arrow
+from marrowscope.errors import OutputError
+from marrowscope.places import Place, store_of
+from marrowscope.results import REPLACE, TEXTS, prediction_header, whole_file
 
 BYTES_AT_ONCE = 2**20
 """Of the CSV; memory does not grow with the number of cells."""
+
+
+ROWS_A_PART = 2**16
 
 
 def write_parquet(predictions: Path, table: Path, classes: Sequence[str]) -> None:
@@ -17,20 +23,60 @@ def write_parquet(predictions: Path, table: Path, classes: Sequence[str]) -> Non
     Raises:
         MissingExtraError: pyarrow is not installed.
     """
+    pa = arrow()
+    with (
+        _rows(predictions, classes) as rows,
+        whole_file(table) as partial,
+        pa.parquet.ParquetWriter(partial, rows.schema) as writer,
+    ):
+        for batch in rows:
+            writer.write_batch(batch)
+
+
+def write_parts(
+    predictions: Path, place: Place, classes: Sequence[str], *, overwrite: bool
+) -> None:
+    """Turn `predictions.csv` into a Parquet data set: a folder or store of parts in their order.
+
+    The columns are those of `write_parquet`; a part has 65,536 rows at most.
+
+    Raises:
+        OutputError: something is there and must not be overwritten, or it cannot be written.
+        MissingExtraError: pyarrow, or the library for such a store, is not installed.
+    """
+    arrow()
+    data_set = import_module("pyarrow.dataset")
+    store, folder = (None, str(place)) if isinstance(place, Path) else store_of(place)
+    try:
+        with _rows(predictions, classes) as rows:
+            data_set.write_dataset(
+                rows,
+                folder,
+                filesystem=store,
+                format="parquet",
+                basename_template="part-{i}.parquet",
+                max_rows_per_file=ROWS_A_PART,
+                max_rows_per_group=ROWS_A_PART,
+                use_threads=False,
+                existing_data_behavior="delete_matching" if overwrite else "error",
+            )
+    except OSError as error:
+        raise OutputError(f"{place} cannot be written ({error})") from None
+    except ValueError:
+        raise OutputError(
+            f"{place} already holds something; give another place, or {REPLACE}"
+        ) from None
+
+
+def _rows(predictions: Path, classes: Sequence[str]) -> Any:
+    """Read `predictions.csv` in batches, with its types."""
     pa, text = arrow(), import_module("pyarrow.csv")
     types = {
         name: pa.string() if name in TEXTS else pa.float64() for name in prediction_header(classes)
     }
-    schema = pa.schema(types)
-    with (
-        text.open_csv(
-            predictions,
-            read_options=text.ReadOptions(use_threads=False, block_size=BYTES_AT_ONCE),
-            parse_options=text.ParseOptions(newlines_in_values=True),
-            convert_options=text.ConvertOptions(column_types=types),
-        ) as rows,
-        whole_file(table) as partial,
-        pa.parquet.ParquetWriter(partial, schema) as writer,
-    ):
-        for batch in rows:
-            writer.write_batch(batch)
+    return text.open_csv(
+        predictions,
+        read_options=text.ReadOptions(use_threads=False, block_size=BYTES_AT_ONCE),
+        parse_options=text.ParseOptions(newlines_in_values=True),
+        convert_options=text.ConvertOptions(column_types=types),
+    )

@@ -4,13 +4,13 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from marrowscope.bundle import Bundle
 from marrowscope.errors import ImageError
 from marrowscope.images import read_image
 from marrowscope.labels import CLASSES
 from marrowscope.pages import thumbnail
+from marrowscope.places import name_of, place_of
 from marrowscope.records import Prediction
 from marrowscope.results import set_in_words
 from marrowscope.tally import Gallery
@@ -75,14 +75,14 @@ def picture_of(prediction: Prediction, bundle: Bundle) -> Picture:
         ImageError: its picture cannot be read any more.
     """
     try:
-        image = read_image(Path(prediction.path))
+        image = read_image(place_of(prediction.path))
     except ImageError as error:
         raise ImageError(f"{prediction.path}, to be shown in the report: {error}") from None
     ranked = sorted(
         zip(prediction.probabilities, bundle.classes, strict=True), key=lambda pair: -pair[0]
     )
     return Picture(
-        name=Path(prediction.path).name,
+        name=name_of(place_of(prediction.path)),
         data=thumbnail(image, THUMBNAIL_PIXELS),
         label=prediction.label,
         percent=100 * prediction.probability,

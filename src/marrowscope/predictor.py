@@ -5,7 +5,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from marrowscope.engines import Pixels, load_engine
 from marrowscope.errors import BundleError, ImageError
 from marrowscope.images import read_image
 from marrowscope.novelty import UNKNOWN, Strangeness
+from marrowscope.places import Place
 from marrowscope.records import Found, Prediction, Reject
 from marrowscope.references import References, Similar
 
@@ -33,6 +34,16 @@ class Explanation:
     """(N, D): near for cells that look alike to the network."""
     activation: NDArray[np.float32]
     """(N, C, H, W): what each place of the picture adds to each class's logit."""
+
+
+class Classifier(Protocol):
+    """Classifies cells with one bundle, here or elsewhere."""
+
+    bundle: Bundle
+
+    def classify(self, found: Iterable[Found], batch_size: int = ...) -> Iterator[Outcome]:
+        """Classify pictures, in order; what cannot be read comes back as a reject."""
+        ...
 
 
 class Predictor:
@@ -157,9 +168,7 @@ class Predictor:
         logits, embeddings = self._engine.run(pixels, ["logits", "embedding"])
         return softmax(self.bundle.scaling.apply(logits)), self._strangeness(embeddings)
 
-    def _prediction(
-        self, path: Path | str, scores: NDArray[np.float64], novelty: float
-    ) -> Prediction:
+    def _prediction(self, path: Place, scores: NDArray[np.float64], novelty: float) -> Prediction:
         best = int(scores.argmax())
         return Prediction(
             str(path),

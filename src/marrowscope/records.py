@@ -2,8 +2,9 @@
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
+
+from marrowscope.places import Place
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Prediction:
 class Picture(NamedTuple):
     """A picture to read, and the side of its pixels on the slide, in micrometres, if known."""
 
-    path: Path
+    path: Place
     um_per_px: float | None = None
 
 

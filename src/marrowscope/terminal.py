@@ -15,6 +15,8 @@ from marrowscope.errors import MarrowscopeError, MissingExtraError
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from marrowscope.bundle import Bundle
+    from marrowscope.cluster import ClusterPredictor
     from marrowscope.data.manifest import Manifest
 
 SOME_REJECTED = 3
@@ -173,6 +175,20 @@ def progress(what: str, total: int | None) -> Iterator[Callable[[], None]]:
     with _bar() as bar:
         task = bar.add_task(what, total=total)
         yield lambda: bar.advance(task)
+
+
+@contextmanager
+def cluster(
+    address: str, bundle: "Bundle", workers: int, engine: str
+) -> Iterator["ClusterPredictor | None"]:
+    """Give what classifies on the Ray cluster at an address; None without one."""
+    if not address:
+        yield None
+        return
+    from marrowscope.cluster import ClusterPredictor
+
+    with ClusterPredictor(bundle, address, workers, engine) as predictor:
+        yield predictor
 
 
 @contextmanager

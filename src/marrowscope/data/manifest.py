@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from marrowscope.contents import PARQUET, arrow, read_content
+from marrowscope.containers import PARQUET, arrow
+from marrowscope.contents import read_content
 from marrowscope.data.rows import COLUMNS, CSV, REQUIRED_COLUMNS, Row, rows_of
 from marrowscope.errors import ManifestError, UnknownClassError
 from marrowscope.labels import class_of_name

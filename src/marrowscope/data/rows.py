@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
-from marrowscope.contents import (
+from marrowscope.containers import (
     PARQUET,
     ZIP,
     is_left_by_systems,

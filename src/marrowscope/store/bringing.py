@@ -7,6 +7,7 @@ from marrowscope.case import Case, Slide
 from marrowscope.contents import read_content
 from marrowscope.errors import CaseError, ImageError
 from marrowscope.images import decode_image
+from marrowscope.places import name_of
 from marrowscope.records import Found, Reject
 from marrowscope.store.blobs import Blobs
 from marrowscope.store.cases import Facts, lock, make_case
@@ -79,7 +80,7 @@ def _keep_one(blobs: Blobs, found: Found) -> NewCell | Reject:
     if isinstance(found, Reject):
         return found
     try:
-        return keep_picture(blobs, found.path.name, read_content(found.path))
+        return keep_picture(blobs, name_of(found.path), read_content(found.path))
     except OSError as error:
         return Reject(str(found.path), f"it cannot be read ({error.strerror or error})")
     except ImageError as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from marrowscope.bundle import file_hash
 from marrowscope.novelty import METHOD, SHRINKAGE, Novelty, Strangeness, threshold_of
+from marrowscope.places import name_of
 from marrowscope.records import Picture
 from marrowscope.references import Embeddings, cells_that_fit, known_cells, write_references
 
@@ -31,7 +32,7 @@ def learn_known(
     seen = embed(validation)
     chosen = choose(training, cells_that_fit(seen.shape[1]))
     labels = [label for _, label in chosen]
-    paths = [picture.path.relative_to(root).as_posix() for picture, _ in chosen]
+    paths = [Path(picture.path).relative_to(root).as_posix() for picture, _ in chosen]
     references = known_cells(embed(chosen), labels, paths)
     file = write_references(references, folder)
     scores = Strangeness(references)(seen)
@@ -56,5 +57,5 @@ def choose(cells: Sequence[Labelled], limit: int) -> list[Labelled]:
 
 
 def _lot(cell: Labelled) -> tuple[str, str]:
-    name = cell[0].path.name
+    name = name_of(cell[0].path)
     return hashlib.sha256(name.encode()).hexdigest(), str(cell[0].path)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import IO
 
-from marrowscope.contents import is_left_by_systems
+from marrowscope.containers import is_left_by_systems
 from marrowscope.errors import UploadError
 from marrowscope.web.settings import MIB, Limits
 

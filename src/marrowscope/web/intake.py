@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import IO
 
-from marrowscope.contents import is_left_by_systems
+from marrowscope.containers import is_left_by_systems
 from marrowscope.errors import ImageError, UploadError
 from marrowscope.store.blobs import Blobs
 from marrowscope.store.bringing import keep_picture

@@ -1,0 +1,227 @@
+"""Classify cells on many processors or machines at once: Ray Data, with the same predictor."""
+
+import logging
+import os
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import replace
+from importlib import import_module
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import Any, Self
+
+from marrowscope import __version__
+from marrowscope.bundle import Bundle, load_bundle
+from marrowscope.containers import arrow
+from marrowscope.errors import ClusterError, MissingExtraError
+from marrowscope.places import place_of
+from marrowscope.predictor import BATCH_SIZE, Outcome, Predictor
+from marrowscope.records import Found, Picture, Prediction, Reject
+
+LOCAL = "local"
+"""Stands for a cluster of this machine alone, made for one classification."""
+BATCHES_A_BLOCK = 4
+"""What a worker gets at a time, and what is read again when it dies."""
+CELLS_AT_ONCE = 2**16
+"""Names of cells in Ray's hands at a time: memory does not grow with their number."""
+TRIES = 4
+"""How often a block is given to a worker; one whose pictures kill workers ends the work then."""
+OBJECTS_BYTES = 2**28
+"""Memory for what passes between the processes of a local cluster."""
+
+
+class ClusterPredictor:
+    """Classifies cells with one bundle on a Ray cluster: one model a worker, one thread each.
+
+    Only names travel to the workers, which read the pictures themselves: on several machines they
+    must lie in a store or in a folder that all of them see. The bundle travels with the work.
+    """
+
+    def __init__(
+        self, bundle: Bundle, address: str = LOCAL, workers: int = 0, engine: str = "onnxruntime"
+    ) -> None:
+        """Join a cluster, or start one; `workers` is the most there are, 0 for one a processor.
+
+        Raises:
+            MissingExtraError: Ray is not installed.
+            ClusterError: there is no cluster at this address.
+        """
+        arrow()
+        self.bundle = bundle
+        self._engine = engine
+        self._ray = _ray()
+        _join(self._ray, address, workers)
+        processors = int(self._ray.cluster_resources().get("CPU", 1))
+        self._workers = min(workers or processors, processors)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._ray.shutdown()
+
+    def classify(
+        self, found: Iterable[Found], batch_size: int = BATCH_SIZE
+    ) -> Generator[Outcome, None, None]:
+        """Classify pictures as `Predictor.classify` does: the same outcomes in the same order.
+
+        When a worker dies, the block that it had in hand is read again by another.
+
+        Raises:
+            ClusterError: the workers cannot start, or one block made several of them die.
+        """
+        rest = iter(found)
+        while some := list(islice(rest, CELLS_AT_ONCE)):
+            try:
+                yield from self._classify(some, batch_size)
+            except (self._ray.exceptions.RayError, self._ray.data.exceptions.RayDataError) as error:
+                raise ClusterError(
+                    f"the cluster gave up: {_first_line(error)}; what was read is kept, go on with "
+                    "--resume"
+                ) from error
+
+    def _classify(self, found: Sequence[Found], batch_size: int) -> Iterator[Outcome]:
+        size = BATCHES_A_BLOCK * batch_size
+        blocks = (found[start : start + size] for start in range(0, len(found), size))
+        data = self._ray.data.from_arrow_refs([self._ray.put(_as_table(each)) for each in blocks])
+        read = data.map_batches(
+            Worker,
+            fn_constructor_args=[_content(self.bundle), __version__, self._engine, batch_size],
+            batch_size=None,
+            batch_format="pyarrow",
+            compute=self._ray.data.ActorPoolStrategy(min_size=1, max_size=self._workers),
+            num_cpus=1,
+            max_restarts=-1,
+            max_task_retries=TRIES - 1,
+        )
+        for table in read.iter_batches(batch_size=None, batch_format="pyarrow"):
+            yield from map(_outcome, table.to_pylist())
+
+
+class Worker:
+    """What runs on a worker: a predictor, from a bundle's content."""
+
+    def __init__(
+        self, content: dict[str, bytes], version: str, engine: str, batch_size: int
+    ) -> None:
+        """Load the model.
+
+        Raises:
+            ClusterError: this machine has another marrowscope.
+        """
+        if version != __version__:
+            raise ClusterError(
+                f"a worker has marrowscope {__version__}, and this is {version}; install the same "
+                "on all machines"
+            )
+        with TemporaryDirectory(prefix="marrowscope-") as folder:
+            for name, held in content.items():
+                Path(folder, name).write_bytes(held)
+            self._predictor = Predictor(load_bundle(folder), threads=1, engine=engine)
+        self._batch_size = batch_size
+
+    def __call__(self, table: Any) -> Any:
+        """Classify the cells that a table names; give a table of outcomes."""
+        rows = table.to_pylist()
+        outcomes = self._predictor.classify(map(_found, rows), self._batch_size)
+        named = [
+            replace(outcome, path=row["path"]) for row, outcome in zip(rows, outcomes, strict=True)
+        ]
+        return _as_outcomes(named)
+
+
+def _as_table(found: Iterable[Found]) -> Any:
+    """Name cells for a worker, whose working folder is another."""
+    pa = arrow()
+    rows = [
+        {"path": str(each.path), "reason": each.reason}
+        if isinstance(each, Reject)
+        else {"path": str(each.path), "place": _wherever(each), "um_per_px": each.um_per_px}
+        for each in found
+    ]
+    text = pa.string()
+    schema = {"path": text, "place": text, "um_per_px": pa.float64(), "reason": text}
+    return pa.Table.from_pylist(rows, schema=pa.schema(schema))
+
+
+def _wherever(picture: Picture) -> str:
+    place = picture.path
+    return str(place.absolute()) if isinstance(place, Path) else place
+
+
+def _found(row: dict[str, Any]) -> Found:
+    if row["reason"] is not None:
+        return Reject(row["path"], row["reason"])
+    return Picture(place_of(row["place"]), row["um_per_px"])
+
+
+def _as_outcomes(outcomes: Iterable[Outcome]) -> Any:
+    pa = arrow()
+    text, number = pa.string(), pa.float64()
+    schema = {"path": text, "reason": text, "label": text, "probability": number}
+    schema |= {"probabilities": pa.list_(number), "novelty": number}
+    rows = [
+        {name: value for name, value in vars(each).items() if name in schema} for each in outcomes
+    ]
+    return pa.Table.from_pylist(rows, schema=pa.schema(schema))
+
+
+def _outcome(row: dict[str, Any]) -> Outcome:
+    if row["reason"] is not None:
+        return Reject(row["path"], row["reason"])
+    return Prediction(
+        row["path"],
+        row["label"],
+        row["probability"],
+        tuple(row["probabilities"]),
+        novelty=row["novelty"],
+    )
+
+
+def _content(bundle: Bundle) -> dict[str, bytes]:
+    return {name: (bundle.folder / name).read_bytes() for name in bundle.files}
+
+
+def _ray() -> Any:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import_module("ray.data")
+    except ImportError:
+        raise MissingExtraError(
+            "--ray needs Ray; install it with: pip install 'marrowscope[scale]'"
+        ) from None
+    return import_module("ray")
+
+
+def _join(ray: Any, address: str, workers: int) -> None:
+    """Join the cluster at an address, quietly, and keep outcomes in order."""
+    own = {"num_cpus": workers or None, "object_store_memory": OBJECTS_BYTES}
+    own |= {"include_dashboard": False}
+    try:
+        ray.init(
+            address,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            ignore_reinit_error=True,
+            **(own if address == LOCAL else {}),
+        )
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise ClusterError(
+            f"there is no Ray cluster at {address} ({_first_line(error)}); give its address, or "
+            f"{LOCAL} for the processors of this machine"
+        ) from None
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    context = ray.data.DataContext.get_current()
+    context.execution_options.preserve_order = True
+    context.enable_progress_bars = False
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
