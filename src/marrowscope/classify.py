@@ -18,7 +18,8 @@ from marrowscope.errors import OutputError
 from marrowscope.norms import ADULT_MARROW, Norms
 from marrowscope.novelty import novel_in_words
 from marrowscope.outcomes import Outcomes
-from marrowscope.parquet import write_parquet
+from marrowscope.parquet import write_parquet, write_parts
+from marrowscope.places import Place
 from marrowscope.predictor import BATCH_SIZE, Classifier, Outcome, Predictor
 from marrowscope.ratio import ICSH, Formula
 from marrowscope.records import Found, Prediction, Reject
@@ -108,6 +109,7 @@ def classify(
     resume: bool = False,
     keep_novel: bool = False,
     parquet: bool = False,
+    parts: Place | None = None,
     coverage: float | None = None,
     norms: Norms = ADULT_MARROW,
     formula: Formula = ICSH,
@@ -123,7 +125,8 @@ def classify(
     break; one that is finished is left as it is. `settings` says what else decides the figures,
     such as the pixel size: it must be the same then. Cells that are unlike those that the model
     knows are set aside, or counted all the same with `keep_novel`. With `parquet`, the predictions
-    are written as Parquet too. With a `coverage` (0..1), each cell gets the set of classes that it
+    are written as Parquet too, and as a data set of parts where `parts` is a folder or the URL of a
+    store. With a `coverage` (0..1), each cell gets the set of classes that it
     may be of; cells whose set is not one class are not counted but listed for review. `norms` are
     the reference ranges, `formula` says how the M:E ratio is computed. A `predictor`, such as a
     cluster, takes the place of one on this machine.
@@ -136,7 +139,7 @@ def classify(
         BundleError: the bundle's model cannot be loaded, or it is too old for a coverage.
         SettingsError: no engine has this name.
     """
-    if parquet:
+    if parquet or parts:
         arrow()
     abstain = by_sets(bundle, coverage)
     predictor = predictor or Predictor(bundle, threads, engine)
@@ -159,6 +162,8 @@ def classify(
         go_on(found, predictor, folder, abstain, take)
     if parquet and not (folder / TABLE).is_file():
         write_parquet(folder / PREDICTIONS, folder / TABLE, bundle.classes)
+    if parts:
+        write_parts(folder / PREDICTIONS, parts, bundle.classes, overwrite=overwrite or resume)
     differential = count(tally.gallery.cells, bundle.classes, norms, formula)
     result = Classified(
         folder=folder,

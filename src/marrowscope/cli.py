@@ -102,7 +102,10 @@ def main(
 )
 def classify(
     paths: Annotated[
-        list[str], typer.Argument(metavar="PATH...", help="Pictures, folders or patterns.")
+        list[str],
+        typer.Argument(
+            metavar="PATH...", help="Pictures, folders, patterns, archives or URLs of stores."
+        ),
     ],
     bundle: BundleOption = "default",
     output: Annotated[
@@ -122,6 +125,15 @@ def classify(
     parquet: Annotated[
         bool, typer.Option("--parquet", help="Write predictions.parquet too.")
     ] = False,
+    parquet_to: Annotated[
+        str,
+        typer.Option(
+            metavar="PLACE",
+            help="Write the predictions as a Parquet data set in parts too: into a folder or a "
+            "store (s3://bucket/results).",
+            show_default="nowhere",
+        ),
+    ] = "",
     coverage: Annotated[
         float | None,
         typer.Option(
@@ -155,6 +167,7 @@ def classify(
         from marrowscope.engines import choose_engine
         from marrowscope.intake import find_files
         from marrowscope.norms import read_norms
+        from marrowscope.places import place_of
         from marrowscope.ratio import formula_of
         from marrowscope.resume import engine_of, result_files
 
@@ -182,6 +195,7 @@ def classify(
                 resume=resume,
                 keep_novel=keep_novel,
                 parquet=parquet,
+                parts=place_of(parquet_to) if parquet_to else None,
                 coverage=coverage,
                 norms=ranges,
                 formula=formula,

@@ -25,8 +25,8 @@ BATCHES_A_BLOCK = 4
 """What a worker gets at a time, and what is read again when it dies."""
 CELLS_AT_ONCE = 2**16
 """Names of cells in Ray's hands at a time: memory does not grow with their number."""
-TRIES = 4
-"""How often a block is given to a worker; one whose pictures kill workers ends the work then."""
+PATIENCE_S = 600
+"""How long to wait for a block; one whose pictures kill each worker that gets it ends the work."""
 OBJECTS_BYTES = 2**28
 """Memory for what passes between the processes of a local cluster."""
 
@@ -54,6 +54,11 @@ class ClusterPredictor:
         _join(self._ray, address, workers)
         processors = int(self._ray.cluster_resources().get("CPU", 1))
         self._workers = min(workers or processors, processors)
+        self._content = self._ray.put(_content(bundle))
+        self._failures = (
+            self._ray.exceptions.RayError,
+            self._ray.data.exceptions.ExecutionTimeoutError,
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -74,31 +79,30 @@ class ClusterPredictor:
         When a worker dies, the block that it had in hand is read again by another.
 
         Raises:
-            ClusterError: the workers cannot start, or one block made several of them die.
+            ClusterError: the workers cannot start, or nothing came back for ten minutes.
         """
         rest = iter(found)
         while some := list(islice(rest, CELLS_AT_ONCE)):
             try:
                 yield from self._classify(some, batch_size)
-            except (self._ray.exceptions.RayError, self._ray.data.exceptions.RayDataError) as error:
+            except self._failures as error:
                 raise ClusterError(
-                    f"the cluster gave up: {_first_line(error)}; what was read is kept, go on with "
+                    f"the cluster gave up: {_in_words(error)}; what was read is kept, go on with "
                     "--resume"
                 ) from error
 
     def _classify(self, found: Sequence[Found], batch_size: int) -> Iterator[Outcome]:
+        _set_up(self._ray.data.DataContext.get_current())
         size = BATCHES_A_BLOCK * batch_size
         blocks = (found[start : start + size] for start in range(0, len(found), size))
         data = self._ray.data.from_arrow_refs([self._ray.put(_as_table(each)) for each in blocks])
         read = data.map_batches(
             Worker,
-            fn_constructor_args=[_content(self.bundle), __version__, self._engine, batch_size],
+            fn_constructor_args=[[self._content], __version__, self._engine, batch_size],
             batch_size=None,
             batch_format="pyarrow",
             compute=self._ray.data.ActorPoolStrategy(min_size=1, max_size=self._workers),
             num_cpus=1,
-            max_restarts=-1,
-            max_task_retries=TRIES - 1,
         )
         for table in read.iter_batches(batch_size=None, batch_format="pyarrow"):
             yield from map(_outcome, table.to_pylist())
@@ -107,10 +111,8 @@ class ClusterPredictor:
 class Worker:
     """What runs on a worker: a predictor, from a bundle's content."""
 
-    def __init__(
-        self, content: dict[str, bytes], version: str, engine: str, batch_size: int
-    ) -> None:
-        """Load the model.
+    def __init__(self, content: list[Any], version: str, engine: str, batch_size: int) -> None:
+        """Load the model; `content` has one reference, to the files of a bundle by their names.
 
         Raises:
             ClusterError: this machine has another marrowscope.
@@ -121,7 +123,7 @@ class Worker:
                 "on all machines"
             )
         with TemporaryDirectory(prefix="marrowscope-") as folder:
-            for name, held in content.items():
+            for name, held in _ray().get(content[0]).items():
                 Path(folder, name).write_bytes(held)
             self._predictor = Predictor(load_bundle(folder), threads=1, engine=engine)
         self._batch_size = batch_size
@@ -200,7 +202,7 @@ def _ray() -> Any:
 
 
 def _join(ray: Any, address: str, workers: int) -> None:
-    """Join the cluster at an address, quietly, and keep outcomes in order."""
+    """Join the cluster at an address, quietly."""
     own = {"num_cpus": workers or None, "object_store_memory": OBJECTS_BYTES}
     own |= {"include_dashboard": False}
     try:
@@ -213,15 +215,21 @@ def _join(ray: Any, address: str, workers: int) -> None:
         )
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise ClusterError(
-            f"there is no Ray cluster at {address} ({_first_line(error)}); give its address, or "
+            f"there is no Ray cluster at {address} ({_in_words(error)}); give its address, or "
             f"{LOCAL} for the processors of this machine"
         ) from None
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    context = ray.data.DataContext.get_current()
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+
+
+def _set_up(context: Any) -> None:
+    """Keep outcomes in order, draw nothing, and give up where nothing comes back."""
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False
+    context.execution_no_progress_timeout_s = PATIENCE_S
 
 
-def _first_line(error: BaseException) -> str:
+def _in_words(error: BaseException) -> str:
+    """Give the line of Ray's long messages that names the fault."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+    named = [line for line in lines if "Error: " in line] or lines or [type(error).__name__]
+    return named[-1].rpartition("Error: ")[2]

@@ -1,4 +1,4 @@
-"""What a source says of each cell: class folders, zip archives, CSV and Parquet, row by row."""
+"""What a source says of each cell: class folders, archives, CSV and Parquet, row by row."""
 
 import json
 import os
@@ -7,11 +7,12 @@ from pathlib import Path, PurePosixPath
 
 from marrowscope.containers import (
     PARQUET,
+    TAR,
     ZIP,
     is_left_by_systems,
     open_parquet,
     picture_column,
-    zip_members,
+    pictures_inside,
 )
 from marrowscope.errors import ManifestError
 from marrowscope.labels import CLASSES, PBC_FOLDERS, PBC_PREFIXES
@@ -45,7 +46,7 @@ def rows_of(source: Path) -> tuple[Path, Rows]:
 
 
 def _forms() -> str:
-    return "class folders, a zip archive of them, a CSV manifest or a Parquet file"
+    return "class folders, a zip or tar archive of them, a CSV manifest or a Parquet file"
 
 
 def _folder_rows(root: Path) -> Rows:
@@ -56,21 +57,18 @@ def _folder_rows(root: Path) -> Rows:
             file = Path(folder, name)
             inner = PurePosixPath(file.relative_to(root).as_posix())
             form = file.suffix.lower()
-            if form in (ZIP, PARQUET):
+            if form in (ZIP, TAR, PARQUET):
                 yield from FORMS[form](file, inner)
             else:
                 yield _picture_row(inner)
 
 
-def _zip_rows(file: Path, inner: PurePosixPath) -> Rows:
+def _archive_rows(file: Path, inner: PurePosixPath) -> Rows:
     try:
-        members = zip_members(file)
+        for member in pictures_inside(file):
+            yield _picture_row(inner / member)
     except OSError as error:
         yield Reject(str(inner), str(error.strerror))
-        return
-    for member in map(PurePosixPath, members):
-        if member.parts[0] != "__MACOSX" and not is_left_by_systems(member.name):
-            yield _picture_row(inner / member)
 
 
 def _picture_row(path: PurePosixPath) -> Row:
@@ -127,7 +125,8 @@ def _class_names(metadata: Mapping[bytes, bytes] | None) -> dict[str, str]:
 
 FORMS: dict[str, Callable[[Path, PurePosixPath], Rows]] = {
     CSV: _csv_rows,
-    ZIP: _zip_rows,
+    ZIP: _archive_rows,
+    TAR: _archive_rows,
     PARQUET: _parquet_rows,
 }
 """How a file is read, by its suffix."""
