@@ -30,6 +30,9 @@ PATIENCE_S = 600
 OBJECTS_BYTES = 2**28
 """Memory for what passes between the processes of a local cluster."""
 
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
+"""Nothing is sent to Ray's makers; what its processes tell one another stays off the screen."""
+
 
 class ClusterPredictor:
     """Classifies cells with one bundle on a Ray cluster: one model a worker, one thread each.
@@ -191,7 +194,8 @@ def _content(bundle: Bundle) -> dict[str, bytes]:
 
 
 def _ray() -> Any:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
     try:
         import_module("ray.data")
     except ImportError:
