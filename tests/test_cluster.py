@@ -142,7 +142,8 @@ def test_the_command_reads_on_a_cluster(toy_bundle: Bundle, tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
     assert {file.name for file in (tmp_path / "out").iterdir()} == set(FILES)
     assert (tmp_path / "out" / TABLE).is_file()
-    assert done.stderr == ""
+    of_ray = "constructor arguments in the object store"
+    assert [line for line in done.stderr.splitlines() if of_ray not in line] == []
 
 
 def test_an_address_without_a_cluster_is_an_error(toy_bundle: Bundle, tmp_path: Path) -> None:

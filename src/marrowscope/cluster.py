@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from importlib import import_module
@@ -27,11 +28,9 @@ CELLS_AT_ONCE = 2**16
 """Names of cells in Ray's hands at a time: memory does not grow with their number."""
 PATIENCE_S = 600
 """How long to wait for a block; one whose pictures kill each worker that gets it ends the work."""
+KNOCK_S = 10
 OBJECTS_BYTES = 2**28
 """Memory for what passes between the processes of a local cluster."""
-
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
-"""Nothing is sent to Ray's makers; what its processes tell one another stays off the screen."""
 
 
 class ClusterPredictor:
@@ -194,8 +193,7 @@ def _content(bundle: Bundle) -> dict[str, bytes]:
 
 
 def _ray() -> Any:
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to Ray's makers
     try:
         import_module("ray.data")
     except ImportError:
@@ -210,6 +208,7 @@ def _join(ray: Any, address: str, workers: int) -> None:
     own = {"num_cpus": workers or None, "object_store_memory": OBJECTS_BYTES}
     own |= {"include_dashboard": False}
     try:
+        _knock(address)
         ray.init(
             address,
             log_to_driver=False,
@@ -217,12 +216,23 @@ def _join(ray: Any, address: str, workers: int) -> None:
             ignore_reinit_error=True,
             **(own if address == LOCAL else {}),
         )
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise ClusterError(
             f"there is no Ray cluster at {address} ({_in_words(error)}); give its address, or "
             f"{LOCAL} for the processors of this machine"
         ) from None
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+
+
+def _knock(address: str) -> None:
+    """See whether somebody listens at `host:port`, as Ray itself would wait for ever.
+
+    Raises:
+        OSError: nobody does.
+    """
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), KNOCK_S).close()
 
 
 def _set_up(context: Any) -> None:
