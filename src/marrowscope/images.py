@@ -88,7 +88,7 @@ def _check_header(image: Image.Image) -> None:
 def _too_large(size: str) -> str:
     return (
         f"too large: {size} pixels; one cell has at most {LARGEST} x {LARGEST}. "
-        "If this is a whole field, cut out its cells first"
+        "If this is a whole field, give it with --fields"
     )
 
 

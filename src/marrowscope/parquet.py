@@ -1,26 +1,26 @@
 """Predictions as a Parquet file, for those who work on them with other programs."""
 
-from collections.abc import Sequence
+import csv
 from importlib import import_module
 from pathlib import Path
 
 from marrowscope.contents import arrow
-from marrowscope.results import TEXTS, prediction_header, whole_file
+from marrowscope.results import TEXTS, whole_file
 
 BYTES_AT_ONCE = 2**20
 """Of the CSV; memory does not grow with the number of cells."""
 
 
-def write_parquet(predictions: Path, table: Path, classes: Sequence[str]) -> None:
+def write_parquet(predictions: Path, table: Path) -> None:
     """Turn `predictions.csv` into a Parquet file with the same columns, probabilities as doubles.
 
     Raises:
         MissingExtraError: pyarrow is not installed.
     """
     pa, text = arrow(), import_module("pyarrow.csv")
-    types = {
-        name: pa.string() if name in TEXTS else pa.float64() for name in prediction_header(classes)
-    }
+    with predictions.open(newline="", encoding="utf-8") as lines:
+        header = next(csv.reader(lines))
+    types = {name: pa.string() if name in TEXTS else pa.float64() for name in header}
     schema = pa.schema(types)
     with (
         text.open_csv(

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from marrowscope.bundle import Bundle
 from marrowscope.errors import ImageError
-from marrowscope.images import read_image
+from marrowscope.fields.crops import read_cell
 from marrowscope.labels import CLASSES
 from marrowscope.pages import thumbnail
+from marrowscope.records import Picture as Given
 from marrowscope.records import Prediction
 from marrowscope.results import set_in_words
 from marrowscope.tally import Gallery
@@ -75,14 +76,15 @@ def picture_of(prediction: Prediction, bundle: Bundle) -> Picture:
         ImageError: its picture cannot be read any more.
     """
     try:
-        image = read_image(Path(prediction.path))
+        given = Given(Path(prediction.path), None, prediction.place)
+        image = read_cell(given, bundle.preprocessing.field_um)
     except ImageError as error:
         raise ImageError(f"{prediction.path}, to be shown in the report: {error}") from None
     ranked = sorted(
         zip(prediction.probabilities, bundle.classes, strict=True), key=lambda pair: -pair[0]
     )
     return Picture(
-        name=Path(prediction.path).name,
+        name=prediction.place.in_words if prediction.place else Path(prediction.path).name,
         data=thumbnail(image, THUMBNAIL_PIXELS),
         label=prediction.label,
         percent=100 * prediction.probability,

@@ -5,7 +5,6 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +12,9 @@ from numpy.typing import NDArray
 from marrowscope.bundle import Bundle, load_references
 from marrowscope.engines import Pixels, load_engine
 from marrowscope.errors import BundleError, ImageError
-from marrowscope.images import read_image
+from marrowscope.fields.crops import read_cell
 from marrowscope.novelty import UNKNOWN, Strangeness
-from marrowscope.records import Found, Prediction, Reject
+from marrowscope.records import Found, Picture, Prediction, Reject
 from marrowscope.references import References, Similar
 
 BATCH_SIZE = 16
@@ -118,7 +117,8 @@ class Predictor:
         if isinstance(found, Reject):
             return found
         try:
-            return self.bundle.preprocessing.resize(read_image(found.path), found.um_per_px)
+            prepare = self.bundle.preprocessing
+            return prepare.resize(read_cell(found, prepare.field_um), found.um_per_px)
         except ImageError as error:
             return Reject(str(found.path), str(error))
 
@@ -146,7 +146,9 @@ class Predictor:
         pixels = [row for row in rows if not isinstance(row, Reject)]
         scores = zip(*self._score(np.stack(pixels)), strict=True) if pixels else iter(())
         return [
-            row if isinstance(row, Reject) else self._prediction(each.path, *next(scores))
+            row
+            if isinstance(row, Reject) or isinstance(each, Reject)
+            else self._prediction(each, *next(scores))
             for each, row in zip(found, rows, strict=True)
         ]
 
@@ -158,15 +160,16 @@ class Predictor:
         return softmax(self.bundle.scaling.apply(logits)), self._strangeness(embeddings)
 
     def _prediction(
-        self, path: Path | str, scores: NDArray[np.float64], novelty: float
+        self, found: Picture, scores: NDArray[np.float64], novelty: float
     ) -> Prediction:
         best = int(scores.argmax())
         return Prediction(
-            str(path),
+            str(found.path),
             self.bundle.classes[best],
             float(scores[best]),
             tuple(map(float, scores)),
             novelty=float(novelty),
+            place=found.place,
         )
 
 

@@ -69,6 +69,12 @@ ScaleOption = Annotated[
         "scanner names it, or 7.2 by the width of a red cell in pixels.",
     ),
 ]
+KeepFlaggedOption = Annotated[
+    bool,
+    typer.Option(
+        "--keep-flagged", help="Read the cells of flagged fields too (blurred, over-stained)."
+    ),
+]
 NormsOption = Annotated[
     Path | None,
     typer.Option(
@@ -163,6 +169,25 @@ def progress(what: str, total: int | None) -> Iterator[Callable[[], None]]:
     with _bar() as bar:
         task = bar.add_task(what, total=total)
         yield lambda: bar.advance(task)
+
+
+@contextmanager
+def reading_bars(
+    pictures: int, *, fields: bool
+) -> Iterator[tuple[Callable[[int], None], Callable[[], None]]]:
+    """Show a bar of cells that are read, and one of fields, if there are; give what moves them.
+
+    The first function takes the number of cells of a field, the second moves by one cell.
+    """
+    with _bar() as bar:
+        looked = bar.add_task("Finding cells", total=pictures, visible=fields)
+        read = bar.add_task("Reading cells", total=0 if fields else pictures)
+
+        def look(cells: int) -> None:
+            bar.advance(looked)
+            bar.update(read, total=(bar.tasks[read].total or 0) + cells)
+
+        yield look, lambda: bar.advance(read)
 
 
 @contextmanager
