@@ -35,6 +35,8 @@ class Picture:
     """Who gave the label; empty for the machine."""
     machine: str = ""
     """The most probable class."""
+    field: str = ""
+    """The field that it was cut from and where; empty for a picture of its own."""
 
 
 @dataclass(frozen=True)
@@ -93,4 +95,5 @@ def picture_of(prediction: Prediction, bundle: Bundle) -> Picture:
         set="" if prediction.set is None else set_in_words(prediction.set),
         reviewer=prediction.reviewer,
         machine=ranked[0][1],
+        field=prediction.place.in_words if prediction.place else "",
     )

@@ -14,7 +14,7 @@ from marrowscope.engines import Pixels, load_engine
 from marrowscope.errors import BundleError, ImageError
 from marrowscope.fields.crops import read_cell
 from marrowscope.novelty import UNKNOWN, Strangeness
-from marrowscope.records import Found, Picture, Prediction, Reject
+from marrowscope.records import Found, Prediction, Reject
 from marrowscope.references import References, Similar
 
 BATCH_SIZE = 16
@@ -146,9 +146,7 @@ class Predictor:
         pixels = [row for row in rows if not isinstance(row, Reject)]
         scores = zip(*self._score(np.stack(pixels)), strict=True) if pixels else iter(())
         return [
-            row
-            if isinstance(row, Reject) or isinstance(each, Reject)
-            else self._prediction(each, *next(scores))
+            row if isinstance(row, Reject) else self._prediction(each, *next(scores))
             for each, row in zip(found, rows, strict=True)
         ]
 
@@ -159,9 +157,7 @@ class Predictor:
         logits, embeddings = self._engine.run(pixels, ["logits", "embedding"])
         return softmax(self.bundle.scaling.apply(logits)), self._strangeness(embeddings)
 
-    def _prediction(
-        self, found: Picture, scores: NDArray[np.float64], novelty: float
-    ) -> Prediction:
+    def _prediction(self, found: Found, scores: NDArray[np.float64], novelty: float) -> Prediction:
         best = int(scores.argmax())
         return Prediction(
             str(found.path),
@@ -169,7 +165,7 @@ class Predictor:
             float(scores[best]),
             tuple(map(float, scores)),
             novelty=float(novelty),
-            place=found.place,
+            place=None if isinstance(found, Reject) else found.place,
         )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from marrowscope.fields.boxes import Box
+from marrowscope.fields.flags import FLAGS
 from marrowscope.fields.looked import FIELDS, Looked, read_fields, survey
 from marrowscope.records import Found, Picture, Place, Reject
 
@@ -64,13 +65,18 @@ class WholeFields:
 def pictures_on(looked: Looked, *, keep_flagged: bool = False) -> Iterator[Found]:
     """Give the cells of one field, or the one reason why they are not read."""
     if looked.flags and not keep_flagged:
-        yield Reject(looked.file, f"flagged, so its cells are not read: {', '.join(looked.flags)}")
+        yield Reject(looked.file, f"flagged, so its cells are not read: {why(looked.flags)}")
     elif looked.um_per_px is None:
         yield Reject(looked.file, NO_SCALE)
     else:
         places = (place_of(looked.file, box, looked.um_per_px) for box in looked.boxes)
         for place in dict.fromkeys(places):
             yield Picture(Path(place.path), place.um_per_px, place)
+
+
+def why(flags: Sequence[str]) -> str:
+    """Say what flags mean: `empty (nothing on it but background)`."""
+    return ", ".join(f"{flag} ({FLAGS[flag]})" if flag in FLAGS else flag for flag in flags)
 
 
 def place_of(field: str, box: Box, um_per_px: float) -> Place:
