@@ -14,6 +14,7 @@ from marrowscope.store.audit import Event, append
 from marrowscope.store.kinds import CaseState, Role
 from marrowscope.store.moments import now
 from marrowscope.store.tables import BlindReading, Case, CaseCell, CellDecision, Job, Member, User
+from marrowscope.store.tables import Field as FieldRow
 from marrowscope.store.tables import Slide as SlideRow
 from marrowscope.store.texts import needed, one_line
 from marrowscope.store.users import check_role
@@ -284,7 +285,7 @@ def delete_case(session: Session, who: User, case: Case, confirmed: str) -> None
         raise FrozenError(f"the case {case.title} is signed; reopen it before it is deleted")
     before = asdict(facts_of(case))
     event = Event(who.name, "case delete", case.public_id, before=before)
-    for table in (CellDecision, BlindReading, Job, CaseCell, SlideRow, Member):
+    for table in (CellDecision, BlindReading, Job, CaseCell, FieldRow, SlideRow, Member):
         session.execute(delete(table).where(table.case_id == case.id))
     session.delete(case)
     append(session, event)

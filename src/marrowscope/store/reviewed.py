@@ -11,11 +11,15 @@ from marrowscope.data.manifest import manifest_file
 from marrowscope.errors import NotThereError
 from marrowscope.records import Cell
 from marrowscope.store.blobs import Blobs
-from marrowscope.store.kinds import CaseState
-from marrowscope.store.tables import Case, CaseCell, Slide
+from marrowscope.store.kinds import CaseState, CellState
+from marrowscope.store.tables import Case, CaseCell, CellPlace, Field, Slide
 
 SOURCE = "reading-room"
 DONE = (CaseState.REVIEWED, CaseState.SIGNED)
+DECIDED = (CaseCell.label != "", CaseCell.state == CellState.READ)
+"""Cells that a person gave a class, those removed from their field not among them."""
+SCALE = func.coalesce(Field.um_per_px, Case.um_per_px)
+"""Side of a pixel of a cell's picture, in micrometres: its field's, else the case's."""
 
 
 @dataclass(frozen=True)
@@ -61,24 +65,26 @@ def export_reviewed(session: Session, blobs: Blobs, file: Path, source: str = SO
 
 def _cells(session: Session, blobs: Blobs, source: str) -> Iterator[Cell]:
     query = (
-        select(Case.public_id, Case.um_per_px, Slide.name, CaseCell.sha256, CaseCell.label)
+        select(Case.public_id, SCALE, Slide.name, CaseCell.sha256, CaseCell.label, Field.sha256)
         .join(CaseCell, CaseCell.case_id == Case.id)
         .join(Slide, Slide.id == CaseCell.slide_id)
-        .where(CaseCell.label != "", Case.state.in_(DONE))
+        .join(CellPlace, CellPlace.cell_id == CaseCell.id, isouter=True)
+        .join(Field, Field.id == CellPlace.field_id, isouter=True)
+        .where(*DECIDED, Case.state.in_(DONE))
         .order_by(CaseCell.id)
     )
-    for case, um_per_px, slide, sha256, label in session.execute(query):
+    for case, um_per_px, slide, sha256, label, field in session.execute(query):
         if sha256 not in blobs:
             raise NotThereError(f"the picture {sha256} of the case {case} is missing; restore it")
         path = str(blobs.path(sha256).resolve())
-        yield Cell(path, sha256, label, source, case, slide, um_per_px=um_per_px)
+        yield Cell(path, sha256, label, source, case, slide, field or "", um_per_px)
 
 
 def _disputed(session: Session) -> frozenset[str]:
     """Give the pictures that have different classes in different cases that are done."""
     query = select(CaseCell.sha256).join(Case, Case.id == CaseCell.case_id)
     of_several = (
-        query.where(CaseCell.label != "", Case.state.in_(DONE))
+        query.where(*DECIDED, Case.state.in_(DONE))
         .group_by(CaseCell.sha256)
         .having(func.count(CaseCell.label.distinct()) > 1)
     )
@@ -88,4 +94,4 @@ def _disputed(session: Session) -> frozenset[str]:
 def _count(*, done: bool) -> Select[int]:
     state = Case.state.in_(DONE) if done else Case.state.not_in(DONE)
     query = select(func.count()).select_from(CaseCell).join(Case, Case.id == CaseCell.case_id)
-    return query.where(CaseCell.label != "", state)
+    return query.where(*DECIDED, state)
