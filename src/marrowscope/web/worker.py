@@ -15,9 +15,11 @@ from marrowscope.predictor import Predictor
 from marrowscope.records import Picture, Prediction, Reject
 from marrowscope.store.bringing import READ
 from marrowscope.store.cells import keep_readings, name_model, progress_of, waiting
+from marrowscope.store.fields import FIND, scales_of
 from marrowscope.store.jobs import fail_job, finish_job, keep_job, release_job, take_job
 from marrowscope.store.secrets import new_secret
 from marrowscope.store.tables import Case, Job
+from marrowscope.web.finder import find_on_next
 from marrowscope.web.room import Room
 
 NICE = 10
@@ -75,7 +77,7 @@ class Worker:
         """Do a job; tell whether there was one."""
         try:
             with self._room.store.write() as session:
-                job = take_job(session, self.name, [READ], self._lease)
+                job = take_job(session, self.name, [READ, FIND], self._lease)
             if job is None:
                 return False
             self._do(job, predictor)
@@ -86,7 +88,10 @@ class Worker:
 
     def _do(self, job: Job, predictor: Predictor) -> None:
         try:
-            self._read(job, predictor)
+            if job.kind == FIND:
+                self._find(job)
+            else:
+                self._read(job, predictor)
         except LostJobError as error:
             LOG.warning("%s", error)
         except MarrowscopeError as error:
@@ -98,6 +103,16 @@ class Worker:
     def _fail(self, job: Job, error: str, *, again: bool) -> None:
         with self._room.store.write() as session:
             fail_job(session, job.id, self.name, error, again=again)
+
+    def _find(self, job: Job) -> None:
+        """Find the cells of the fields of a case that wait, field by field."""
+        while not self._stopped.is_set():
+            if not find_on_next(self._room, job, self.name, self._lease):
+                with self._room.store.write() as session:
+                    finish_job(session, job.id, self.name)
+                return
+        with self._room.store.write() as session:
+            release_job(session, job.id, self.name)
 
     def _read(self, job: Job, predictor: Predictor) -> None:
         """Read the cells of a case that wait, batch by batch; each batch is kept at once."""
@@ -117,9 +132,10 @@ class Worker:
         began = time.perf_counter()
         with self._room.store.read() as session:
             cells = waiting(session, case, self._room.settings.batch)
+            scales = scales_of(session, case, cells)
         if not cells:
             return False
-        pictures = [Picture(self._room.blobs.path(each.sha256), case.um_per_px) for each in cells]
+        pictures = [Picture(self._room.blobs.path(each.sha256), scales[each.id]) for each in cells]
         outcomes = predictor.classify(pictures, len(pictures))
         found = dict(zip((cell.id for cell in cells), outcomes, strict=True))
         self._keep(job, case, found)
