@@ -21,13 +21,15 @@ class Limits:
     body: float = 0.45
     """Threshold of the cell's body by that of the nucleus."""
     least_area_um2: float = 12.0
-    """Of a nucleus; platelets are smaller."""
-    join_um: float = 1.5
-    """Lobes of one nucleus lie closer than twice this."""
+    """Of the nucleus; platelets are smaller."""
+    join_um: float = 1.2
+    """Half the gap over which parts of one cell are joined."""
+    reach_um: float = 4.0
+    """How far the body reaches from the nucleus."""
+    saddle: float = 0.75
+    """Two middles are of one cell if what lies between is this wide, by the narrower one."""
     margin_um: float = 0.6
     """What the box is larger than the body on each side."""
-    apart_um: float = 3.5
-    """Least distance between the middles of two touching nuclei."""
 
 
 def find_nucleated(pixels: np.ndarray, limits: Limits) -> list[Box]:
@@ -40,11 +42,9 @@ def find_nucleated(pixels: np.ndarray, limits: Limits) -> list[Box]:
     density = densities(pixels, background(pixels))
     stain = ndimage.gaussian_filter(purple(density), 1.0)
     limit = max(split(stain[density[..., 1] > 0.1], 0.0, 2.0), limits.least_purple)
-    seeds, number = _seeds(stain > limit, limits)
-    if not number:
-        return []
-    body = _bodies(seeds, stain, limit * limits.body)
-    return _boxes(seeds, body, stain, limit, limits)
+    nuclei = ndimage.binary_opening(stain > limit, _disc(0.4))
+    cells = _parted(_bodies(nuclei, stain, limit, limits), limits)
+    return _boxes(cells, nuclei, stain, limit, limits)
 
 
 def _disc(um: float) -> np.ndarray:
@@ -53,58 +53,71 @@ def _disc(um: float) -> np.ndarray:
     return np.asarray(x * x + y * y <= radius * radius)
 
 
-def _seeds(nuclei: np.ndarray, limits: Limits) -> tuple[np.ndarray, int]:
-    """Join the lobes of a nucleus and part nuclei that touch; give labels and their number."""
-    nuclei = ndimage.binary_opening(nuclei, _disc(0.4))
+def _bodies(nuclei: np.ndarray, stain: np.ndarray, limit: float, limits: Limits) -> np.ndarray:
+    """Mark nuclei and the purple around them, without gaps and holes."""
+    near = ndimage.distance_transform_edt(~nuclei) * UM_PER_PX < limits.reach_um
+    body = (ndimage.binary_opening(stain > limit * limits.body, _disc(0.8)) & near) | nuclei
     pad = 2 * round(limits.join_um / UM_PER_PX)
-    joined = ndimage.binary_closing(np.pad(nuclei, pad, mode="edge"), _disc(limits.join_um))
-    joined = ndimage.binary_fill_holes(joined)[pad:-pad, pad:-pad]
-    depth = ndimage.gaussian_filter(ndimage.distance_transform_edt(joined), 2.0)
-    size = 2 * round(limits.apart_um / UM_PER_PX) + 1
-    peaks = (depth == ndimage.maximum_filter(depth, size)) & joined
-    markers, _ = ndimage.label(peaks, np.ones((3, 3)))
-    cost = np.clip(255 - 4 * depth, 0, 255).astype(np.uint8)
-    labels = ndimage.watershed_ift(cost, (markers - (~joined)).astype(np.int32))
-    labels[labels < 0] = 0
-    labels[~nuclei] = 0
-    return _without_small(labels, limits.least_area_um2)
+    closed = ndimage.binary_closing(np.pad(body, pad, mode="edge"), _disc(limits.join_um))
+    return np.asarray(ndimage.binary_fill_holes(closed)[pad:-pad, pad:-pad])
 
 
-def _without_small(labels: np.ndarray, least_um2: float) -> tuple[np.ndarray, int]:
-    areas = np.bincount(labels.ravel()) * UM_PER_PX**2
-    keep = areas >= least_um2
-    keep[0] = False
-    renamed = np.cumsum(keep) * keep
-    return renamed[labels], int(keep.sum())
+def _parted(body: np.ndarray, limits: Limits) -> np.ndarray:
+    """Part cells that touch: labels of the same shape, 0 outside."""
+    blobs, _ = ndimage.label(body)
+    depth = ndimage.gaussian_filter(ndimage.distance_transform_edt(np.pad(body, 1, mode="edge"))[1:-1, 1:-1], 1.0)
+    labels, number = np.zeros(body.shape, np.int32), 0
+    for blob, place in enumerate(ndimage.find_objects(blobs), 1):
+        inside = blobs[place] == blob
+        middles = _middles(np.where(inside, depth[place], 0), limits.saddle)
+        rows, columns = np.nonzero(inside)
+        # a pixel belongs to the disc into which it reaches the deepest (power distance)
+        away = [(rows - y) ** 2 + (columns - x) ** 2 - r**2 for y, x, r in middles]
+        labels[place][inside] = number + 1 + np.argmin(away, axis=0)
+        number += len(middles)
+    return labels
 
 
-def _bodies(seeds: np.ndarray, stain: np.ndarray, limit: float) -> np.ndarray:
-    """Let each nucleus grow into what is purple around it: labels of the same shape."""
-    around = ndimage.binary_opening(stain > limit, _disc(0.8)) | (seeds > 0)
-    distance, nearest = ndimage.distance_transform_edt(seeds == 0, return_indices=True)
-    grown = seeds[tuple(nearest)]
-    reach = distance * UM_PER_PX < 4.0
-    return np.where(around & reach, grown, 0)
+def _middles(depth: np.ndarray, saddle: float) -> list[tuple[int, int, float]]:
+    """Give the middles of cells in a blob, with the radius there, in pixels; the widest first."""
+    peaks = (depth == ndimage.maximum_filter(depth, 5)) & (depth > 0)
+    places = sorted(np.argwhere(peaks).tolist(), key=lambda at: -depth[at[0], at[1]])
+    kept: list[tuple[int, int, float]] = []
+    for y, x in places:
+        radius = float(depth[y, x])
+        if all(_narrowest(depth, (y, x), other[:2]) < saddle * radius for other in kept):
+            kept.append((y, x, radius))
+    return kept
+
+
+def _narrowest(depth: np.ndarray, one: tuple[int, int], other: tuple[int, int]) -> float:
+    """Give the least depth on the line between two pixels."""
+    steps = max(abs(one[0] - other[0]), abs(one[1] - other[1])) + 1
+    rows = np.linspace(one[0], other[0], steps).round().astype(int)
+    columns = np.linspace(one[1], other[1], steps).round().astype(int)
+    return float(depth[rows, columns].min())
 
 
 def _boxes(
-    seeds: np.ndarray, body: np.ndarray, stain: np.ndarray, limit: float, limits: Limits
+    cells: np.ndarray, nuclei: np.ndarray, stain: np.ndarray, limit: float, limits: Limits
 ) -> list[Box]:
     margin = limits.margin_um / UM_PER_PX
-    tall, wide = seeds.shape
+    tall, wide = cells.shape
     found = []
-    for label, place in enumerate(ndimage.find_objects(body), 1):
+    for label, place in enumerate(ndimage.find_objects(cells), 1):
         if place is None:
             continue
+        nucleus = stain[place][(cells[place] == label) & nuclei[place]]
+        if nucleus.size * UM_PER_PX**2 < limits.least_area_um2:
+            continue
         rows, columns = place
-        strength = float(stain[place][seeds[place] == label].mean())
         found.append(
             Box(
                 max(0.0, columns.start - margin),
                 max(0.0, rows.start - margin),
                 min(float(wide), columns.stop + margin),
                 min(float(tall), rows.stop + margin),
-                score=float(np.clip(1 - 0.5 * limit / max(strength, 1e-6), 0, 1)),
+                score=float(np.clip(1 - 0.5 * limit / nucleus.mean(), 0, 1)),
             )
         )
     return found
