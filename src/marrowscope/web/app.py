@@ -21,6 +21,7 @@ from marrowscope.web.api import (
     queue,
     report,
     review,
+    reviewed,
     session,
     users,
 )
@@ -49,6 +50,7 @@ PARTS = (
     audit,
     health,
     queue,
+    reviewed,
 )
 
 
