@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Generic, TypeVar
 
-from sqlalchemy import Select, delete, func, or_, select
+from sqlalchemy import ColumnElement, Select, delete, func, or_, select, true
 from sqlalchemy.orm import Session
 
 from marrowscope.errors import ConflictError, FrozenError, NotThereError, StoreError
@@ -155,19 +155,23 @@ def find_case(session: Session, who: User, public_id: str) -> Case:
     Raises:
         NotThereError: there is none, or it is another's: both read the same.
     """
-    case = session.scalar(_visible(who).where(Case.public_id == public_id))
+    case = session.scalar(visible_to(who).where(Case.public_id == public_id))
     if case is None:
         raise NotThereError(f"there is no case {public_id[:32]!r} among yours")
     return case
 
 
-def _visible(who: User) -> Select[Case]:
+def visible_to(who: User) -> Select[Case]:
     """Select the cases that a user may see: all for administrators, own and shared ones else."""
-    query = select(Case)
+    return select(Case).where(is_visible_to(who))
+
+
+def is_visible_to(who: User) -> ColumnElement[bool]:
+    """Say of a case in a query whether a user may see it."""
     if who.role is Role.ADMIN:
-        return query
+        return true()
     shared = select(Member.case_id).where(Member.user_id == who.id)
-    return query.where(or_(Case.owner_id == who.id, Case.id.in_(shared)))
+    return or_(Case.owner_id == who.id, Case.id.in_(shared))
 
 
 def list_cases(
@@ -184,7 +188,7 @@ def list_cases(
 
     `search` is looked for in title, material and stain, whatever the case of its letters.
     """
-    query = _searched(_visible(who), search, archived)
+    query = _searched(visible_to(who), search, archived)
     if state is not None:
         query = query.where(Case.state == state)
     total = session.scalar(select(func.count()).select_from(query.subquery())) or 0

@@ -1,5 +1,6 @@
 """The worker's part that finds the cells of fields, one field after the other."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 from marrowscope.errors import LostJobError
@@ -13,8 +14,12 @@ from marrowscope.store.tables import Case, Job
 from marrowscope.web.room import Room
 
 
-def find_on_next(room: Room, job: Job, owner: str, lease: timedelta) -> bool:
+def find_on_next(
+    room: Room, job: Job, owner: str, lease: timedelta, reader: ThreadPoolExecutor
+) -> bool:
     """Find the cells of the next field of a case and keep them; tell whether there was one.
+
+    They are found by the thread of a `reader`, which gives way to the pages.
 
     Raises:
         LostJobError: another worker has the job by now, or the case was deleted.
@@ -26,7 +31,8 @@ def find_on_next(room: Room, job: Job, owner: str, lease: timedelta) -> bool:
     if field is None:
         return False
     field_um = room.bundle.preprocessing.field_um
-    outcome = look(room.blobs, field, case.um_per_px, field_um, max(0, most))
+    given = (room.blobs, field, case.um_per_px, field_um, max(0, most))
+    outcome = reader.submit(look, *given).result()
     with room.store.write() as session:
         now = _case(session.get(Case, job.case_id), job)
         if keep_found(session, now, field.id, outcome):

@@ -6,6 +6,8 @@ import platform
 import sys
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from types import TracebackType
 from typing import Self
@@ -20,10 +22,13 @@ from marrowscope.store.jobs import fail_job, finish_job, keep_job, release_job, 
 from marrowscope.store.secrets import new_secret
 from marrowscope.store.tables import Case, Job
 from marrowscope.web.finder import find_on_next
+from marrowscope.web.meters import Batch
 from marrowscope.web.room import Room
 
-NICE = 10
-"""Of the thread that reads, and of those that its model starts: pages go first."""
+NICE = 15
+"""Of the thread that reads, and of those that its model starts: pages go first.
+
+What was read is written at the usual priority: who waits for the database never waits for that."""
 REST_S = 1.0
 """Seconds between two looks for jobs that others may have left."""
 LOG = logging.getLogger("marrowscope")
@@ -32,9 +37,11 @@ LOG = logging.getLogger("marrowscope")
 class Worker:
     """Reads cells behind the pages while it is entered."""
 
-    def __init__(self, room: Room) -> None:
-        """Work for a room."""
+    def __init__(self, room: Room, say: Callable[[Batch], object] | None = None) -> None:
+        """Work for a room; what is read is counted on its meters, or said to somebody else."""
         self._room = room
+        self._say = say or room.meters.batch_read
+        self._reader = ThreadPoolExecutor(1, "marrowscope-reader", _give_way)
         self.name = f"{platform.node()}-{os.getpid()}-{new_secret('worker')[-8:]}"
         self._lease = timedelta(seconds=room.settings.lease_s)
         self._stopped = threading.Event()
@@ -56,15 +63,15 @@ class Worker:
         self._stopped.set()
         self._called.set()
         self._thread.join()
+        self._reader.shutdown()
 
     def call(self) -> None:
         """Say that there is something to do."""
         self._called.set()
 
     def _work(self) -> None:
-        _give_way()
         try:
-            predictor = self._room.load()
+            predictor = self._reader.submit(self._room.load).result()
         except MarrowscopeError:
             LOG.exception("the model cannot be loaded; no cells are read")
             return
@@ -107,7 +114,7 @@ class Worker:
     def _find(self, job: Job) -> None:
         """Find the cells of the fields of a case that wait, field by field."""
         while not self._stopped.is_set():
-            if not find_on_next(self._room, job, self.name, self._lease):
+            if not find_on_next(self._room, job, self.name, self._lease, self._reader):
                 with self._room.store.write() as session:
                     finish_job(session, job.id, self.name)
                 return
@@ -136,10 +143,11 @@ class Worker:
         if not cells:
             return False
         pictures = [Picture(self._room.blobs.path(each.sha256), scales[each.id]) for each in cells]
-        outcomes = predictor.classify(pictures, len(pictures))
+        outcomes = self._reader.submit(_classify, predictor, pictures).result()
         found = dict(zip((cell.id for cell in cells), outcomes, strict=True))
         self._keep(job, case, found)
-        self._room.meters.batches.observe(time.perf_counter() - began)
+        rejected = sum(isinstance(each, Reject) for each in outcomes)
+        self._say(Batch(len(found) - rejected, rejected, time.perf_counter() - began))
         return True
 
     def _keep(self, job: Job, case: Case, found: dict[int, Prediction | Reject]) -> None:
@@ -151,9 +159,10 @@ class Worker:
             progress = progress_of(session, now)
             done = progress.total - progress.waiting
             keep_job(session, job.id, self.name, done, total=progress.total, lease=self._lease)
-        rejected = sum(isinstance(each, Reject) for each in found.values())
-        self._room.meters.cells.labels("rejected").inc(rejected)
-        self._room.meters.cells.labels("read").inc(len(found) - rejected)
+
+
+def _classify(predictor: Predictor, pictures: list[Picture]) -> list[Prediction | Reject]:
+    return list(predictor.classify(pictures, len(pictures)))
 
 
 def _give_way() -> None:
