@@ -50,9 +50,13 @@ def add_case(client: Client, title: str, cells: int) -> str:
 def review(
     address: str, headers: dict[str, str], case: str, until: float, times: dict[str, list[float]]
 ) -> None:
-    """Look at cells, give one a class, and look at the count, again and again."""
+    """Look at cells, give one a class, and look at the count, again and again.
+
+    The clients come within three seconds: 50 that come at once are no load but a queue.
+    """
     with Client(base_url=address, headers=headers, timeout=60) as client:
         chosen = random.Random(threading.get_ident())
+        time.sleep(chosen.uniform(0, 3))
         rows = client.get(f"{API}/cases/{case}/cells", params={"limit": 60}).json()["rows"]
         while time.monotonic() < until:
             cell = chosen.choice(rows)["id"]

@@ -76,7 +76,7 @@ def test_a_folder_of_cells_is_a_case_of_one_slide(tmp_path: Path) -> None:
         ),
         (
             f'id = "x"\n{SLIDE}dye = "MGG"',
-            "slide 1: unknown dye; known are name, cells, stain, um_per_px",
+            "slide 1: unknown dye; known are name, cells, fields, stain, um_per_px",
         ),
         (
             f'id = "x"\n{SLIDE}{SLIDE.replace("A", "a")}',

@@ -17,6 +17,7 @@ from marrowscope.bundle import Bundle, load_bundle
 from marrowscope.classify import classify
 from marrowscope.cluster import LOCAL, ClusterPredictor, Worker
 from marrowscope.errors import ClusterError
+from marrowscope.fields.cells import WholeFields
 from marrowscope.intake import find_files
 from marrowscope.records import Found, Reject
 from marrowscope.resume import DIFFERENTIAL, FILES, TABLE
@@ -81,6 +82,18 @@ def test_a_killed_worker_costs_nothing_but_its_block(
 
     classify(found(tmp_path), cluster.bundle, there, predictor=cluster, each=kill_once)
     assert killed
+    same_files(here, there)
+
+
+def test_cells_of_whole_fields_are_cut_out_by_the_workers(
+    cluster: ClusterPredictor, tmp_path: Path
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    given = [str(SAMPLES / "fields")]
+    fields = WholeFields(keep_flagged=True)
+    alone = classify(find_files(given), cluster.bundle, here, fields=fields, threads=1)
+    classify(find_files(given), cluster.bundle, there, fields=fields, predictor=cluster)
+    assert alone.cells > 0
     same_files(here, there)
 
 

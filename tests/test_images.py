@@ -94,7 +94,7 @@ def test_huge_png_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
     Image.MAX_IMAGE_PIXELS = limit
     assert refusal(file) == (
         "too large: over 178 million pixels; one cell has at most 4096 x 4096. "
-        "If this is a whole field, cut out its cells first"
+        "If this is a whole field, give it with --fields"
     )
 
 

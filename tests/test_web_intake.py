@@ -22,6 +22,7 @@ from doors import (
     zip_of,
 )
 from fastapi import FastAPI
+from httpx2 import Response
 from PIL import Image
 from starlette.testclient import TestClient
 
@@ -203,13 +204,13 @@ def test_a_body_that_is_too_large_is_refused_by_its_announced_length(ada: TestCl
     case = make_case(ada)
     large = ("large.jpg", bytes(3 * MIB))
     answer = ada.post(f"{API}/cases/{case}/files", files=as_files(large))
-    assert answer.status_code == 413
-    assert "at most 2 MiB" in answer.json()["detail"]
+    assert_too_large(answer)
     five = {"content-length": str(5 * 2**30), "content-type": "multipart/form-data; boundary=x"}
-    assert ada.post(f"{API}/cases/{case}/files", content=b"", headers=five).status_code == 413
+    assert_too_large(ada.post(f"{API}/cases/{case}/files", content=b"", headers=five))
+    assert_too_large(ada.post(f"{API}/classify", content=b"", headers=five))
 
 
-def test_a_body_that_hides_its_length_is_cut_off(ada: TestClient) -> None:
+def test_a_body_that_hides_its_length_is_cut_off(app: FastAPI, ada: TestClient) -> None:
     case = make_case(ada)
 
     def endless() -> Iterator[bytes]:
@@ -219,7 +220,15 @@ def test_a_body_that_hides_its_length_is_cut_off(ada: TestClient) -> None:
 
     kind = {"content-type": "multipart/form-data; boundary=x"}
     answer = ada.post(f"{API}/cases/{case}/files", content=endless(), headers=kind)
+    assert_too_large(answer)
+    assert list(room_of(app).blobs.root.rglob("*")) == []
+    assert ada.get(f"{API}/cases/{case}").json()["progress"]["total"] == 0
+
+
+def assert_too_large(answer: Response) -> None:
     assert answer.status_code == 413
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["detail"] == "at most 2 MiB are taken at once; send it in parts"
 
 
 def test_a_case_has_so_many_cells_and_no_more(app: FastAPI, ada: TestClient) -> None:

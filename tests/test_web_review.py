@@ -1,5 +1,7 @@
 """From a case that was read to one that is signed; and that nobody sees what is not theirs."""
 
+import io
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,14 +22,16 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from marrowscope.bundle import Bundle
+from marrowscope.data.manifest import read_manifest
 from marrowscope.labels import CLASSES
 
 CELLS = 12
 
 
 @pytest.fixture
-def app(tmp_path: Path, toy_bundle: Bundle) -> Iterator[FastAPI]:
-    with opened(settings_of(tmp_path, toy_bundle)) as running:
+def app(tmp_path: Path, toy_bundle: Bundle, database: str) -> Iterator[FastAPI]:
+    """An application on each engine."""
+    with opened(settings_of(tmp_path, toy_bundle, database=database)) as running:
         yield running
 
 
@@ -296,7 +300,40 @@ def test_the_audit_log_is_whole_and_the_queue_leads_to_the_case(
     queue = root.get(f"{API}/queue", params={"limit": 3}).json()
     assert (queue["total"], len(queue["rows"])) == (CELLS, 3)
     assert {each["case"] for each in queue["rows"]} == {case}
-    for closed in ("audit", "audit/verify", "audit/export", "queue"):
+    for closed in ("audit", "audit/verify", "audit/export"):
         assert ada.get(f"{API}/{closed}").status_code == 403
     codes = [each["code"] for each in ada.get(f"{API}/classes").json()]
     assert codes == list(CLASSES)
+
+
+def test_reviewers_take_the_queue_and_reviewed_cells_of_their_own_cases(
+    app: FastAPI, ada: TestClient, case: str, tmp_path: Path
+) -> None:
+    ben, rita = browser(app, "Ben"), browser(app, "Rita")
+    cells = [each["id"] for each in cells_of(ada, case)]
+    decide(ada, case, cells[:3], "BLA")
+    assert ada.get(f"{API}/queue").json()["total"] == CELLS - 3
+    assert ben.get(f"{API}/queue").json() == {"total": 0, "rows": []}
+    assert rita.get(f"{API}/queue").status_code == 403
+    assert ada.get(f"{API}/reviewed/manifest.csv").status_code == 404
+    sign(ada, case)
+    for other, status in ((ben, 404), (rita, 403)):
+        assert other.get(f"{API}/reviewed/cells.zip").status_code == status
+    alone = ada.get(f"{API}/reviewed/manifest.csv")
+    packed = ada.get(f"{API}/reviewed/cells.zip")
+    assert (packed.headers["x-cells"], packed.headers["x-disputed"]) == ("3", "0")
+    with zipfile.ZipFile(io.BytesIO(packed.content)) as archive:
+        assert archive.read("manifest.csv") == alone.content
+        archive.extractall(tmp_path / "taken")
+    taken = read_manifest(tmp_path / "taken" / "manifest.csv")
+    assert [each.label for each in taken.cells] == ["BLA"] * 3
+    assert {each.patient for each in taken.cells} == {case}
+    assert not taken.rejects
+
+
+def test_the_queue_does_not_tell_a_blind_reader_what_others_decided(
+    ada: TestClient, case: str
+) -> None:
+    assert ada.get(f"{API}/queue").json()["total"] == CELLS
+    ada.post(f"{API}/cases/{case}/readings/open")
+    assert ada.get(f"{API}/queue").json()["total"] == 0

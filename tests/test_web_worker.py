@@ -1,14 +1,17 @@
 """The worker goes on where it was: after a kill -9 of a real server, and with cases that vanish."""
 
+import itertools
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from conftest import ROOT
@@ -26,15 +29,17 @@ from doors import (
     wait_until_read,
     zip_of,
 )
-from httpx2 import Client
+from httpx2 import Client, TransportError
+from sqlalchemy.orm import Session
 
 from marrowscope.bundle import Bundle
 from marrowscope.store.cells import list_cells
 from marrowscope.store.database import open_store
 from marrowscope.store.jobs import jobs_of
-from marrowscope.store.tables import Case
+from marrowscope.store.tables import Case, CellDecision
 
 CELLS = 200
+CODES = ("BLA", "LYT", "MYB")
 SERVE = """
 import sys
 from pathlib import Path
@@ -53,7 +58,9 @@ def server(folder: Path, bundle: Bundle) -> Iterator[tuple[Client, "subprocess.P
     """A real server process; gives a client, the process and the link that it printed."""
     command = [sys.executable, "-c", SERVE, str(folder), str(bundle.folder)]
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env=environment, start_new_session=True
+    )
     try:
         assert process.stdout is not None
         address = re.search(r"http://\S+", process.stdout.readline())
@@ -62,8 +69,21 @@ def server(folder: Path, bundle: Bundle) -> Iterator[tuple[Client, "subprocess.P
             link = _link(process, folder)
             yield client, process, link
     finally:
-        process.kill()
+        if process.poll() is None:
+            kill(process)
         process.communicate()
+
+
+def kill(process: "subprocess.Popen[str]") -> None:
+    """Kill the server and the process that reads for it at once, as when the machine stops."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def sign_up(client: Client, link: str) -> None:
+    """Make the first administrator with the printed link, and log in."""
+    use = {"secret": link, "password": PASSWORD, "name": "Root"}
+    client.headers["X-CSRF-Token"] = client.post(f"{API}/links/use", json=use).json()["csrf"]
 
 
 def _link(process: "subprocess.Popen[str]", folder: Path) -> str:
@@ -115,8 +135,7 @@ def test_after_a_kill_the_next_server_reads_on_and_loses_nothing(
         number = client.get(f"{API}/cases/{case}/cells?state=read").json()["rows"][0]["id"]
         decision = {"cells": [number], "label": "BLA"}
         assert client.post(f"{API}/cases/{case}/decisions", json=decision).status_code == 200
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        kill(process)
     before = read_at_kill(room)
     assert 8 <= len(before) < CELLS
     with server(room, toy_bundle) as (client, _, _link):
@@ -135,15 +154,21 @@ def test_after_a_kill_the_next_server_reads_on_and_loses_nothing(
     assert {each: after[each] for each in before} == before
 
 
-def read_at_kill(room: Path) -> dict[int, tuple[float, ...]]:
-    """What the database has of cells that were read."""
+@contextmanager
+def stored(room: Path) -> Iterator[Session]:
+    """Look into the database of a room."""
     store = open_store(f"sqlite:///{room / 'room.db'}")
     with store.read() as session:
+        yield session
+    store.close()
+
+
+def read_at_kill(room: Path) -> dict[int, tuple[float, ...]]:
+    """What the database has of cells that were read."""
+    with stored(room) as session:
         case = session.query(Case).one()
         cells = list_cells(session, case, limit=CELLS).rows
-        read = {each.id: tuple(each.probabilities) for each in cells if each.machine}
-    store.close()
-    return read
+        return {each.id: tuple(each.probabilities) for each in cells if each.machine}
 
 
 def test_a_kill_during_an_upload_leaves_the_case_as_it_was(
@@ -153,14 +178,12 @@ def test_a_kill_during_an_upload_leaves_the_case_as_it_was(
     room.mkdir()
     with server(room, toy_bundle) as (client, process, link):
         begin(client, link)
-        facts = {"title": "U", "um_per_px": 0.1}
-        case = client.post(f"{API}/cases", json=facts).json()["id"]
+        case = client.post(f"{API}/cases", json={"title": "U", "um_per_px": 0.1}).json()["id"]
 
         def cut() -> Iterator[bytes]:
             yield b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.zip"\r\n\r\n'
             yield copies(20)
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+            kill(process)
             yield b"\r\n--x--\r\n"
 
         kind = {"content-type": "multipart/form-data; boundary=x"}
@@ -171,6 +194,106 @@ def test_a_kill_during_an_upload_leaves_the_case_as_it_was(
         assert progress(client, case)["total"] == 0
         sent = as_files(("a.zip", copies(20)))
         assert client.post(f"{API}/cases/{case}/files", files=sent).json()["new"] == 20
+
+
+def read_whole_case(client: Client, title: str, cells: int) -> str:
+    """Make a case of so many cells and wait until they were read; give its id."""
+    case = str(client.post(f"{API}/cases", json={"title": title, "um_per_px": 0.1}).json()["id"])
+    client.post(f"{API}/cases/{case}/files", files=as_files(("cells.zip", copies(cells))))
+    while progress(client, case)["read"] < cells:
+        assert client.get(f"{API}/cases/{case}").json()["job"]["state"] != "failed"
+    return case
+
+
+def test_a_kill_among_decisions_keeps_each_that_was_confirmed_and_none_half(
+    tmp_path: Path, toy_bundle: Bundle
+) -> None:
+    """Decisions on several cells at once stream in from two readers while the server is killed."""
+    room = tmp_path / "room"
+    room.mkdir()
+    confirmed: dict[str, list[int]] = {}
+    with server(room, toy_bundle) as (client, process, link):
+        sign_up(client, link)
+        case = read_whole_case(client, "D", 24)
+        cells = [row["id"] for row in client.get(f"{API}/cases/{case}/cells").json()["rows"]]
+        halves = cells[:12], cells[12:]
+
+        def decide_on(mine: list[int], name: str) -> None:
+            with suppress(TransportError):
+                for turn in itertools.count():
+                    body = {"cells": mine, "label": CODES[turn % 3], "request": f"{name}{turn}"}
+                    answer = client.post(f"{API}/cases/{case}/decisions", json=body)
+                    assert answer.status_code == 200
+                    confirmed[f"{name}{turn}"] = mine
+
+        readers = [
+            Thread(target=decide_on, args=(half, name))
+            for half, name in zip(halves, "ab", strict=True)
+        ]
+        for each in readers:
+            each.start()
+        while len(confirmed) < 12:
+            assert all(each.is_alive() for each in readers)
+        kill(process)
+        for each in readers:
+            each.join()
+    with server(room, toy_bundle) as (client, _, _link):
+        log_in(client)
+        kept: dict[str, list[int]] = defaultdict(list)
+        with stored(room) as session:
+            for row in session.query(CellDecision).order_by(CellDecision.id):
+                kept[row.request].append(row.cell_id)
+        assert set(confirmed) <= set(kept)
+        assert len(set(kept) - set(confirmed)) <= 2, "more was kept than was under way"
+        assert all(numbers in map(list, halves) for numbers in kept.values())
+        for half, name in zip(halves, "ab", strict=True):
+            last = max(int(each[1:]) for each in kept if each.startswith(name))
+            shown = [client.get(f"{API}/cases/{case}/cells/{each}").json() for each in half]
+            assert {each["label"] for each in shown} == {CODES[last % 3]}
+            assert {len(each["history"]) for each in shown} == {last + 1}
+        assert client.get(f"{API}/audit/verify").json()["broken"] is None
+
+
+def reader_of(process: "subprocess.Popen[str]") -> int:
+    """Give the number of the process that reads cells for a server, once there is one."""
+    while True:
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
+                if (
+                    int(parent) == process.pid
+                    and b"spawn_main" in (folder / "cmdline").read_bytes()
+                ):
+                    return int(folder.name)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="left out: it looks for processes in /proc")
+def test_a_reading_process_that_dies_is_replaced_and_one_without_a_server_ends(
+    tmp_path: Path, toy_bundle: Bundle
+) -> None:
+    room = tmp_path / "room"
+    room.mkdir()
+    with server(room, toy_bundle) as (client, process, link):
+        sign_up(client, link)
+        first = reader_of(process)
+        os.kill(first, signal.SIGKILL)
+        read_whole_case(client, "R", 8)
+        counted = client.get(f"{API}/metrics").text
+        assert 'marrowscope_cells_read_total{outcome="read"} 8.0' in counted
+        second = reader_of(process)
+        assert second != first
+        process.kill()
+        deadline = time.monotonic() + 60
+        while is_running(second):
+            assert time.monotonic() < deadline, "the reading process outlived its server"
+
+
+def is_running(number: int) -> bool:
+    """Tell whether a process runs; one that has ended and nobody asked after does not."""
+    try:
+        return "Z" not in Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
 
 
 def test_a_case_that_is_deleted_while_it_is_read_stops_nothing(

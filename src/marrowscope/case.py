@@ -14,7 +14,7 @@ from marrowscope.records import Found
 
 CASE, REVIEWS = "case.toml", "reviews.csv"
 OF_CASE = ("id", "date", "material", "stain", "um_per_px", "slides")
-OF_SLIDE = ("name", "cells", "stain", "um_per_px")
+OF_SLIDE = ("name", "cells", "fields", "stain", "um_per_px")
 NAME = re.compile(r"\w[\w .-]{0,63}")
 """Of slides, as they name folders."""
 LONGEST = 120
@@ -27,13 +27,15 @@ class Slide:
 
     name: str
     cells: tuple[str, ...]
-    """Files, folders or patterns."""
+    """Files, folders or patterns; of whole fields where `fields` is set."""
     stain: str = ""
     um_per_px: float | None = None
     """Side of a pixel on the slide, in micrometres."""
+    fields: bool = False
+    """Whether the pictures are whole fields, on which the cells are still to be found."""
 
     def find(self, besides: Collection[Path] = ()) -> Iterator[Found]:
-        """Give the pictures of the cells, as `intake.find_files` does."""
+        """Give the pictures of the cells, or the fields, as `intake.find_files` does."""
         return find_files(self.cells, self.um_per_px, besides)
 
 
@@ -61,10 +63,11 @@ class Case:
         return (self.root / CASE, self.reviews)
 
 
-def read_case(path: Path, um_per_px: float | None = None) -> Case:
+def read_case(path: Path, um_per_px: float | None = None, *, fields: bool = False) -> Case:
     """Read a case from `case.toml`, the folder that holds one, or a folder of cells (one slide).
 
-    `um_per_px` is for slides of which `case.toml` says nothing.
+    `um_per_px` is for slides of which `case.toml` says nothing; with `fields`, a folder holds whole
+    fields. Of slides, `case.toml` says it: they have `fields` in place of `cells`.
 
     Raises:
         CaseError: there is no such file or folder, it is no TOML, has a key that is not known,
@@ -73,7 +76,13 @@ def read_case(path: Path, um_per_px: float | None = None) -> Case:
     file = path / CASE if path.is_dir() else path
     if path.is_dir() and not file.is_file():
         name = path.resolve().name
-        return Case(name, path, (Slide(_folder_name(name), (str(path),), "", um_per_px),))
+        slide = Slide(_folder_name(name), (str(path),), "", um_per_px, fields)
+        return Case(name, path, (slide,))
+    if fields:
+        raise CaseError(
+            f"{file}: --fields is for a folder of fields; in {CASE}, give each slide of fields "
+            'fields = "FOLDER" in place of cells'
+        )
     return _case(file, _values(file), um_per_px)
 
 
@@ -127,20 +136,33 @@ def _slide(where: str, values: object, root: Path, stain: str, scale: float | No
             f"{where}: the name {name!r} cannot be that of a folder; use letters, digits, spaces "
             "and . _ -, beginning with a letter or digit, 64 characters at most"
         )
+    kind = _kind(where, values)
     return Slide(
         name,
-        tuple(str(root / each) for each in _cells(where, values.get("cells"))),
+        tuple(str(root / each) for each in _cells(where, kind, values[kind])),
         _text(where, values, "stain") or stain,
         _scale(where, values, scale),
+        kind == "fields",
     )
 
 
-def _cells(where: str, value: object) -> list[str]:
+def _kind(where: str, values: Mapping[str, Any]) -> str:
+    """Say whether a slide has cells or fields."""
+    if "cells" in values and "fields" in values:
+        raise CaseError(f"{where}: has cells and fields; make two slides of it")
+    if "fields" in values:
+        return "fields"
+    if "cells" in values:
+        return "cells"
+    raise CaseError(f"{where}: no cells; give cells, or fields, as a folder, file or pattern")
+
+
+def _cells(where: str, kind: str, value: object) -> list[str]:
     given = [value] if isinstance(value, str) else value
     if isinstance(given, list) and given and all(isinstance(each, str) and each for each in given):
         return given
     raise CaseError(
-        f"{where}: cells must be a folder, file or pattern, or a list of them, got {value!r}"
+        f"{where}: {kind} must be a folder, file or pattern, or a list of them, got {value!r}"
     )
 
 

@@ -30,6 +30,9 @@ def show_report(sheet: Sheet, folder: Path, as_json: bool) -> None:
     for line in sheet.caveats:
         console.print(f"[yellow]{escape(line)}[/yellow]")
     _show_rejects(sheet)
+    for name, fields in sheet.reading.fields.items():
+        for line in fields.in_words:
+            print(f"Slide {name}: {line}")
     print(f"Report: {', '.join(str(folder / name) for name in WRITERS)}")
 
 

@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ from marrowscope import __version__
 from marrowscope.differential import DifferentialRow
 from marrowscope.norms import Range
 from marrowscope.reading import CaseCell, Reading
-from marrowscope.results import DECIMALS, csv_file, set_in_words, write_json
+from marrowscope.records import Place
+from marrowscope.results import DECIMALS, PLACE, csv_file, place_row, set_in_words, write_json
 from marrowscope.sheet import Sheet
 
 FORMAT = 1
@@ -89,10 +90,17 @@ def _case(reading: Reading) -> dict[str, Any]:
                 "stain": slide.stain or None,
                 "um_per_px": slide.um_per_px,
                 "cells": sum(cell.slide == slide.name for cell in reading.cells),
+                **_fields(reading, slide.name),
             }
             for slide in case.slides
         ],
     }
+
+
+def _fields(reading: Reading, slide: str) -> dict[str, Any]:
+    """Say what became of the fields of a slide, if it has any."""
+    fields = reading.fields.get(slide)
+    return {"fields": fields.as_dict()} if fields else {}
 
 
 def _reviewed(reading: Reading) -> dict[str, Any]:
@@ -111,20 +119,30 @@ def _reviewed(reading: Reading) -> dict[str, Any]:
 def write_cells(sheet: Sheet, file: Path) -> None:
     """Write `cells.csv`: every cell, whose label counts and what became of it; then the rejects.
 
-    Paths are from the folder of the case, as in `reviews.csv`.
+    Paths are from the folder of the case, as in `reviews.csv`. Where slides have fields, the last
+    columns say where on its field each cell lies.
     """
-    with csv_file(file, CELLS) as table:
-        for row in _rows(sheet.reading):
-            table.writerow(row)
+    reading = sheet.reading
+    with_places = any(slide.fields for slide in reading.case.slides)
+    with csv_file(file, (*CELLS, *PLACE) if with_places else CELLS) as table:
+        for row, place in _rows(reading):
+            table.writerow([*row, *_place(reading.case.root, place)] if with_places else row)
 
 
-def _rows(reading: Reading) -> Iterator[list[str]]:
+def _rows(reading: Reading) -> Iterator[tuple[list[str], Place | None]]:
     root = reading.case.root
     for cell in reading.cells:
-        yield [_from(root, cell.machine.path), cell.slide, *_cell(cell), ""]
+        row = [_from(root, cell.machine.path), cell.slide, *_cell(cell), ""]
+        yield row, cell.machine.place
     for each in reading.rejects:
         path, reason = _from(root, each.reject.path), each.reject.reason
-        yield [path, each.slide, "", "rejected", *[""] * 6, reason]
+        yield [path, each.slide, "", "rejected", *[""] * 6, reason], None
+
+
+def _place(root: Path, place: Place | None) -> list[str]:
+    if place is None:
+        return [""] * len(PLACE)
+    return place_row(replace(place, field=_from(root, place.field)))
 
 
 def _cell(cell: CaseCell) -> list[str]:

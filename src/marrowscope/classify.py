@@ -15,11 +15,12 @@ from marrowscope.bundle import Bundle
 from marrowscope.containers import arrow
 from marrowscope.differential import Differential, count
 from marrowscope.errors import OutputError
+from marrowscope.fields.cells import OnFields, WholeFields, on_fields
+from marrowscope.locations import Location
 from marrowscope.norms import ADULT_MARROW, Norms
 from marrowscope.novelty import novel_in_words
 from marrowscope.outcomes import Outcomes
 from marrowscope.parquet import write_parquet, write_parts
-from marrowscope.places import Place
 from marrowscope.predictor import BATCH_SIZE, Classifier, Outcome, Predictor
 from marrowscope.ratio import ICSH, Formula
 from marrowscope.records import Found, Prediction, Reject
@@ -68,6 +69,8 @@ class Classified:
     """What to review for the sake of the blast percentage."""
     review: Review | None = None
     """What the model abstains on; None where no coverage was asked for."""
+    fields: OnFields | None = None
+    """What became of the fields; None for pictures of single cells."""
 
     def novel_in_words(self, bundle: Bundle) -> str:
         """Say how many cells the model does not know; empty for none."""
@@ -86,6 +89,7 @@ class Classified:
             "adjusted": asdict(self.adjusted),
             "review": self.review.as_dict() if self.review else None,
             "novel": self._novel(bundle),
+            "fields": self.fields.as_dict() if self.fields else None,
             "warning": bundle.evaluation_in_words,
             "use": "research use only; figures, not a diagnosis",
         }
@@ -109,11 +113,12 @@ def classify(
     resume: bool = False,
     keep_novel: bool = False,
     parquet: bool = False,
-    parts: Place | None = None,
+    parts: Location | None = None,
     coverage: float | None = None,
     norms: Norms = ADULT_MARROW,
     formula: Formula = ICSH,
     settings: Mapping[str, str] | None = None,
+    fields: WholeFields | None = None,
     threads: int = 0,
     engine: str = "onnxruntime",
     predictor: Classifier | None = None,
@@ -128,8 +133,9 @@ def classify(
     are written as Parquet too, and as a data set of parts where `parts` is a folder or the URL of a
     store. With a `coverage` (0..1), each cell gets the set of classes that it
     may be of; cells whose set is not one class are not counted but listed for review. `norms` are
-    the reference ranges, `formula` says how the M:E ratio is computed. A `predictor`, such as a
-    cluster, takes the place of one on this machine.
+    the reference ranges, `formula` says how the M:E ratio is computed. With `fields`, the pictures
+    are whole fields, whose cells are found, kept in `boxes.csv` and `fields.csv`, and classified.
+    A `predictor`, such as a cluster, takes the place of one on this machine.
 
     Raises:
         OutputError: the folder cannot be used, holds something and must not be overwritten, or
@@ -138,12 +144,14 @@ def classify(
         MissingExtraError: Parquet is to be written, and pyarrow is not installed.
         BundleError: the bundle's model cannot be loaded, or it is too old for a coverage.
         SettingsError: no engine has this name.
+        FieldError: the tables of fields that are there cannot be read.
     """
     if parquet or parts:
         arrow()
     abstain = by_sets(bundle, coverage)
     predictor = predictor or Predictor(bundle, threads, engine)
     inputs = went_in(bundle, keep_novel, engine, coverage) | dict(settings or {})
+    inputs |= fields.went_in if fields else {}
     inputs |= {"reference_ranges": norms.in_words, "me_formula": formula.name}
     finished = open_folder(folder, inputs, overwrite=overwrite, resume=resume)
     tally = Tally(bundle.novelty, keep_novel=keep_novel)
@@ -156,14 +164,15 @@ def classify(
         every = read_predictions(folder / PREDICTIONS)
         return (prediction for prediction in every if not tally.sets_aside(prediction))
 
+    cells = fields.cells(found, folder) if fields else found
     if finished:
-        _read_again(found, bundle, folder, take)
+        _read_again(cells, bundle, folder, take, on_fields=fields is not None)
     else:
-        go_on(found, predictor, folder, abstain, take)
+        go_on(cells, predictor, folder, abstain, take, on_fields=fields is not None)
     if parquet and not (folder / TABLE).is_file():
-        write_parquet(folder / PREDICTIONS, folder / TABLE, bundle.classes)
+        write_parquet(folder / PREDICTIONS, folder / TABLE)
     if parts:
-        write_parts(folder / PREDICTIONS, parts, bundle.classes, overwrite=overwrite or resume)
+        write_parts(folder / PREDICTIONS, parts, overwrite=overwrite or resume)
     differential = count(tally.gallery.cells, bundle.classes, norms, formula)
     result = Classified(
         folder=folder,
@@ -177,6 +186,7 @@ def classify(
         work=work_of(read, bundle),
         adjusted=adjust(read(), bundle),
         review=review_of(bundle, coverage, tally.sets),
+        fields=on_fields(folder, keep_flagged=fields.keep_flagged) if fields else None,
     )
     if not finished:
         write_report(
@@ -186,6 +196,7 @@ def classify(
             tally,
             review=result.review,
             adjusted=result.adjusted,
+            fields=result.fields,
         )
         write_json(folder / DIFFERENTIAL, result.as_dict(bundle))
     return result
@@ -210,14 +221,20 @@ def went_in(
 
 
 def _read_again(
-    found: Iterable[Found], bundle: Bundle, folder: Path, take: Callable[[Outcome], object]
+    found: Iterable[Found],
+    bundle: Bundle,
+    folder: Path,
+    take: Callable[[Outcome], object],
+    *,
+    on_fields: bool,
 ) -> None:
     """Take the outcomes of a finished classification.
 
     Raises:
         OutputError: they are not those of just these inputs.
     """
-    with Outcomes(folder / PREDICTIONS, folder / REJECTS, bundle.classes) as outcomes:
+    files = folder / PREDICTIONS, folder / REJECTS
+    with Outcomes(*files, bundle.classes, on_fields=on_fields) as outcomes:
         rest = outcomes.replay(found, take)
         if next(rest, None) is not None or not outcomes.at_end:
             raise OutputError(
@@ -232,16 +249,23 @@ def go_on(
     folder: Path,
     abstain: Abstain,
     take: Callable[[Outcome], object],
+    *,
+    on_fields: bool = False,
 ) -> None:
-    """Take the outcomes that are there already, then classify the rest and write it behind them."""
+    """Take the outcomes that are there already, then classify the rest and write it behind them.
+
+    `on_fields` says whether the pictures are cells on fields.
+    """
     classes = predictor.bundle.classes
     predictions, rejects = folder / PREDICTIONS, folder / REJECTS
     for file in (predictions, rejects):
         _make_partial(file)
-    with Outcomes(partial_of(predictions), partial_of(rejects), classes) as outcomes:
+    partials = partial_of(predictions), partial_of(rejects)
+    with Outcomes(*partials, classes, on_fields=on_fields) as outcomes:
         rest = outcomes.replay(found, take)
+    header = prediction_header(classes, on_fields=on_fields)
     with (
-        continued_csv(predictions, prediction_header(classes), outcomes.keep[0]) as predicted,
+        continued_csv(predictions, header, outcomes.keep[0]) as predicted,
         continued_csv(rejects, REJECT_HEADER, outcomes.keep[1]) as rejected,
     ):
         for outcome in _as_written(predictor.classify(rest, BATCH_SIZE), abstain):

@@ -1,9 +1,6 @@
 """The command line: it only parses, calls one function for each verb, prints and exits."""
 
-import json
 import os
-import sys
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +9,8 @@ import typer
 from marrowscope import __version__
 from marrowscope.cli_agree import EPILOG as AGREE_EPILOG
 from marrowscope.cli_agree import agree
+from marrowscope.cli_classify import EPILOG as CLASSIFY_EPILOG
+from marrowscope.cli_classify import classify
 from marrowscope.cli_compare import EPILOG as COMPARE_EPILOG
 from marrowscope.cli_compare import compare
 from marrowscope.cli_data import data_app
@@ -25,31 +24,20 @@ from marrowscope.cli_serve import EPILOG as SERVE_EPILOG
 from marrowscope.cli_serve import serve
 from marrowscope.cli_store import QUEUE_EPILOG, audit_app, case_app, queue, user_app
 from marrowscope.cli_tune import EPILOG, tune
-from marrowscope.errors import SettingsError
 from marrowscope.terminal import (
-    AUTO,
-    SOME_REJECTED,
     AuditOption,
     BundleOption,
     ChangesOption,
-    CoresOption,
     DataArgument,
     DataOption,
     DecodersOption,
-    EngineOption,
     EpochsOption,
-    FormulaOption,
     JsonOption,
-    KeepNovelOption,
-    NormsOption,
     OverwriteOption,
     PackOption,
     RecipeOption,
-    ScaleOption,
     ThreadsOption,
-    cluster,
     errors_in_words,
-    new_folder,
     prepare_training,
     progress,
     read_data,
@@ -91,128 +79,7 @@ def main(
     """Hold the options that come before a command."""
 
 
-@app.command(
-    epilog="Examples:\n\n"
-    "`marrowscope classify cells/ --um-per-px 0.086`\n\n"
-    "`marrowscope classify 'scan/*.jpg' more.png --um-per-px 0.1 --output monday`\n\n"
-    "`marrowscope classify cells/ --um-per-px 0.1 --json > differential.json`\n\n"
-    "An interrupted classification is continued by the same command with `--resume`.\n\n"
-    "Exit codes: 0 all cells were read, 1 none could be or an error, 2 wrong usage, "
-    "3 some inputs were rejected."
-)
-def classify(
-    paths: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="PATH...", help="Pictures, folders, patterns, archives or URLs of stores."
-        ),
-    ],
-    bundle: BundleOption = "default",
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder for predictions.csv, rejects.csv, differential.json, report.html and "
-            "classify.json, which says what went in.",
-            show_default="a new folder, named on the screen",
-        ),
-    ] = None,
-    um_per_px: ScaleOption = None,
-    overwrite: OverwriteOption = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue what was interrupted in the output folder.")
-    ] = False,
-    keep_novel: KeepNovelOption = False,
-    parquet: Annotated[
-        bool, typer.Option("--parquet", help="Write predictions.parquet too.")
-    ] = False,
-    parquet_to: Annotated[
-        str,
-        typer.Option(
-            metavar="PLACE",
-            help="Write the predictions as a Parquet data set in parts too: into a folder or a "
-            "store (s3://bucket/results).",
-            show_default="nowhere",
-        ),
-    ] = "",
-    coverage: Annotated[
-        float | None,
-        typer.Option(
-            help="Give each cell the classes that it may be of, so that the true one is among "
-            "them this often (0.9: in 9 of 10 cells of each class), and count only cells with "
-            "exactly one; the others are listed for review.",
-        ),
-    ] = None,
-    norms: NormsOption = None,
-    me_formula: FormulaOption = "icsh",
-    threads: CoresOption = 0,
-    engine: EngineOption = AUTO,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", help="Say which engine was chosen, and why.")
-    ] = False,
-    ray: Annotated[
-        str,
-        typer.Option(
-            metavar="ADDRESS",
-            help="Classify on a Ray cluster: its address, `auto` for the one that this machine is "
-            "in, `local` for one process a processor of this machine.",
-            show_default="on this machine, without Ray",
-        ),
-    ] = "",
-    as_json: JsonOption = False,
-) -> None:
-    """Classify pictures of single cells and count them into a differential."""
-    with errors_in_words():
-        from marrowscope.bundle import load_bundle
-        from marrowscope.classify import classify as run
-        from marrowscope.engines import choose_engine
-        from marrowscope.intake import find_files
-        from marrowscope.norms import read_norms
-        from marrowscope.places import place_of
-        from marrowscope.ratio import formula_of
-        from marrowscope.resume import engine_of, result_files
-
-        if resume and output is None:
-            raise SettingsError("--resume needs --output: the folder of what was interrupted")
-        ranges, formula = read_norms(norms), formula_of(me_formula)
-        chosen = load_bundle(bundle)
-        chosen.preprocessing.check_scale(um_per_px)
-        folder = output or new_folder("marrowscope")
-        cells = partial(find_files, paths, um_per_px, result_files(folder))
-        number = sum(1 for _ in cells())
-        begun = engine_of(folder) if resume else ""
-        choice = choose_engine(chosen, number, engine if engine != AUTO else begun, threads)
-        if verbose:
-            print(choice.in_words, file=sys.stderr)
-        with (
-            cluster(ray, chosen, threads, choice.name) as predictor,
-            progress("Reading cells", number) as each,
-        ):
-            result = run(
-                cells(),
-                chosen,
-                folder,
-                overwrite=overwrite,
-                resume=resume,
-                keep_novel=keep_novel,
-                parquet=parquet,
-                parts=place_of(parquet_to) if parquet_to else None,
-                coverage=coverage,
-                norms=ranges,
-                formula=formula,
-                settings={"um_per_px": str(um_per_px or "")},
-                threads=threads,
-                engine=choice.name,
-                predictor=predictor,
-                each=each,
-            )
-        if as_json:
-            print(json.dumps(result.as_dict(chosen), ensure_ascii=False))
-        else:
-            from marrowscope.screen import show_classified
-
-            show_classified(result, chosen)
-    if result.rejected:
-        raise typer.Exit(SOME_REJECTED if result.cells else 1)
+app.command(epilog=CLASSIFY_EPILOG)(classify)
 
 
 @app.command(

@@ -14,18 +14,20 @@ from marrowscope.terminal import (
     EngineOption,
     FormulaOption,
     JsonOption,
+    KeepFlaggedOption,
     KeepNovelOption,
     NormsOption,
     OverwriteOption,
     ScaleOption,
     errors_in_words,
     new_folder,
-    progress,
+    reading_bars,
 )
 
 EPILOG = (
     "Examples:\n\n"
     "`marrowscope report case-117 --output report-117`\n\n"
+    "`marrowscope report scan/ --fields --output report-118`\n\n"
     "`marrowscope report cells/ --um-per-px 0.086 --output report`\n\n"
     "After people have reviewed cells (`reviews.csv` beside `case.toml`), the same command with "
     "`--resume` writes the report again and reads no cell twice."
@@ -50,6 +52,11 @@ def report(
         ),
     ] = None,
     um_per_px: ScaleOption = None,
+    fields: Annotated[
+        bool,
+        typer.Option("--fields", help="The folder holds whole fields: find their cells first."),
+    ] = False,
+    keep_flagged: KeepFlaggedOption = False,
     overwrite: OverwriteOption = False,
     resume: Annotated[
         bool,
@@ -82,7 +89,7 @@ def report(
 
         if resume and output is None:
             raise SettingsError("--resume needs --output: the folder of the earlier report")
-        read, chosen = read_case(case, um_per_px), load_bundle(bundle)
+        read, chosen = read_case(case, um_per_px, fields=fields), load_bundle(bundle)
         ranges, formula = read_norms(norms), formula_of(me_formula)
         folder = output or new_folder("marrowscope-report")
         found = find_cells(read, folder, report_files(folder))
@@ -90,7 +97,7 @@ def report(
         begun = engine_of_slides(read, folder) if resume else ""
         choice = choose_engine(chosen, number, engine if engine != AUTO else begun, threads)
         open_report(folder, overwrite=overwrite, resume=resume)
-        with progress("Reading cells", number) as each:
+        with reading_bars(number, fields=any(slide.fields for slide in read.slides)) as bars:
             reading = read_cells(
                 read,
                 chosen,
@@ -99,12 +106,14 @@ def report(
                 overwrite=overwrite,
                 resume=resume,
                 keep_novel=keep_novel,
+                keep_flagged=keep_flagged,
                 norms=ranges,
                 formula=formula,
                 coverage=coverage,
                 threads=threads,
                 engine=choice.name,
-                each=each,
+                each=bars[1],
+                each_field=bars[0],
             )
         sheet = report_case(reading, folder)
         show_report(sheet, folder, as_json)

@@ -68,6 +68,7 @@ def _looking(folder: Path, database: str) -> "Iterator[Session]":
 @case_app.command(
     epilog="Examples:\n\n"
     "`marrowscope case add case-117 --user ada`\n\n"
+    "`marrowscope case add scan/ --fields --user ada`\n\n"
     "`marrowscope case add cells/ --um-per-px 0.086 --user ada --room /srv/room`\n\n"
     "Exit codes: 0 all was brought in, 1 an error, 2 wrong usage, 3 some files were rejected."
 )
@@ -81,6 +82,9 @@ def add(
     ],
     user: Annotated[str, typer.Option(help="Whose case it will be: a reviewer's name.")],
     um_per_px: ScaleOption = None,
+    fields: Annotated[
+        bool, typer.Option("--fields", help="The folder holds whole fields: find their cells.")
+    ] = False,
     room: RoomOption = ROOM,
     database: DatabaseOption = "",
     as_json: JsonOption = False,
@@ -91,13 +95,15 @@ def add(
         from marrowscope.store.bringing import bring
 
         with progress("Keeping pictures", None) as each:
-            brought = bring(opened, user, read_case(case, um_per_px), each)
+            brought = bring(opened, user, read_case(case, um_per_px, fields=fields), each)
         if as_json:
             _print_json(asdict(brought))
         else:
             print(f"Case {brought.case}: {brought.added.new:,} cells wait to be read")
-            if brought.added.known:
-                print(f"{brought.added.known:,} pictures came twice and count once")
+            if brought.fields.new:
+                print(f"{brought.fields.new:,} fields wait for their cells to be found")
+            if known := brought.added.known + brought.fields.known:
+                print(f"{known:,} pictures came twice and count once")
             for reject in brought.rejects:
                 print(f"rejected: {reject.path}: {reject.reason}")
     if brought.rejects:

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from importlib import import_module
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -16,9 +16,9 @@ from marrowscope import __version__
 from marrowscope.bundle import Bundle, load_bundle
 from marrowscope.containers import arrow
 from marrowscope.errors import ClusterError, MissingExtraError
-from marrowscope.places import place_of
+from marrowscope.locations import Location, location_of
 from marrowscope.predictor import BATCH_SIZE, Outcome, Predictor
-from marrowscope.records import Found, Picture, Prediction, Reject
+from marrowscope.records import Found, Picture, Place, Prediction, Reject
 
 LOCAL = "local"
 """Stands for a cluster of this machine alone, made for one classification."""
@@ -106,8 +106,10 @@ class ClusterPredictor:
             compute=self._ray.data.ActorPoolStrategy(min_size=1, max_size=self._workers),
             num_cpus=1,
         )
-        for table in read.iter_batches(batch_size=None, batch_format="pyarrow"):
-            yield from map(_outcome, table.to_pylist())
+        tables = read.iter_batches(batch_size=None, batch_format="pyarrow")
+        rows = chain.from_iterable(table.to_pylist() for table in tables)
+        for row, each in zip(rows, found, strict=True):
+            yield _outcome(row, each)
 
 
 class Worker:
@@ -143,26 +145,36 @@ class Worker:
 def _as_table(found: Iterable[Found]) -> Any:
     """Name cells for a worker, whose working folder is another."""
     pa = arrow()
-    rows = [
-        {"path": str(each.path), "reason": each.reason}
-        if isinstance(each, Reject)
-        else {"path": str(each.path), "place": _wherever(each), "um_per_px": each.um_per_px}
-        for each in found
-    ]
-    text = pa.string()
-    schema = {"path": text, "place": text, "um_per_px": pa.float64(), "reason": text}
-    return pa.Table.from_pylist(rows, schema=pa.schema(schema))
+    text, number = pa.string(), pa.float64()
+    schema = {"path": text, "reason": text, "location": text, "um_per_px": number}
+    schema |= {"field": text, "box": pa.list_(pa.int64())}
+    return pa.Table.from_pylist([_row(each) for each in found], schema=pa.schema(schema))
 
 
-def _wherever(picture: Picture) -> str:
-    place = picture.path
-    return str(place.absolute()) if isinstance(place, Path) else place
+def _row(found: Found) -> dict[str, Any]:
+    if isinstance(found, Reject):
+        return vars(found)
+    row = {"path": str(found.path), "location": _wherever(found.path), "um_per_px": found.um_per_px}
+    return row | (_place(found.place) if found.place else {})
+
+
+def _place(place: Place) -> dict[str, Any]:
+    box = [place.x0, place.y0, place.x1, place.y1]
+    return {"field": _wherever(Path(place.field)), "box": box, "um_per_px": place.um_per_px}
+
+
+def _wherever(location: Location) -> str:
+    return str(location.absolute()) if isinstance(location, Path) else location
 
 
 def _found(row: dict[str, Any]) -> Found:
     if row["reason"] is not None:
         return Reject(row["path"], row["reason"])
-    return Picture(place_of(row["place"]), row["um_per_px"])
+    place = None
+    if row["field"] is not None:
+        x0, y0, x1, y1 = row["box"]
+        place = Place(row["field"], x0, y0, x1, y1, row["um_per_px"])
+    return Picture(location_of(row["location"]), row["um_per_px"], place)
 
 
 def _as_outcomes(outcomes: Iterable[Outcome]) -> Any:
@@ -176,8 +188,8 @@ def _as_outcomes(outcomes: Iterable[Outcome]) -> Any:
     return pa.Table.from_pylist(rows, schema=pa.schema(schema))
 
 
-def _outcome(row: dict[str, Any]) -> Outcome:
-    if row["reason"] is not None:
+def _outcome(row: dict[str, Any], found: Found) -> Outcome:
+    if row["reason"] is not None or isinstance(found, Reject):
         return Reject(row["path"], row["reason"])
     return Prediction(
         row["path"],
@@ -185,6 +197,7 @@ def _outcome(row: dict[str, Any]) -> Outcome:
         row["probability"],
         tuple(row["probabilities"]),
         novelty=row["novelty"],
+        place=found.place,
     )
 
 

@@ -10,10 +10,10 @@ from marrowscope.containers import (
     pictures_inside,
     read_inside,
 )
-from marrowscope.places import Place, copy_of, read_object
+from marrowscope.locations import Location, copy_of, read_object
 
 
-def read_content(place: Place) -> bytes:
+def read_content(location: Location) -> bytes:
     """Read a file or an object, or the picture inside a container that is one.
 
     Inside are a zip's or tar's member (`set.zip/LYT/1.jpg`) and a Parquet row (`a.parquet/7`).
@@ -22,16 +22,16 @@ def read_content(place: Place) -> bytes:
         OSError: nothing is there, or it cannot be read.
         MissingExtraError: it lies in a Parquet file or a store whose library is not installed.
     """
-    if not isinstance(place, Path):
-        return _read_remote(place)
+    if not isinstance(location, Path):
+        return _read_remote(location)
     try:
-        check_size(place.stat().st_size, place)
-        return place.read_bytes()
+        check_size(location.stat().st_size, location)
+        return location.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
-        container = next((parent for parent in place.parents if parent.is_file()), None)
+        container = next((parent for parent in location.parents if parent.is_file()), None)
         if container is None:
             raise
-    return read_inside(container, place.relative_to(container).as_posix())
+    return read_inside(container, location.relative_to(container).as_posix())
 
 
 def _read_remote(url: str) -> bytes:
@@ -42,14 +42,14 @@ def _read_remote(url: str) -> bytes:
     return read_object(url, LARGEST_BYTES)
 
 
-def pictures_of(place: Place) -> Iterator[Place]:
+def pictures_of(location: Location) -> Iterator[Location]:
     """Give the places of the pictures in a container, in its order.
 
     Raises:
         OSError: it cannot be read, or is a Parquet file without pictures.
         MissingExtraError: it is a Parquet file or lies in a store, and its library is not there.
     """
-    if isinstance(place, Path):
-        yield from map(place.joinpath, pictures_inside(place))
+    if isinstance(location, Path):
+        yield from map(location.joinpath, pictures_inside(location))
     else:
-        yield from (f"{place}/{name}" for name in pictures_inside(copy_of(place)))
+        yield from (f"{location}/{name}" for name in pictures_inside(copy_of(location)))

@@ -13,6 +13,10 @@ class ImageError(MarrowscopeError):
     """A file that cannot be used as the picture of one cell."""
 
 
+class FieldError(MarrowscopeError):
+    """A file that cannot be used as a whole field, or boxes that cannot be read."""
+
+
 class ManifestError(MarrowscopeError):
     """A manifest or class folder that cannot be read."""
 

@@ -7,7 +7,7 @@ from PIL import Image, UnidentifiedImageError
 
 from marrowscope.contents import read_content
 from marrowscope.errors import ImageError
-from marrowscope.places import Place
+from marrowscope.locations import Location
 
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
 SMALLEST = 24
@@ -24,14 +24,14 @@ SAY_WHY = {
 TIFF_BITS_PER_SAMPLE = 258
 
 
-def read_image(place: Place) -> Image.Image:
+def read_image(location: Location) -> Image.Image:
     """Decode the picture of one cell: RGB, 8 bits a channel, 24 to 4096 pixels a side.
 
     Raises:
         ImageError: the file is missing, or `decode_image` refuses its content.
     """
     try:
-        content = read_content(place)
+        content = read_content(location)
     except (FileNotFoundError, NotADirectoryError):
         raise ImageError("no such file") from None
     except PermissionError:
@@ -55,7 +55,7 @@ def decode_image(content: bytes) -> Image.Image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(content), formats=FORMATS) as image:
                 _check_header(image)
-                return _to_rgb(image)
+                return to_rgb(image)
     except Image.DecompressionBombError:
         raise ImageError(_too_large("over 178 million")) from None
     except UnidentifiedImageError:
@@ -77,6 +77,15 @@ def _check_header(image: Image.Image) -> None:
         raise ImageError(_too_large(f"{width} x {height}"))
     if getattr(image, "n_frames", 1) > 1:
         raise ImageError("it holds several pictures; give one file for each cell")
+    check_colours(image)
+
+
+def check_colours(image: Image.Image) -> None:
+    """Refuse a picture whose colours cannot be those of a stain.
+
+    Raises:
+        ImageError: it has more than 8 bits a channel, or no colours.
+    """
     if _bits_per_channel(image) > 8:
         raise ImageError(
             "it has 16 bits or more a channel; 8 bits are read: convert it to an 8-bit RGB picture"
@@ -88,7 +97,7 @@ def _check_header(image: Image.Image) -> None:
 def _too_large(size: str) -> str:
     return (
         f"too large: {size} pixels; one cell has at most {LARGEST} x {LARGEST}. "
-        "If this is a whole field, cut out its cells first"
+        "If this is a whole field, give it with --fields"
     )
 
 
@@ -99,7 +108,12 @@ def _bits_per_channel(image: Image.Image) -> int:
     return max(tags.get(TIFF_BITS_PER_SAMPLE, (8,))) if tags else 8
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Turn a picture into RGB without changing a colour.
+
+    Raises:
+        ImageError: parts of it are transparent.
+    """
     if "A" in image.getbands() or "transparency" in image.info:
         opaque = image.convert("RGBA")
         if opaque.getchannel("A").getextrema() != (255, 255):

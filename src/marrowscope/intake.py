@@ -9,7 +9,7 @@ import numpy as np
 
 from marrowscope.containers import is_container, is_left_by_systems
 from marrowscope.contents import pictures_of
-from marrowscope.places import Place, is_object, is_url, name_of, objects_below
+from marrowscope.locations import Location, is_object, is_url, name_of, objects_below
 from marrowscope.records import Found, Picture, Reject
 
 HASHES_AT_ONCE = 8192
@@ -28,8 +28,8 @@ class Seen:
     def add(self, text: str) -> bool:
         """Remember a text; tell whether it is new."""
         key = hash(text)
-        place = self._sorted.searchsorted(key)
-        if key in self._latest or key in self._sorted[place : place + 1]:
+        location = self._sorted.searchsorted(key)
+        if key in self._latest or key in self._sorted[location : location + 1]:
             return False
         self._latest.add(key)
         if len(self._latest) == HASHES_AT_ONCE:
@@ -70,16 +70,16 @@ def find_files(
             yield Reject(given, _why_nothing(given))
 
 
-def _pictures(file: Place, um_per_px: float | None) -> Iterator[Found]:
+def _pictures(file: Location, um_per_px: float | None) -> Iterator[Found]:
     """Take a file for a picture, unless it is a container of them."""
     if not is_container(name_of(file)):
         yield _picture(file, um_per_px)
         return
     nothing = True
     try:
-        for place in pictures_of(file):
+        for location in pictures_of(file):
             nothing = False
-            yield _picture(place, um_per_px)
+            yield _picture(location, um_per_px)
     except OSError as error:
         yield Reject(str(file), error.strerror or str(error))
     else:
@@ -87,17 +87,17 @@ def _pictures(file: Place, um_per_px: float | None) -> Iterator[Found]:
             yield Reject(str(file), "it holds no files")
 
 
-def _picture(place: Place, um_per_px: float | None) -> Found:
+def _picture(location: Location, um_per_px: float | None) -> Found:
     """Take a file for a picture, unless its name cannot be written into a table."""
     try:
-        str(place).encode()
+        str(location).encode()
     except UnicodeEncodeError:
-        shown = os.fsencode(place).decode("utf-8", "replace")
+        shown = os.fsencode(location).decode("utf-8", "replace")
         return Reject(shown, "the name is no text in UTF-8; rename the file")
-    return Picture(place, um_per_px)
+    return Picture(location, um_per_px)
 
 
-def _files_of(given: str) -> Iterator[Place | Reject]:
+def _files_of(given: str) -> Iterator[Location | Reject]:
     path = Path(given)
     if is_url(given):
         yield from _objects_of(given)
@@ -110,7 +110,7 @@ def _files_of(given: str) -> Iterator[Place | Reject]:
             yield from _inside(match) if match.is_dir() else (match,)
 
 
-def _objects_of(url: str) -> Iterator[Place | Reject]:
+def _objects_of(url: str) -> Iterator[Location | Reject]:
     try:
         if is_object(url):
             yield url

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -154,6 +155,7 @@ def matthews_correlation(matrix: Matrix) -> float:
     return together / math.sqrt(spread) if spread > 1e-12 * total**4 else 0.0
 
 
+@lru_cache(maxsize=4096)
 def exact_interval(successes: int, trials: int, level: float = 0.95) -> Interval:
     """Clopper-Pearson interval of a share, 0..1; (NaN, 0, 1) without trials.
 

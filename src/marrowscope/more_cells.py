@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -78,6 +79,7 @@ class Reviews:
     """All of it in a sentence."""
 
 
+@lru_cache(maxsize=1024)
 def cells_until_clear(cells: int, counted: int, percent: float, cap: int = CAP) -> MoreCells:
     """Give how many more cells to count until the exact interval leaves a threshold.
 
@@ -181,12 +183,13 @@ def chances_of(
     return {
         each.path: float(labels[each.path] in codes)
         if each.path in labels
-        else _chance_of(np.asarray(each.probabilities) * weigh, inside)
+        else chance_of(np.asarray(each.probabilities) * weigh, inside)
         for each in predictions
     }
 
 
-def _chance_of(weighed: NDArray[np.float64], inside: NDArray[np.bool_]) -> float:
+def chance_of(weighed: NDArray[np.float64], inside: NDArray[np.bool_]) -> float:
+    """Give the part of weighed probabilities (C,) that lies inside, 0..1; 0 where all are 0."""
     total = float(weighed.sum())
     return float(weighed[inside].sum()) / total if total else 0.0
 

@@ -50,23 +50,24 @@ class Cursor:
 class Outcomes:
     """The outcomes in two CSV files, one of predictions and one of rejects, as they were found."""
 
-    def __init__(self, predictions: Path, rejects: Path, classes: Sequence[str]) -> None:
-        """Open both files.
+    def __init__(
+        self, predictions: Path, rejects: Path, classes: Sequence[str], *, on_fields: bool = False
+    ) -> None:
+        """Open both files; `on_fields` says whether the rows tell where on a field a cell lies.
 
         Raises:
             OutputError: one has other columns than those that a classification writes.
         """
+        header = prediction_header(classes, on_fields=on_fields)
         with ExitStack() as files:
             self._predictions, self._rejects = (
-                _open(files, path, header)
-                for path, header in (
-                    (predictions, prediction_header(classes)),
-                    (rejects, list(REJECT_HEADER)),
-                )
+                _open(files, path, columns)
+                for path, columns in ((predictions, header), (rejects, list(REJECT_HEADER)))
             )
             self._files = files.pop_all()
         self._folder = predictions.parent
-        self._columns = len(prediction_header(classes))
+        self._columns = len(header)
+        self._on_fields = on_fields
         self._matched = 0
         self.keep = (0, 0)
         """Bytes of the two files that hold the outcomes given so far, and the headers."""
@@ -130,9 +131,11 @@ class Outcomes:
 
     def _prediction(self, row: list[str]) -> Prediction | None:
         try:
-            return prediction_of(row) if len(row) == self._columns else None
+            if len(row) == self._columns:
+                return prediction_of(row, on_fields=self._on_fields)
         except ValueError:
-            return None
+            pass
+        return None
 
     def _check_inputs(self) -> None:
         if not self._matched and not self.at_end:

@@ -2,6 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
@@ -34,11 +37,36 @@ def own_weights(predictions: Iterable[Prediction], bundle: Bundle) -> Floats | N
         cells += 1
     if not cells:
         return np.ones(len(bundle.classes))
-    tested = load_tested(bundle)
+    test = _test_of(_Key(bundle.folder, bundle.adjustment.tested_sha256, bundle))
+    mix = mix_behind(test.rows, total / total.sum())
+    return _shares(cells * mix) / _shares(test.cells)
+
+
+@dataclass(frozen=True)
+class _Key:
+    """Which test cells are meant, by their content."""
+
+    folder: Path
+    sha256: str
+    bundle: Bundle = field(compare=False)
+
+
+@dataclass(frozen=True)
+class _Test:
+    """What own weights need of a test, so that a live count need not read its file each time."""
+
+    rows: Floats
+    """(C, C): what the bundle said of the cells of each true class, averaged."""
+    cells: Floats
+    """(C,): cells of each true class."""
+
+
+@lru_cache(maxsize=4)
+def _test_of(key: _Key) -> _Test:
+    tested = load_tested(key.bundle)
     of_class = Counter(tested.labels)
-    mix = mix_behind(rows_of(tested, bundle, rounds=0).mean, total / total.sum())
-    there = np.array([of_class[code] for code in bundle.classes], dtype=np.float64)
-    return _shares(cells * mix) / _shares(there)
+    there = np.array([of_class[code] for code in key.bundle.classes], dtype=np.float64)
+    return _Test(rows_of(tested, key.bundle, rounds=0).mean, there)
 
 
 def _shares(cells: Floats) -> Floats:

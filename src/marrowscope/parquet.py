@@ -1,14 +1,14 @@
 """Predictions as a Parquet file, for those who work on them with other programs."""
 
-from collections.abc import Sequence
+import csv
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from marrowscope.containers import arrow
 from marrowscope.errors import OutputError
-from marrowscope.places import Place, store_of
-from marrowscope.results import REPLACE, TEXTS, prediction_header, whole_file
+from marrowscope.locations import Location, store_of
+from marrowscope.results import REPLACE, TEXTS, whole_file
 
 BYTES_AT_ONCE = 2**20
 """Of the CSV; memory does not grow with the number of cells."""
@@ -17,7 +17,7 @@ BYTES_AT_ONCE = 2**20
 ROWS_A_PART = 2**16
 
 
-def write_parquet(predictions: Path, table: Path, classes: Sequence[str]) -> None:
+def write_parquet(predictions: Path, table: Path) -> None:
     """Turn `predictions.csv` into a Parquet file with the same columns, probabilities as doubles.
 
     Raises:
@@ -25,7 +25,7 @@ def write_parquet(predictions: Path, table: Path, classes: Sequence[str]) -> Non
     """
     pa = arrow()
     with (
-        _rows(predictions, classes) as rows,
+        _rows(predictions) as rows,
         whole_file(table) as partial,
         pa.parquet.ParquetWriter(partial, rows.schema) as writer,
     ):
@@ -33,9 +33,7 @@ def write_parquet(predictions: Path, table: Path, classes: Sequence[str]) -> Non
             writer.write_batch(batch)
 
 
-def write_parts(
-    predictions: Path, place: Place, classes: Sequence[str], *, overwrite: bool
-) -> None:
+def write_parts(predictions: Path, place: Location, *, overwrite: bool) -> None:
     """Turn `predictions.csv` into a Parquet data set: a folder or store of parts in their order.
 
     The columns are those of `write_parquet`; a part has 65,536 rows at most.
@@ -48,7 +46,7 @@ def write_parts(
     data_set = import_module("pyarrow.dataset")
     store, folder = (None, str(place)) if isinstance(place, Path) else store_of(place)
     try:
-        with _rows(predictions, classes) as rows:
+        with _rows(predictions) as rows:
             data_set.write_dataset(
                 rows,
                 folder,
@@ -68,12 +66,12 @@ def write_parts(
         ) from None
 
 
-def _rows(predictions: Path, classes: Sequence[str]) -> Any:
+def _rows(predictions: Path) -> Any:
     """Read `predictions.csv` in batches, with its types."""
     pa, text = arrow(), import_module("pyarrow.csv")
-    types = {
-        name: pa.string() if name in TEXTS else pa.float64() for name in prediction_header(classes)
-    }
+    with predictions.open(newline="", encoding="utf-8") as lines:
+        header = next(csv.reader(lines))
+    types = {name: pa.string() if name in TEXTS else pa.float64() for name in header}
     return text.open_csv(
         predictions,
         read_options=text.ReadOptions(use_threads=False, block_size=BYTES_AT_ONCE),

@@ -7,10 +7,11 @@ from functools import partial
 
 from marrowscope.bundle import Bundle
 from marrowscope.errors import ImageError
-from marrowscope.images import read_image
+from marrowscope.fields.crops import read_cell
 from marrowscope.labels import CLASSES
+from marrowscope.locations import location_of, name_of
 from marrowscope.pages import thumbnail
-from marrowscope.places import name_of, place_of
+from marrowscope.records import Picture as Given
 from marrowscope.records import Prediction
 from marrowscope.results import set_in_words
 from marrowscope.tally import Gallery
@@ -34,6 +35,8 @@ class Picture:
     """Who gave the label; empty for the machine."""
     machine: str = ""
     """The most probable class."""
+    field: str = ""
+    """The field that it was cut from and where; empty for a picture of its own."""
 
 
 @dataclass(frozen=True)
@@ -75,14 +78,17 @@ def picture_of(prediction: Prediction, bundle: Bundle) -> Picture:
         ImageError: its picture cannot be read any more.
     """
     try:
-        image = read_image(place_of(prediction.path))
+        given = Given(location_of(prediction.path), None, prediction.place)
+        image = read_cell(given, bundle.preprocessing.field_um)
     except ImageError as error:
         raise ImageError(f"{prediction.path}, to be shown in the report: {error}") from None
     ranked = sorted(
         zip(prediction.probabilities, bundle.classes, strict=True), key=lambda pair: -pair[0]
     )
     return Picture(
-        name=name_of(place_of(prediction.path)),
+        name=prediction.place.in_words
+        if prediction.place
+        else name_of(location_of(prediction.path)),
         data=thumbnail(image, THUMBNAIL_PIXELS),
         label=prediction.label,
         percent=100 * prediction.probability,
@@ -91,4 +97,5 @@ def picture_of(prediction: Prediction, bundle: Bundle) -> Picture:
         set="" if prediction.set is None else set_in_words(prediction.set),
         reviewer=prediction.reviewer,
         machine=ranked[0][1],
+        field=prediction.place.in_words if prediction.place else "",
     )

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from marrowscope.bundle import Bundle, load_references
 from marrowscope.engines import Pixels, load_engine
 from marrowscope.errors import BundleError, ImageError
-from marrowscope.images import read_image
+from marrowscope.fields.crops import read_cell
 from marrowscope.novelty import UNKNOWN, Strangeness
-from marrowscope.places import Place
 from marrowscope.records import Found, Prediction, Reject
 from marrowscope.references import References, Similar
 
@@ -129,7 +128,8 @@ class Predictor:
         if isinstance(found, Reject):
             return found
         try:
-            return self.bundle.preprocessing.resize(read_image(found.path), found.um_per_px)
+            prepare = self.bundle.preprocessing
+            return prepare.resize(read_cell(found, prepare.field_um), found.um_per_px)
         except ImageError as error:
             return Reject(str(found.path), str(error))
 
@@ -157,7 +157,7 @@ class Predictor:
         pixels = [row for row in rows if not isinstance(row, Reject)]
         scores = zip(*self._score(np.stack(pixels)), strict=True) if pixels else iter(())
         return [
-            row if isinstance(row, Reject) else self._prediction(each.path, *next(scores))
+            row if isinstance(row, Reject) else self._prediction(each, *next(scores))
             for each, row in zip(found, rows, strict=True)
         ]
 
@@ -168,14 +168,15 @@ class Predictor:
         logits, embeddings = self._engine.run(pixels, ["logits", "embedding"])
         return softmax(self.bundle.scaling.apply(logits)), self._strangeness(embeddings)
 
-    def _prediction(self, path: Place, scores: NDArray[np.float64], novelty: float) -> Prediction:
+    def _prediction(self, found: Found, scores: NDArray[np.float64], novelty: float) -> Prediction:
         best = int(scores.argmax())
         return Prediction(
-            str(path),
+            str(found.path),
             self.bundle.classes[best],
             float(scores[best]),
             tuple(map(float, scores)),
             novelty=float(novelty),
+            place=None if isinstance(found, Reject) else found.place,
         )
 
 

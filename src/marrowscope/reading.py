@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from marrowscope.classify import go_on, went_in
 from marrowscope.decisions import Decision, Decisions, read_decisions
 from marrowscope.differential import Differential, count
 from marrowscope.errors import CaseError
+from marrowscope.fields.cells import OnFields, WholeFields, on_fields
 from marrowscope.norms import ADULT_MARROW, Norms
 from marrowscope.own_mix import own_weights
 from marrowscope.predictor import Outcome, Predictor
@@ -69,6 +70,8 @@ class Reading:
     every cell."""
     review: Review | None = None
     """What the model abstains on; None where no coverage was asked for."""
+    fields: Mapping[str, OnFields] = field(default_factory=dict)
+    """What became of the fields, by the name of the slide, of slides that have fields."""
 
     @property
     def decided(self) -> tuple[CaseCell, ...]:
@@ -102,27 +105,33 @@ def read_cells(
     overwrite: bool = False,
     resume: bool = False,
     keep_novel: bool = False,
+    keep_flagged: bool = False,
     norms: Norms = ADULT_MARROW,
     formula: Formula = ICSH,
     coverage: float | None = None,
     threads: int = 0,
     engine: str = "onnxruntime",
     each: Callable[[], object] = lambda: None,
+    each_field: Callable[[int], object] = lambda _cells: None,
 ) -> Reading:
     """Classify the cells of a case into `slides/` of a folder, slide by slide, and count them.
 
     A cell that is in `reviews.csv` counts as the class given there, whatever the machine says.
     `found` are the pictures of each slide, if they were looked for before. With `resume`, cells
-    that were read before are not read again. All predictions are in memory: about 1 KB a cell.
+    that were read before are not read again. Of slides with fields, the cells are found first, and
+    `each_field` is called for each with their number; `keep_flagged` says whether those on flagged
+    fields are read. All predictions are in memory: about 1 KB a cell.
 
     Raises:
         CaseError: `reviews.csv` cannot be read, or a picture is in two slides.
         OutputError: a slide's folder cannot be used, or holds outcomes of other cells or settings.
         SettingsError: the bundle needs the size of a pixel, or the coverage is not in 0..1.
         BundleError: the bundle's model cannot be loaded, or it is too old for a coverage.
+        FieldError: the tables of fields that are there cannot be read.
     """
     for slide in case.slides:
-        bundle.preprocessing.check_scale(slide.um_per_px)
+        if not slide.fields:
+            bundle.preprocessing.check_scale(slide.um_per_px)
     decisions = read_decisions(case.reviews)
     abstain = by_sets(bundle, coverage)
     inputs = went_in(bundle, keep_novel, engine, coverage)
@@ -143,8 +152,13 @@ def read_cells(
     for slide in case.slides:
         place = folder / SLIDES / slide.name
         scale = {"um_per_px": str(slide.um_per_px or "")}
-        open_folder(place, inputs | scale, overwrite=overwrite, resume=resume)
-        go_on(found[slide.name], predictor, place, abstain, partial(take, slide))
+        fields = WholeFields(slide.um_per_px, keep_flagged, each_field) if slide.fields else None
+        more = fields.went_in if fields else scale
+        open_folder(place, inputs | more, overwrite=overwrite, resume=resume)
+        pictures: Iterable[Found] = found[slide.name]
+        cells_there = fields.cells(pictures, place) if fields else pictures
+        taking = partial(take, slide)
+        go_on(cells_there, predictor, place, abstain, taking, on_fields=slide.fields)
     return Reading(
         case=case,
         bundle=bundle,
@@ -157,7 +171,17 @@ def read_cells(
         differential=count(tally.gallery.cells, bundle.classes, norms, formula),
         adjusted=adjusted_of(cells, bundle, tally),
         review=review_of(bundle, coverage, tally.sets),
+        fields=_fields(case, folder, keep_flagged=keep_flagged),
     )
+
+
+def _fields(case: Case, folder: Path, *, keep_flagged: bool) -> dict[str, OnFields]:
+    found = {
+        slide.name: on_fields(folder / SLIDES / slide.name, keep_flagged=keep_flagged)
+        for slide in case.slides
+        if slide.fields
+    }
+    return {name: each for name, each in found.items() if each}
 
 
 def _own_files(case: Case, folder: Path) -> Iterator[Path]:

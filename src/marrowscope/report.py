@@ -7,6 +7,7 @@ from marrowscope.adjusted import Adjusted
 from marrowscope.bundle import Bundle
 from marrowscope.caveats import HAEMODILUTION, SAMPLING, SCHEME, caveats
 from marrowscope.differential import Differential
+from marrowscope.fields.cells import OnFields
 from marrowscope.keys import keys_of, scale_of, sums_of
 from marrowscope.pages import render
 from marrowscope.pictures import groups_of, pictures_of
@@ -23,6 +24,7 @@ def write_report(
     *,
     review: Review | None = None,
     adjusted: Adjusted | None = None,
+    fields: OnFields | None = None,
 ) -> None:
     """Write the page: the differential, cells to review, then the cells of each class.
 
@@ -37,6 +39,7 @@ def write_report(
         to_review=groups_of(tally.to_review, bundle),
         rejects=tally.first_rejects,
         rejected=tally.rejected,
+        fields=fields,
         cells=tally.cells,
         novel=tally.novel,
         set_aside=tally.set_aside,

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from marrowscope.errors import MarrowscopeError, OutputError
-from marrowscope.records import Prediction, Reject
+from marrowscope.records import Place, Prediction, Reject
 
 PREDICTIONS, REJECTS = "predictions.csv", "rejects.csv"
 REJECT_HEADER = ("path", "reason")
 DECIMALS = 6
 """Of the numbers in `predictions.csv`."""
-TEXTS = ("path", "label", "set")
+PLACE = ("field", "x0", "y0", "x1", "y1", "um_per_px")
+"""Columns that say where on its field a cell lies; only where fields were read."""
+TEXTS = ("path", "label", "set", "field")
 """Columns of `predictions.csv` that hold no numbers."""
 NO_CLASS = "none"
 """Stands for a set without a class, as an empty field says that no set was asked for."""
@@ -118,9 +120,10 @@ def without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def prediction_header(classes: Sequence[str]) -> list[str]:
+def prediction_header(classes: Sequence[str], *, on_fields: bool = False) -> list[str]:
     """Columns of `predictions.csv`; all but `TEXTS` are numbers."""
-    return ["path", "label", "probability", "set", "novelty", *classes]
+    place = PLACE if on_fields else ()
+    return ["path", "label", "probability", "set", "novelty", *place, *classes]
 
 
 def prediction_row(prediction: Prediction) -> list[str]:
@@ -131,21 +134,29 @@ def prediction_row(prediction: Prediction) -> list[str]:
         _number(prediction.probability),
         "" if prediction.set is None else set_in_words(prediction.set),
         "" if math.isnan(prediction.novelty) else _number(prediction.novelty),
+        *(place_row(prediction.place) if prediction.place else ()),
         *map(_number, prediction.probabilities),
     ]
+
+
+def place_row(place: Place) -> list[str]:
+    """Where a cell lies as text, in the order of `PLACE`."""
+    box = (place.x0, place.y0, place.x1, place.y1)
+    return [place.field, *map(str, box), f"{place.um_per_px:.{DECIMALS}g}"]
 
 
 def _number(value: float) -> str:
     return f"{value:.{DECIMALS}f}"
 
 
-def prediction_of(row: Sequence[str]) -> Prediction:
+def prediction_of(row: Sequence[str], *, on_fields: bool = False) -> Prediction:
     """Read a prediction back from its row.
 
     Raises:
         ValueError: the row holds no prediction.
     """
-    path, label, probability, held, novelty, *probabilities = row
+    path, label, probability, held, novelty, *rest = row
+    place, probabilities = _divided(rest) if on_fields else (None, rest)
     return Prediction(
         path,
         label,
@@ -153,15 +164,21 @@ def prediction_of(row: Sequence[str]) -> Prediction:
         tuple(map(float, probabilities)),
         _set_of(held),
         float(novelty) if novelty else math.nan,
+        place=place,
     )
+
+
+def _divided(rest: Sequence[str]) -> tuple[Place, Sequence[str]]:
+    field, x0, y0, x1, y1, um_per_px, *probabilities = rest
+    return Place(field, int(x0), int(y0), int(x1), int(y1), float(um_per_px)), probabilities
 
 
 def read_predictions(file: Path) -> Iterator[Prediction]:
     """Give the predictions of a whole `predictions.csv`, one by one."""
     with file.open(newline="", encoding="utf-8") as lines:
         rows = csv.reader(lines)
-        next(rows, None)
-        yield from map(prediction_of, rows)
+        on_fields = PLACE[0] in next(rows, ())
+        yield from (prediction_of(row, on_fields=on_fields) for row in rows)
 
 
 def _set_of(words: str) -> tuple[str, ...] | None:
@@ -177,7 +194,7 @@ def set_in_words(codes: Sequence[str]) -> str:
 
 def rounded(prediction: Prediction) -> Prediction:
     """Give a prediction as it comes back from its row."""
-    return prediction_of(prediction_row(prediction))
+    return prediction_of(prediction_row(prediction), on_fields=prediction.place is not None)
 
 
 def reject_row(reject: Reject) -> list[str]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from marrowscope.errors import OutputError, SettingsError
+from marrowscope.fields.looked import field_files
 from marrowscope.results import (
     PREDICTIONS,
     REJECTS,
@@ -22,7 +23,8 @@ FILES = (WENT_IN, PREDICTIONS, REJECTS, TABLE, REPORT, DIFFERENTIAL)
 
 def result_files(folder: Path) -> list[Path]:
     """Name all files that a classification may write into its folder, half-written ones too."""
-    return [way(folder / name) for name in FILES for way in (Path, partial_of)]
+    files = [way(folder / name) for name in FILES for way in (Path, partial_of)]
+    return files + field_files(folder)
 
 
 def open_folder(folder: Path, went_in: Mapping[str, str], *, overwrite: bool, resume: bool) -> bool:

@@ -66,6 +66,8 @@ def show_classified(result: Classified, bundle: Bundle) -> None:
         console.print(f"[yellow]{escape(note)}[/yellow]")
     console.print(f"[dim]{escape(bundle.evaluation_in_words)}[/dim]")
     _show_rejects(result)
+    for line in result.fields.in_words if result.fields else ():
+        print(line)
     print(f"{result.cells:,} cells read, {result.rejected:,} inputs rejected")
     print(f"Report: {result.folder / REPORT}")
 

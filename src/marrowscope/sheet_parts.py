@@ -35,6 +35,7 @@ def parts_of(reading: Reading) -> tuple[Part, ...]:
         _excluded(reading),
         _reviewers(reading),
         _slides(reading),
+        *_fields(reading),
         _model(reading),
         MIND,
     )
@@ -178,6 +179,17 @@ def _slides(reading: Reading) -> Part:
         ("Slide", "Stain", "µm per pixel", "Cells", "Counted", "Blasts"),
         tuple(_slide_rows(reading)),
     )
+
+
+def _fields(reading: Reading) -> Iterator[Part]:
+    """Say what became of the fields of slides that have fields."""
+    if reading.fields:
+        lines = (
+            f"Slide {name}: {line}"
+            for name, fields in reading.fields.items()
+            for line in fields.in_words
+        )
+        yield Part("Whole fields", tuple(lines))
 
 
 def _slide_rows(reading: Reading) -> Iterable[tuple[str, ...]]:

@@ -71,6 +71,12 @@ ScaleOption = Annotated[
         "scanner names it, or 7.2 by the width of a red cell in pixels.",
     ),
 ]
+KeepFlaggedOption = Annotated[
+    bool,
+    typer.Option(
+        "--keep-flagged", help="Read the cells of flagged fields too (blurred, over-stained)."
+    ),
+]
 NormsOption = Annotated[
     Path | None,
     typer.Option(
@@ -189,6 +195,25 @@ def cluster(
 
     with ClusterPredictor(bundle, address, workers, engine) as predictor:
         yield predictor
+
+
+@contextmanager
+def reading_bars(
+    pictures: int, *, fields: bool
+) -> Iterator[tuple[Callable[[int], None], Callable[[], None]]]:
+    """Show a bar of cells that are read, and one of fields, if there are; give what moves them.
+
+    The first function takes the number of cells of a field, the second moves by one cell.
+    """
+    with _bar() as bar:
+        looked = bar.add_task("Finding cells", total=pictures, visible=fields)
+        read = bar.add_task("Reading cells", total=0 if fields else pictures)
+
+        def look(cells: int) -> None:
+            bar.advance(looked)
+            bar.update(read, total=(bar.tasks[read].total or 0) + cells)
+
+        yield look, lambda: bar.advance(read)
 
 
 @contextmanager

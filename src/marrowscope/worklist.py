@@ -14,7 +14,7 @@ from marrowscope.more_cells import (
     InDoubt,
     Reviews,
     ToReview,
-    chances_of,
+    chance_of,
     in_doubt,
     reviews_until_clear,
 )
@@ -59,8 +59,9 @@ class Worklist:
         limit: int = SHOWN,
     ) -> None:
         """Take the model's classes and their `own_weights` (C,); without, no share is given."""
-        self._classes = classes
         self._weights = weights
+        self._weigh = np.ones(len(classes)) if weights is None else weights
+        self._inside = np.array([code in BLASTS.codes for code in classes])
         self._limit = limit
         self._knows_blasts = set(BLASTS.codes) <= set(classes)
         self._chances = array("d")
@@ -76,9 +77,7 @@ class Worklist:
         if not self._knows_blasts or not CLASSES[prediction.label].counted:
             return
         self.counted += 1
-        reviewed = {prediction.path: prediction.label} if prediction.reviewer else None
-        chances = chances_of([prediction], self._classes, BLASTS.codes, reviewed, self._weights)
-        chance = chances[prediction.path]
+        chance = self._chance(prediction)
         self._chances.append(chance)
         variance = chance * (1 - chance)
         if variance < LEAST_VARIANCE:
@@ -87,6 +86,11 @@ class Worklist:
         heapq.heappush(self._most, (variance, -self.counted, cell))
         if len(self._most) > self._limit:
             heapq.heappop(self._most)
+
+    def _chance(self, prediction: Prediction) -> float:
+        if prediction.reviewer:
+            return float(prediction.label in BLASTS.codes)
+        return chance_of(np.asarray(prediction.probabilities) * self._weigh, self._inside)
 
     def work(self) -> Work:
         """Give the cells to review first, and how many reviews settle each open threshold."""

@@ -1,17 +1,19 @@
 """Bring a case from the disk into the reading room: its pictures are kept, and a job reads them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from marrowscope.case import Case, Slide
 from marrowscope.contents import read_content
-from marrowscope.errors import CaseError, ImageError
+from marrowscope.errors import CaseError, FieldError, ImageError
+from marrowscope.fields.field import file_of, open_field
 from marrowscope.images import decode_image
-from marrowscope.places import name_of
+from marrowscope.locations import Location, name_of
 from marrowscope.records import Found, Reject
-from marrowscope.store.blobs import Blobs
+from marrowscope.store.blobs import Blobs, chunks_of
 from marrowscope.store.cases import Facts, lock, make_case
 from marrowscope.store.cells import Added, NewCell, add_cells
+from marrowscope.store.fields import FIND, NewField, add_fields
 from marrowscope.store.jobs import add_job_once
 from marrowscope.store.kinds import Role
 from marrowscope.store.room import Room
@@ -28,6 +30,9 @@ class Brought:
     case: str
     """Public id."""
     added: Added
+    """Cells that came as pictures of their own."""
+    fields: Added
+    """Whole fields, whose cells are still to be found."""
     rejects: tuple[Reject, ...]
     """Files that are no pictures of cells; nothing of them is kept."""
 
@@ -47,19 +52,36 @@ def bring(room: Room, who: str, case: Case, each: Callable[[], object] = lambda:
     if len(scales) > 1:
         raise CaseError(f"the slides of {case.id} have pixels of different sizes; make a case each")
     rejects: list[Reject] = []
-    found = {slide.name: _keep(room.blobs, slide, rejects, each) for slide in case.slides}
-    if not any(found.values()):
+    cells = {
+        slide.name: _keep(room.blobs, slide, rejects, each)
+        for slide in case.slides
+        if not slide.fields
+    }
+    fields = {
+        slide.name: _keep_fields(room.blobs, slide, rejects, each)
+        for slide in case.slides
+        if slide.fields
+    }
+    if not any((*cells.values(), *fields.values())):
         why = f"; the first of {len(rejects)}: {rejects[0].reason}" if rejects else ""
         raise CaseError(f"{case.id}: no file is the picture of a cell{why}")
     facts = Facts(case.id, case.date, case.material, case.stain, next(iter(scales)))
     with room.store.write() as session:
         user = user_called(session, who)
         made = make_case(session, user, facts)
-        parts = [add_cells(session, user, made, name, cells) for name, cells in found.items()]
+        added = _sum(add_cells(session, user, made, name, some) for name, some in cells.items())
+        looked = _sum(add_fields(session, user, made, name, some) for name, some in fields.items())
         lock(session, made)
-        added = Added(sum(part.new for part in parts), sum(part.known for part in parts))
-        add_job_once(session, READ, made, added.new)
-    return Brought(made.public_id, added, tuple(rejects))
+        if looked.new:
+            add_job_once(session, FIND, made, looked.new)
+        if added.new or not looked.new:
+            add_job_once(session, READ, made, added.new)
+    return Brought(made.public_id, added, looked, tuple(rejects))
+
+
+def _sum(parts: Iterable[Added]) -> Added:
+    every = list(parts)
+    return Added(sum(part.new for part in every), sum(part.known for part in every))
 
 
 def _keep(
@@ -74,6 +96,34 @@ def _keep(
         else:
             cells.append(kept)
     return cells
+
+
+def _keep_fields(
+    blobs: Blobs, slide: Slide, rejects: list[Reject], each: Callable[[], object]
+) -> list[NewField]:
+    fields = []
+    for found in slide.find():
+        kept = found if isinstance(found, Reject) else _keep_field(blobs, found.path)
+        each()
+        if isinstance(kept, Reject):
+            rejects.append(kept)
+        else:
+            fields.append(kept)
+    return fields
+
+
+def _keep_field(blobs: Blobs, location: Location) -> NewField | Reject:
+    """Keep a field, if what is kept can be opened: of some slides, one file is not all."""
+    try:
+        file = file_of(location)
+        open_field(file)
+        sha256 = blobs.put_chunks(chunks_of(file))
+        opened = open_field(blobs.path(sha256))
+    except OSError as error:
+        return Reject(str(location), f"it cannot be read ({error.strerror or error})")
+    except FieldError as error:
+        return Reject(str(location), str(error).removeprefix(f"{location}: "))
+    return NewField(file.name, sha256, opened.width, opened.height)
 
 
 def _keep_one(blobs: Blobs, found: Found) -> NewCell | Reject:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Generic, TypeVar
 
-from sqlalchemy import Select, delete, func, or_, select
+from sqlalchemy import ColumnElement, Select, delete, func, or_, select, true
 from sqlalchemy.orm import Session
 
 from marrowscope.errors import ConflictError, FrozenError, NotThereError, StoreError
@@ -14,6 +14,7 @@ from marrowscope.store.audit import Event, append
 from marrowscope.store.kinds import CaseState, Role
 from marrowscope.store.moments import now
 from marrowscope.store.tables import BlindReading, Case, CaseCell, CellDecision, Job, Member, User
+from marrowscope.store.tables import Field as FieldRow
 from marrowscope.store.tables import Slide as SlideRow
 from marrowscope.store.texts import needed, one_line
 from marrowscope.store.users import check_role
@@ -154,19 +155,23 @@ def find_case(session: Session, who: User, public_id: str) -> Case:
     Raises:
         NotThereError: there is none, or it is another's: both read the same.
     """
-    case = session.scalar(_visible(who).where(Case.public_id == public_id))
+    case = session.scalar(visible_to(who).where(Case.public_id == public_id))
     if case is None:
         raise NotThereError(f"there is no case {public_id[:32]!r} among yours")
     return case
 
 
-def _visible(who: User) -> Select[Case]:
+def visible_to(who: User) -> Select[Case]:
     """Select the cases that a user may see: all for administrators, own and shared ones else."""
-    query = select(Case)
+    return select(Case).where(is_visible_to(who))
+
+
+def is_visible_to(who: User) -> ColumnElement[bool]:
+    """Say of a case in a query whether a user may see it."""
     if who.role is Role.ADMIN:
-        return query
+        return true()
     shared = select(Member.case_id).where(Member.user_id == who.id)
-    return query.where(or_(Case.owner_id == who.id, Case.id.in_(shared)))
+    return or_(Case.owner_id == who.id, Case.id.in_(shared))
 
 
 def list_cases(
@@ -183,7 +188,7 @@ def list_cases(
 
     `search` is looked for in title, material and stain, whatever the case of its letters.
     """
-    query = _searched(_visible(who), search, archived)
+    query = _searched(visible_to(who), search, archived)
     if state is not None:
         query = query.where(Case.state == state)
     total = session.scalar(select(func.count()).select_from(query.subquery())) or 0
@@ -284,7 +289,7 @@ def delete_case(session: Session, who: User, case: Case, confirmed: str) -> None
         raise FrozenError(f"the case {case.title} is signed; reopen it before it is deleted")
     before = asdict(facts_of(case))
     event = Event(who.name, "case delete", case.public_id, before=before)
-    for table in (CellDecision, BlindReading, Job, CaseCell, SlideRow, Member):
+    for table in (CellDecision, BlindReading, Job, CaseCell, FieldRow, SlideRow, Member):
         session.execute(delete(table).where(table.case_id == case.id))
     session.delete(case)
     append(session, event)

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy import case as when
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
 from marrowscope.bundle import Bundle
 from marrowscope.errors import NotThereError, StoreError
@@ -247,7 +247,7 @@ def list_cells(
     query = select(CaseCell).where(CaseCell.case_id == case.id, *_filters(wanted or Wanted()))
     total = session.scalar(select(func.count()).select_from(query.subquery())) or 0
     rows = query.order_by(*ORDERS[order], CaseCell.id).offset(offset).limit(limit)
-    return Page(session.scalars(rows).all(), total)
+    return Page(session.scalars(rows.options(joinedload(CaseCell.slide))).all(), total)
 
 
 def _filters(wanted: Wanted) -> Iterable[Any]:

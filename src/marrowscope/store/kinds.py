@@ -34,6 +34,25 @@ class CellState(StrEnum):
     """It cannot be read; the reason stands beside."""
 
 
+class FieldState(StrEnum):
+    """Whether the cells of a whole field were found."""
+
+    WAITING = "waiting"
+    FOUND = "found"
+    FLAGGED = "flagged"
+    """Outside the plain range: its cells are not read before a person says so."""
+    REJECTED = "rejected"
+    """It cannot be used; the reason stands beside."""
+
+
+class Origin(StrEnum):
+    """How a cell on a field came to be one."""
+
+    FOUND = "found"
+    DRAWN = "drawn"
+    """By a person, around one that was missed."""
+
+
 class JobState(StrEnum):
     """What became of a job."""
 

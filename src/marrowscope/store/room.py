@@ -9,7 +9,7 @@ from sqlalchemy import select
 from marrowscope.errors import StoreError
 from marrowscope.store.blobs import Blobs
 from marrowscope.store.database import Store, open_store
-from marrowscope.store.tables import CaseCell
+from marrowscope.store.tables import CaseCell, Field
 
 DATABASE, BLOBS = "room.db", "blobs"
 A_DAY = 24 * 3600.0
@@ -63,5 +63,6 @@ def sweep(room: Room, older: float = A_DAY) -> int:
     """Remove pictures that no case has any more, so many seconds after they came; give how many."""
     cutoff = time.time() - older
     with room.store.read() as session:
-        wanted = frozenset(session.scalars(select(CaseCell.sha256).distinct()))
+        cells = session.scalars(select(CaseCell.sha256).distinct())
+        wanted = frozenset(cells) | frozenset(session.scalars(select(Field.sha256).distinct()))
     return room.blobs.sweep(wanted, cutoff)

@@ -11,7 +11,8 @@ from marrowscope.errors import ConflictError
 from marrowscope.store.audit import Event, append
 from marrowscope.store.cases import check_open, lock
 from marrowscope.store.cells import progress_of
-from marrowscope.store.kinds import CaseState, Role
+from marrowscope.store.fields import fields_by_state
+from marrowscope.store.kinds import CaseState, FieldState, Role
 from marrowscope.store.moments import now
 from marrowscope.store.readers import readings_of
 from marrowscope.store.tables import Case, CaseCell, User
@@ -124,6 +125,8 @@ def _check_done(session: Session, case: Case) -> None:
         raise ConflictError(f"the case {case.title} has no cells that were read")
     if progress.waiting:
         raise ConflictError(f"{progress.waiting:,} cells of the case {case.title} wait to be read")
+    if looking := fields_by_state(session, case)[FieldState.WAITING]:
+        raise ConflictError(f"{looking:,} fields of the case {case.title} wait to be looked at")
     still = [each.user.name for each in readings_of(session, case) if each.closed_at is None]
     if still:
         raise ConflictError(f"{', '.join(still)} still reads the case {case.title} blind")

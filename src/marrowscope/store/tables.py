@@ -16,7 +16,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from marrowscope.store.kinds import CaseState, CellState, JobState, Role
+from marrowscope.store.kinds import CaseState, CellState, FieldState, JobState, Origin, Role
 from marrowscope.store.moments import Moment
 
 HASH = String(64)
@@ -223,6 +223,53 @@ class CaseCell(Base):
     def counts_as(self) -> str:
         """The class code that counts: a person's, else the model's; empty before both."""
         return self.label or self.machine
+
+
+class Field(Base):
+    """A whole field of a case, on which cells are found."""
+
+    __tablename__ = "fields"
+    __table_args__ = (UniqueConstraint("case_id", "sha256"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id", ondelete="CASCADE"))
+    slide_id: Mapped[int] = mapped_column(ForeignKey("slides.id", ondelete="CASCADE"), index=True)
+    file: Mapped[str]
+    """Name of the picture as it came."""
+    sha256: Mapped[str] = mapped_column(HASH, index=True)
+    width: Mapped[int]
+    height: Mapped[int]
+    um_per_px: Mapped[float | None]
+    """Side of a pixel on the slide, in micrometres."""
+    scale: Mapped[str] = mapped_column(default="")
+    """What that rests on: given, file, red cells or unknown; empty before it was looked at."""
+    flags: Mapped[list[str]] = mapped_column(default=list)
+    state: Mapped[FieldState] = mapped_column(word_of(FieldState, "state"))
+    reason: Mapped[str] = mapped_column(default="")
+    keep_flagged: Mapped[bool] = mapped_column(default=False)
+    """Whether a person wants its cells read though it is flagged."""
+    slide: Mapped[Slide] = relationship()
+
+
+class CellPlace(Base):
+    """Where on a field a cell lies; pixels of the field, x1 and y1 just outside."""
+
+    __tablename__ = "places"
+    __table_args__ = (UniqueConstraint("field_id", "x0", "y0", "x1", "y1"),)
+
+    cell_id: Mapped[int] = mapped_column(
+        ForeignKey("cells.id", ondelete="CASCADE"), primary_key=True
+    )
+    field_id: Mapped[int] = mapped_column(ForeignKey("fields.id", ondelete="CASCADE"))
+    x0: Mapped[int]
+    y0: Mapped[int]
+    x1: Mapped[int]
+    y1: Mapped[int]
+    origin: Mapped[Origin] = mapped_column(word_of(Origin, "origin"))
+    removed_by: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
+    """Who said that it is no cell; None for one that stands."""
+    removed_at: Mapped[datetime | None]
+    cell: Mapped[CaseCell] = relationship()
 
 
 class BlindReading(Base):

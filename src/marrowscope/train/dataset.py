@@ -38,7 +38,7 @@ class CellDataset(Dataset[Item]):
         return len(self._pictures)
 
     def __getitem__(self, index: int) -> Item:
-        file, um_per_px = self._pictures[index]
+        file, um_per_px, _ = self._pictures[index]
         try:
             pixels = self._preprocessing.resize(read_image(file), um_per_px)
         except ImageError as error:

@@ -6,8 +6,8 @@ from itertools import chain, zip_longest
 from pathlib import Path
 
 from marrowscope.bundle import file_hash
+from marrowscope.locations import name_of
 from marrowscope.novelty import METHOD, SHRINKAGE, Novelty, Strangeness, threshold_of
-from marrowscope.places import name_of
 from marrowscope.records import Picture
 from marrowscope.references import Embeddings, cells_that_fit, known_cells, write_references
 

@@ -1,8 +1,9 @@
 """The application of the reading room: what stands around the routes, and its life."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
+from typing import Protocol
 
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
@@ -15,11 +16,13 @@ from marrowscope.web.api import (
     cells,
     classify,
     differential,
+    fields,
     files,
     health,
     queue,
     report,
     review,
+    reviewed,
     session,
     users,
 )
@@ -40,6 +43,7 @@ PARTS = (
     users,
     cases,
     files,
+    fields,
     cells,
     review,
     differential,
@@ -48,11 +52,23 @@ PARTS = (
     audit,
     health,
     queue,
+    reviewed,
 )
 
 
-def create_app(settings: Settings) -> FastAPI:
+class Reader(Protocol):
+    """What reads cells behind the pages."""
+
+    def call(self) -> None:
+        """Hear that there is something to do."""
+
+
+def create_app(
+    settings: Settings, reader: Callable[[Room], AbstractContextManager[Reader]] = Worker
+) -> FastAPI:
     """Make the application of a reading room; it opens its room as it starts.
+
+    Cells are read by a thread, or by what `reader` makes for the room, such as `apart.Apart`.
 
     Raises:
         StoreError: the database or the folder cannot be used.
@@ -62,8 +78,8 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def life(_app: FastAPI) -> AsyncIterator[None]:
-        with Worker(room) as worker:
-            room.called = worker.call
+        with reader(room) as entered:
+            room.called = entered.call
             yield
         room.close()
 

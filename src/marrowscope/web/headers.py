@@ -27,7 +27,7 @@ ALWAYS = {
 ASSETS = "/static/"
 """Files of the package: a browser keeps them and asks each time whether they are still the same."""
 STRICT = "max-age=31536000"
-UPLOADS = ("/files", "/classify")
+UPLOADS = ("/files", "/fields", "/classify")
 """Ends of the addresses that take pictures."""
 
 

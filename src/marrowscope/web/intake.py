@@ -47,7 +47,7 @@ def take_in(files: Iterable[Incoming], blobs: Blobs, limits: Limits) -> TakenIn:
     """
     cells: list[NewCell] = []
     refused: list[Refused] = []
-    for number, member in enumerate(_all(files, limits), 1):
+    for number, member in enumerate(each_member(files, limits), 1):
         if number > limits.files:
             raise UploadError(f"at most {limits.files:,} files are taken at once; send it in parts")
         outcome = _keep(member, blobs)
@@ -58,7 +58,12 @@ def take_in(files: Iterable[Incoming], blobs: Blobs, limits: Limits) -> TakenIn:
     return TakenIn(tuple(cells), tuple(refused))
 
 
-def _all(files: Iterable[Incoming], limits: Limits) -> Iterator[Member]:
+def each_member(files: Iterable[Incoming], limits: Limits) -> Iterator[Member]:
+    """Give loose files and those within zip archives, one by one; hidden ones are left out.
+
+    Raises:
+        UploadError: an archive is damaged, or a zip bomb.
+    """
     for each in files:
         if is_zip(each.file):
             yield from members(each.file, limits)

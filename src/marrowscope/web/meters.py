@@ -1,6 +1,7 @@
 """Prometheus counters of one room: requests and their time, cells read, logins."""
 
 import time
+from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -8,6 +9,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 API = "/api/v1"
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.5, 10.0)
 """Seconds."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Cells that were read together."""
+
+    read: int
+    rejected: int
+    seconds: float
 
 
 class Meters:
@@ -37,6 +47,12 @@ class Meters:
         self.jobs = Gauge(
             "marrowscope_jobs", "Jobs by their state.", ("state",), registry=self.registry
         )
+
+    def batch_read(self, batch: Batch) -> None:
+        """Count a batch of cells."""
+        self.cells.labels("read").inc(batch.read)
+        self.cells.labels("rejected").inc(batch.rejected)
+        self.batches.observe(batch.seconds)
 
     def page(self) -> bytes:
         """Give all counters as Prometheus reads them."""

@@ -105,6 +105,22 @@ def case_page(request: Request, caller: Me, room: InRoom, case_id: CaseId) -> Re
     )
 
 
+@router.get("/cases/{case_id}/fields")
+def fields_page(request: Request, caller: Me, room: InRoom, case_id: CaseId) -> Response:
+    """Show the whole fields of a case with the boxes of its cells."""
+    with room.store.read() as session:
+        case = case_full(session, find_case(session, caller.user, case_id), caller.user)
+    covered = frozenset(case.classes or room.bundle.classes)
+    return draw(
+        request,
+        "fields.html.j2",
+        caller,
+        case=case,
+        classes=[asdict(each) for each in keyed(covered)],
+        may_review=at_least(caller.user.role, Role.REVIEWER),
+    )
+
+
 def error_page(request: Request, status: int, title: str, detail: str) -> Response:
     """Show a problem to a person."""
     caller = caller_of(request) if status < 500 else None

@@ -8,6 +8,7 @@ import uvicorn
 
 from marrowscope.errors import SettingsError
 from marrowscope.store.links import first_link
+from marrowscope.web.apart import Apart
 from marrowscope.web.api.users import link_path
 from marrowscope.web.app import create_app
 from marrowscope.web.room import Room
@@ -29,7 +30,7 @@ def open_room(settings: Settings, say: Callable[[str], object]) -> None:
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     listening = _listen(settings.host, settings.port)
-    app = create_app(settings)
+    app = create_app(settings, Apart)
     address = _address(settings, listening.getsockname()[1])
     say(f"The reading room is open at {address} (stop it with Ctrl+C).")
     _invite(app.state.room, address, say)
@@ -39,11 +40,15 @@ def open_room(settings: Settings, say: Callable[[str], object]) -> None:
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family)
+        listening = socket.create_server((host, port), family=family)
     except OSError as error:
         raise SettingsError(
             f"cannot listen at {host}, port {port} ({error.strerror}); give another --port"
         ) from None
+    # Inherited by every connection; asyncio sets it on none whose listener came from outside,
+    # and an answer's body would wait up to 40 ms for the browser to acknowledge its head.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
 
 
 def _address(settings: Settings, port: int) -> str:

@@ -21,6 +21,8 @@ class Limits:
     """Files in one upload, those within zip archives counted."""
     picture_bytes: int = 32 * MIB
     """Of one picture, unpacked."""
+    field_bytes: int = 256 * MIB
+    """Of one whole field, unpacked."""
     unpacked_bytes: int = 4096 * MIB
     """Of all files in a zip archive, unpacked."""
     ratio: int = 100

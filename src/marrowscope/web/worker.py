@@ -6,6 +6,8 @@ import platform
 import sys
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from types import TracebackType
 from typing import Self
@@ -15,13 +17,18 @@ from marrowscope.predictor import Predictor
 from marrowscope.records import Picture, Prediction, Reject
 from marrowscope.store.bringing import READ
 from marrowscope.store.cells import keep_readings, name_model, progress_of, waiting
+from marrowscope.store.fields import FIND, scales_of
 from marrowscope.store.jobs import fail_job, finish_job, keep_job, release_job, take_job
 from marrowscope.store.secrets import new_secret
 from marrowscope.store.tables import Case, Job
+from marrowscope.web.finder import find_on_next
+from marrowscope.web.meters import Batch
 from marrowscope.web.room import Room
 
-NICE = 10
-"""Of the thread that reads, and of those that its model starts: pages go first."""
+NICE = 15
+"""Of the thread that reads, and of those that its model starts: pages go first.
+
+What was read is written at the usual priority: who waits for the database never waits for that."""
 REST_S = 1.0
 """Seconds between two looks for jobs that others may have left."""
 LOG = logging.getLogger("marrowscope")
@@ -30,9 +37,11 @@ LOG = logging.getLogger("marrowscope")
 class Worker:
     """Reads cells behind the pages while it is entered."""
 
-    def __init__(self, room: Room) -> None:
-        """Work for a room."""
+    def __init__(self, room: Room, say: Callable[[Batch], object] | None = None) -> None:
+        """Work for a room; what is read is counted on its meters, or said to somebody else."""
         self._room = room
+        self._say = say or room.meters.batch_read
+        self._reader = ThreadPoolExecutor(1, "marrowscope-reader", _give_way)
         self.name = f"{platform.node()}-{os.getpid()}-{new_secret('worker')[-8:]}"
         self._lease = timedelta(seconds=room.settings.lease_s)
         self._stopped = threading.Event()
@@ -54,15 +63,15 @@ class Worker:
         self._stopped.set()
         self._called.set()
         self._thread.join()
+        self._reader.shutdown()
 
     def call(self) -> None:
         """Say that there is something to do."""
         self._called.set()
 
     def _work(self) -> None:
-        _give_way()
         try:
-            predictor = self._room.load()
+            predictor = self._reader.submit(self._room.load).result()
         except MarrowscopeError:
             LOG.exception("the model cannot be loaded; no cells are read")
             return
@@ -75,7 +84,7 @@ class Worker:
         """Do a job; tell whether there was one."""
         try:
             with self._room.store.write() as session:
-                job = take_job(session, self.name, [READ], self._lease)
+                job = take_job(session, self.name, [READ, FIND], self._lease)
             if job is None:
                 return False
             self._do(job, predictor)
@@ -86,7 +95,10 @@ class Worker:
 
     def _do(self, job: Job, predictor: Predictor) -> None:
         try:
-            self._read(job, predictor)
+            if job.kind == FIND:
+                self._find(job)
+            else:
+                self._read(job, predictor)
         except LostJobError as error:
             LOG.warning("%s", error)
         except MarrowscopeError as error:
@@ -98,6 +110,16 @@ class Worker:
     def _fail(self, job: Job, error: str, *, again: bool) -> None:
         with self._room.store.write() as session:
             fail_job(session, job.id, self.name, error, again=again)
+
+    def _find(self, job: Job) -> None:
+        """Find the cells of the fields of a case that wait, field by field."""
+        while not self._stopped.is_set():
+            if not find_on_next(self._room, job, self.name, self._lease, self._reader):
+                with self._room.store.write() as session:
+                    finish_job(session, job.id, self.name)
+                return
+        with self._room.store.write() as session:
+            release_job(session, job.id, self.name)
 
     def _read(self, job: Job, predictor: Predictor) -> None:
         """Read the cells of a case that wait, batch by batch; each batch is kept at once."""
@@ -117,13 +139,15 @@ class Worker:
         began = time.perf_counter()
         with self._room.store.read() as session:
             cells = waiting(session, case, self._room.settings.batch)
+            scales = scales_of(session, case, cells)
         if not cells:
             return False
-        pictures = [Picture(self._room.blobs.path(each.sha256), case.um_per_px) for each in cells]
-        outcomes = predictor.classify(pictures, len(pictures))
+        pictures = [Picture(self._room.blobs.path(each.sha256), scales[each.id]) for each in cells]
+        outcomes = self._reader.submit(_classify, predictor, pictures).result()
         found = dict(zip((cell.id for cell in cells), outcomes, strict=True))
         self._keep(job, case, found)
-        self._room.meters.batches.observe(time.perf_counter() - began)
+        rejected = sum(isinstance(each, Reject) for each in outcomes)
+        self._say(Batch(len(found) - rejected, rejected, time.perf_counter() - began))
         return True
 
     def _keep(self, job: Job, case: Case, found: dict[int, Prediction | Reject]) -> None:
@@ -135,9 +159,10 @@ class Worker:
             progress = progress_of(session, now)
             done = progress.total - progress.waiting
             keep_job(session, job.id, self.name, done, total=progress.total, lease=self._lease)
-        rejected = sum(isinstance(each, Reject) for each in found.values())
-        self._room.meters.cells.labels("rejected").inc(rejected)
-        self._room.meters.cells.labels("read").inc(len(found) - rejected)
+
+
+def _classify(predictor: Predictor, pictures: list[Picture]) -> list[Prediction | Reject]:
+    return list(predictor.classify(pictures, len(pictures)))
 
 
 def _give_way() -> None:

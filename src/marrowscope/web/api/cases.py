@@ -58,6 +58,13 @@ class FactsIn(BaseModel):
     um_per_px: float | None = Field(None, allow_inf_nan=False)
 
 
+class NewCase(FactsIn):
+    """A new case."""
+
+    fields: bool = False
+    """Whether whole fields will come, so that the size of a pixel need not be known before."""
+
+
 class FactsChange(BaseModel):
     """What is to be changed of it; what is left away stays."""
 
@@ -95,16 +102,18 @@ def cases(
 
 
 @router.post("/cases", status_code=201)
-def add_case(caller: Me, room: InRoom, facts: FactsIn, key: Key = None) -> CaseOut:
+def add_case(caller: Me, room: InRoom, case: NewCase, key: Key = None) -> CaseOut:
     """Make a case; it is yours."""
-    check_scale(room, checked(Facts(**facts.model_dump())))
+    facts = checked(Facts(**case.model_dump(exclude={"fields"})))
+    if not case.fields:
+        check_scale(room, facts)
 
     def do(session: Session) -> dict[str, Any]:
-        case = make_case(session, caller.user, Facts(**facts.model_dump()))
+        made = make_case(session, caller.user, facts)
         session.flush()
-        return case_out(case, progress_of(session, case)).model_dump(mode="json")
+        return case_out(made, progress_of(session, made)).model_dump(mode="json")
 
-    answer = once(room.store, caller.user, key, ["case", facts.model_dump()], do)
+    answer = once(room.store, caller.user, key, ["case", case.model_dump()], do)
     return CaseOut.model_validate(answer)
 
 
@@ -135,7 +144,8 @@ def edit_case(caller: Me, room: InRoom, case_id: CaseId, change: FactsChange) ->
                 f"cells of the case {case.title} were read with {case.um_per_px} micrometres a "
                 "pixel; make a new case for another size"
             )
-        check_scale(room, checked(facts))
+        if facts.um_per_px != case.um_per_px:
+            check_scale(room, checked(facts))
         change_facts(session, caller.user, case, facts)
         return case_full(session, case, caller.user)
 

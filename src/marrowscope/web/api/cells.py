@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from marrowscope.store.cases import find_case
 from marrowscope.store.cells import Order, Wanted, find_cell
 from marrowscope.store.decisions import history
+from marrowscope.store.fields import scales_of
 from marrowscope.store.kinds import CellState
 from marrowscope.store.readers import open_reading_of
 from marrowscope.store.tables import CaseCell, CellDecision
@@ -107,7 +108,7 @@ def show_picture(
 ) -> Response:
     """Give the picture of a cell as it came, or as PNG where browsers do not show its format."""
     cell = _cell(room, caller, case_id, number)
-    return _answer(request, f"{cell.sha256}-full", lambda: picture(room, cell.sha256))
+    return answer_picture(request, f"{cell.sha256}-full", lambda: picture(room, cell.sha256))
 
 
 @router.get("/cases/{case_id}/cells/{number}/thumbnail", response_class=Response)
@@ -121,7 +122,9 @@ def show_thumbnail(
 ) -> Response:
     """Give a small JPEG of a cell."""
     cell = _cell(room, caller, case_id, number)
-    return _answer(request, f"{cell.sha256}-{side}", lambda: thumbnail(room, cell.sha256, side))
+    return answer_picture(
+        request, f"{cell.sha256}-{side}", lambda: thumbnail(room, cell.sha256, side)
+    )
 
 
 @router.get("/cases/{case_id}/cells/{number}/explanation")
@@ -130,7 +133,8 @@ def explain(caller: Me, room: InRoom, case_id: CaseId, number: Number) -> Explan
     with room.store.read() as session:
         case = find_case(session, caller.user, case_id)
         cell = find_cell(session, case, number)
-    return explanation(room, cell.sha256, case.um_per_px)
+        um_per_px = scales_of(session, case, [cell])[cell.id]
+    return explanation(room, cell.sha256, um_per_px)
 
 
 def _cell(room: Room, caller: Caller, case_id: str, number: int) -> CaseCell:
@@ -138,7 +142,7 @@ def _cell(room: Room, caller: Caller, case_id: str, number: int) -> CaseCell:
         return find_cell(session, find_case(session, caller.user, case_id), number)
 
 
-def _answer(request: Request, tag: str, make: Callable[[], Shown]) -> Response:
+def answer_picture(request: Request, tag: str, make: Callable[[], Shown]) -> Response:
     """Answer with a picture, or with 304 if the browser has it; its content never changes."""
     headers = {"ETag": f'"{tag}"', "Cache-Control": FOR_GOOD}
     if f'"{tag}"' in request.headers.get("if-none-match", ""):

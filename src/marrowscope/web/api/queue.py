@@ -5,9 +5,11 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
+from marrowscope.store.kinds import Role
 from marrowscope.store.queue import most_worth, waiting_for_a_look
+from marrowscope.store.users import check_role
 from marrowscope.web.api.cases import PageOut
-from marrowscope.web.auth import Admin, InRoom
+from marrowscope.web.auth import InRoom, Me
 
 router = APIRouter(tags=["queue"])
 
@@ -29,12 +31,11 @@ class WorthOut(BaseModel):
 
 @router.get("/queue")
 def queue(
-    caller: Admin,  # noqa: ARG001 - it needs one, as it goes through all cases
-    room: InRoom,
-    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    caller: Me, room: InRoom, limit: Annotated[int, Query(ge=1, le=500)] = 50
 ) -> PageOut[WorthOut]:
-    """List the cells to look at first, of all cases."""
+    """List the cells to look at first, of the cases that you may see; for reviewers."""
+    check_role(caller.user, Role.REVIEWER, "the queue")
     with room.store.read() as session:
-        rows = most_worth(session, limit)
+        rows = most_worth(session, limit, caller.user)
         listed = [WorthOut.model_validate(each, from_attributes=True) for each in rows]
-        return PageOut(total=waiting_for_a_look(session), rows=listed)
+        return PageOut(total=waiting_for_a_look(session, caller.user), rows=listed)

@@ -6,6 +6,7 @@ from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 from marrowscope.store.cells import Progress, progress_of
+from marrowscope.store.fields import fields_by_state
 from marrowscope.store.jobs import jobs_of
 from marrowscope.store.kinds import CaseState, CellState, JobState
 from marrowscope.store.readers import open_reading_of
@@ -62,11 +63,22 @@ class CaseOut(BaseModel):
     progress: ProgressOut
 
 
+class FieldsProgress(BaseModel):
+    """Whole fields of a case by their state."""
+
+    waiting: int
+    found: int
+    flagged: int
+    rejected: int
+    total: int
+
+
 class CaseFull(CaseOut):
     """A case, with its latest job and whether who asks reads it blind."""
 
     job: JobOut | None
     blind: bool
+    fields: FieldsProgress
 
 
 class Guess(BaseModel):
@@ -130,7 +142,9 @@ def case_full(session: Session, case: Case, who: User) -> CaseFull:
     progress = progress_out(progress_of(session, case))
     if blind:
         progress.decided = 0
-    more = {"progress": progress, "job": job and job_out(job), "blind": blind}
+    states = {state.value: number for state, number in fields_by_state(session, case).items()}
+    fields = FieldsProgress(**states, total=sum(states.values()))
+    more = {"progress": progress, "job": job and job_out(job), "blind": blind, "fields": fields}
     return CaseFull.model_validate(_fields(case) | more)
 
 

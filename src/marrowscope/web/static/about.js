@@ -1,7 +1,7 @@
 // @ts-check
 /** What belongs to a case besides its cells: facts, who sees it, two readers, history, its end. */
 import { call, make, one, onSend, say, trying } from "./api.js";
-import { sendFiles } from "./files.js";
+import { kindOf, sendFiles } from "./files.js";
 import { ask } from "./signoff.js";
 
 /** @param {string} id @param {import("./signoff.js").SignOff} signOff @param {() => Promise<void>} changed */
@@ -73,12 +73,17 @@ function changes(id, signOff, changed) {
     await call("PATCH", `/cases/${id}`, values);
     location.reload();
   });
+  one("#add [name=files]").addEventListener("change", async (event) => {
+    const { kind, words } = await kindOf([...(/** @type {HTMLInputElement} */ (event.target).files ?? [])]);
+    one("#add-kind-words").textContent = words;
+    /** @type {HTMLSelectElement} */ (one("#add [name=kind]")).value = kind;
+  });
   onSend(/** @type {HTMLFormElement} */ (one("#add")), async (values) => {
     const input = /** @type {HTMLInputElement} */ (one("#add [name=files]"));
     const tell = one("#add-words");
     const outcome = await sendFiles(id, [...(input.files ?? [])], values.slide, (share) => {
       tell.textContent = `${Math.round(100 * share)}% sent`;
-    });
+    }, values.kind);
     const refused = outcome.refused.map((each) => `${each.file}: ${each.reason}`).join("; ");
     tell.textContent = `${outcome.new} new, ${outcome.known} known already${refused ? `; refused: ${refused}` : ""}`;
     await changed();

@@ -1,7 +1,7 @@
 // @ts-check
 /** The list of cases: files dropped on it become a case; cases that are being read move on. */
 import { call, make, one, onSend, say } from "./api.js";
-import { filesOf, sendFiles } from "./files.js";
+import { filesOf, kindOf, sendFiles } from "./files.js";
 
 /** @type {File[]} */
 let picked = [];
@@ -17,6 +17,18 @@ function pick(files) {
   title.value ||= titleOf(picked[0]);
   show("#facts");
   title.focus();
+  kindOf(picked).then(({ kind, words }) => {
+    one("#kind-words").textContent = words;
+    choose(kind);
+  });
+}
+
+/** Say whether the pictures are single cells or whole fields. @param {string} kind */
+function choose(kind) {
+  /** @type {HTMLInputElement} */ (one(`[name=kind][value=${kind}]`)).checked = true;
+  const scale = /** @type {HTMLInputElement} */ (one("[name=um_per_px]"));
+  scale.required = kind === "files" && scale.hasAttribute("data-needed");
+  one("#scale-of-fields").hidden = kind !== "fields";
 }
 
 /** @param {File} file @returns {string} the folder's name, or that of the archive */
@@ -28,10 +40,10 @@ function show(shown) {
   for (const each of [".drop-words", "#facts", "#sending"]) one(each).hidden = each !== shown;
 }
 
-/** @param {Record<string, string>} values */
-async function makeCase(values) {
+/** @param {Record<string, string> & {kind: string}} values */
+async function makeCase({ kind, ...values }) {
   const scale = values.um_per_px ? Number(values.um_per_px) : null;
-  const made = await call("POST", "/cases", { ...values, um_per_px: scale });
+  const made = await call("POST", "/cases", { ...values, um_per_px: scale, fields: kind === "fields" });
   show("#sending");
   const bar = /** @type {HTMLProgressElement} */ (one("#sent"));
   const words = one("#sending-words");
@@ -39,9 +51,9 @@ async function makeCase(values) {
     const outcome = await sendFiles(made.id, picked, "1", (share) => {
       bar.value = share;
       words.textContent = share < 1 ? `Sending, ${Math.round(100 * share)}%` : "Looking at the pictures …";
-    });
+    }, kind);
     if (!outcome.refused.length) return location.assign(`/cases/${made.id}`);
-    words.textContent = `${outcome.new} cells are in the case; ${outcome.refused.length} files are not:`;
+    words.textContent = `${outcome.new} ${kind === "fields" ? "fields" : "cells"} are in the case; ${outcome.refused.length} files are not:`;
     one("#refused").replaceChildren(
       ...outcome.refused.slice(0, 50).map((each) => make("li", {}, `${each.file}: ${each.reason}`)),
     );
@@ -71,7 +83,9 @@ function takeFiles() {
     if (event.dataTransfer) pick(await filesOf(event.dataTransfer));
   });
   one("#forget").addEventListener("click", () => show(".drop-words"));
-  onSend(one("#facts"), makeCase);
+  for (const radio of document.querySelectorAll("[name=kind]"))
+    radio.addEventListener("change", (event) => choose(/** @type {HTMLInputElement} */ (event.target).value));
+  onSend(one("#facts"), (values) => makeCase(/** @type {any} */ (values)));
 }
 
 /** Move the bars of cases that are being read, until none is. */

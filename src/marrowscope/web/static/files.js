@@ -3,6 +3,7 @@
 import { read, secure } from "./api.js";
 
 const PARTS = 200;
+const LARGEST_CELL = 400;
 const PART_BYTES = 64 * 2 ** 20;
 
 /** @typedef {{new: number, known: number, refused: {file: string, reason: string}[]}} Outcome */
@@ -37,6 +38,24 @@ async function within(entry) {
 }
 
 /**
+ * Tell by their size whether pictures are single cells or whole fields, with the reason in words.
+ * @param {File[]} files @returns {Promise<{kind: "files" | "fields", words: string}>}
+ */
+export async function kindOf(files) {
+  for (const file of files.filter((each) => !/\.zip$/i.test(each.name)).slice(0, 3)) {
+    try {
+      const { width, height } = await createImageBitmap(file);
+      const kind = Math.max(width, height) > LARGEST_CELL ? "fields" : "files";
+      const words = kind === "fields" ? "whole fields" : "single cells";
+      return { kind, words: `The first is ${width} x ${height} pixels: taken for ${words}, as single cells have up to ${LARGEST_CELL}.` };
+    } catch {
+      continue;
+    }
+  }
+  return { kind: "files", words: "Their size cannot be told here: taken for single cells." };
+}
+
+/**
  * Cut a list of files into parts that the server takes at once.
  * @param {File[]} files @returns {File[][]}
  */
@@ -58,17 +77,17 @@ export function inParts(files) {
 }
 
 /**
- * Send files to a case; `tell` hears how much of them came, 0 to 1.
+ * Send files to a case, as single cells ("files") or whole fields; `tell` hears how much came, 0 to 1.
  * @param {string} id @param {File[]} files @param {string} slide
- * @param {(share: number) => void} tell @returns {Promise<Outcome>}
+ * @param {(share: number) => void} tell @param {string} [kind] @returns {Promise<Outcome>}
  */
-export async function sendFiles(id, files, slide, tell) {
+export async function sendFiles(id, files, slide, tell, kind = "files") {
   const all = files.reduce((sum, file) => sum + file.size, 0) || 1;
   /** @type {Outcome} */
   const outcome = { new: 0, known: 0, refused: [] };
   let sent = 0;
   for (const part of inParts(files)) {
-    const answer = await sendPart(id, part, slide, (bytes) => tell(Math.min(1, (sent + bytes) / all)));
+    const answer = await sendPart(`${id}/${kind}`, part, slide, (bytes) => tell(Math.min(1, (sent + bytes) / all)));
     sent += part.reduce((sum, file) => sum + file.size, 0);
     outcome.new += answer.new;
     outcome.known += answer.known;
@@ -79,16 +98,16 @@ export async function sendFiles(id, files, slide, tell) {
 
 /**
  * Send one part; a request that tells how far it has come, which `fetch` does not.
- * @param {string} id @param {File[]} part @param {string} slide
+ * @param {string} to the case and the kind @param {File[]} part @param {string} slide
  * @param {(bytes: number) => void} tell @returns {Promise<Outcome>}
  */
-function sendPart(id, part, slide, tell) {
+function sendPart(to, part, slide, tell) {
   const form = new FormData();
   form.set("slide", slide);
   for (const file of part) form.append("files", file, file.name);
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
-    request.open("POST", `/api/v1/cases/${id}/files`);
+    request.open("POST", `/api/v1/cases/${to}`);
     for (const [name, value] of Object.entries(secure())) request.setRequestHeader(name, value);
     request.setRequestHeader("Idempotency-Key", crypto.randomUUID?.() ?? String(Math.random()));
     request.upload.onprogress = (event) => tell(event.loaded);

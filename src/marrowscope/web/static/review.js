@@ -4,7 +4,7 @@ import { call, make, one, say, trying } from "./api.js";
 import { Cells } from "./cells.js";
 import { about } from "./about.js";
 import { Differential } from "./differential.js";
-import { sendFiles } from "./files.js";
+import { kindOf, sendFiles } from "./files.js";
 import { Gallery } from "./gallery.js";
 import { Large } from "./large.js";
 import { SignOff } from "./signoff.js";
@@ -201,14 +201,18 @@ function listenToTools() {
   };
   const add = /** @type {HTMLInputElement} */ (one("#add-first"));
   add.addEventListener("change", () => trying(async () => {
-    await sendFiles(id, [...(add.files ?? [])], "1", () => {});
+    const files = [...(add.files ?? [])];
+    const { kind } = await kindOf(files);
+    await sendFiles(id, files, "1", () => {}, kind);
     await start();
   }));
 }
 
 /** Show how far the reading has come, and the cells as they are read, until it is done. */
 async function follow() {
-  const { progress, job } = await call("GET", `/cases/${id}`);
+  const { progress, job, fields } = await call("GET", `/cases/${id}`);
+  one("#fields-link").hidden = !fields.total;
+  if (fields.waiting) return followFields(fields, job);
   const done = progress.total - progress.waiting;
   one("#reading").hidden = !progress.waiting;
   const bar = /** @type {HTMLProgressElement} */ (one("#reading-bar"));
@@ -219,6 +223,17 @@ async function follow() {
   const rejected = progress.rejected ? `, ${progress.rejected} cannot be read` : "";
   one("#count").textContent = `${progress.total.toLocaleString("en")} cells${rejected}`;
   return progress;
+}
+
+/** Show how far cells were found on fields. @param {any} fields @param {any} job */
+function followFields(fields, job) {
+  one("#reading").hidden = false;
+  const bar = /** @type {HTMLProgressElement} */ (one("#reading-bar"));
+  [bar.max, bar.value] = [fields.total, fields.total - fields.waiting];
+  one("#reading-words").textContent = job?.state === "failed"
+    ? `The search for cells has stopped: ${job.error}`
+    : `Finding cells, ${fields.total - fields.waiting} of ${fields.total} fields.`;
+  return { total: 0, waiting: 1 };
 }
 
 /** Fetch everything, and follow a reading. */

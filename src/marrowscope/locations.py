@@ -13,7 +13,7 @@ from typing import Any
 
 from marrowscope.errors import MissingExtraError
 
-Place = Path | str
+Location = Path | str
 """A file, or the URL of an object, such as `s3://smears/monday/1.jpg`."""
 
 INSTALL = "install it with: pip install 'marrowscope[scale]'"
@@ -27,14 +27,14 @@ def is_url(text: str) -> bool:
     return bool(colon and rest) and scheme.isalnum()
 
 
-def place_of(text: str) -> Place:
-    """Give the place that a text names."""
+def location_of(text: str) -> Location:
+    """Give the location that a text names."""
     return text if is_url(text) else Path(text)
 
 
-def name_of(place: Place) -> str:
+def name_of(location: Location) -> str:
     """Name the file or object, without what it lies in."""
-    return place.name if isinstance(place, Path) else place.rpartition("/")[2]
+    return location.name if isinstance(location, Path) else location.rpartition("/")[2]
 
 
 def read_object(url: str, largest: int) -> bytes:

@@ -20,8 +20,8 @@ from marrowscope.contents import pictures_of, read_content
 from marrowscope.errors import OutputError
 from marrowscope.images import decode_image
 from marrowscope.intake import find_files
+from marrowscope.locations import COPIES_KEPT, Copies, is_url, location_of, name_of
 from marrowscope.parquet import write_parts
-from marrowscope.places import COPIES_KEPT, Copies, is_url, name_of, place_of
 from marrowscope.records import Picture, Reject
 from marrowscope.results import read_predictions
 
@@ -121,7 +121,7 @@ def test_links_in_a_tar_are_not_followed(tmp_path: Path) -> None:
 def test_urls_are_told_from_paths() -> None:
     assert is_url("s3://bucket/a.jpg")
     assert not any(map(is_url, ("s3:/bucket", "a/b.jpg", "C:\\cells", "://x", "s3://")))
-    assert place_of("a/b.jpg") == Path("a/b.jpg")
+    assert location_of("a/b.jpg") == Path("a/b.jpg")
     assert name_of("s3://bucket/a/b.jpg") == "b.jpg"
 
 
@@ -188,15 +188,15 @@ def test_predictions_go_into_a_store_in_parts(
     monkeypatch.setattr("marrowscope.parquet.ROWS_A_PART", 2)
     classify(find_files(map(str, CELLS)), toy_bundle, tmp_path / "out")
     file, place = tmp_path / "out/predictions.csv", "s3://smears/results"
-    write_parts(file, place, toy_bundle.classes, overwrite=False)
+    write_parts(file, place, overwrite=False)
     parts = sorted(s3.ls("smears/results"))
     assert [name_of(part) for part in parts] == [f"part-{n}.parquet" for n in range(3)]
     table = pyarrow.dataset.dataset("smears/results", filesystem=s3).to_table()
     assert table["path"].to_pylist() == [each.path for each in read_predictions(file)]
     with pytest.raises(OutputError, match="already holds something; give another place"):
-        write_parts(file, place, toy_bundle.classes, overwrite=False)
-    write_parts(file, place, toy_bundle.classes, overwrite=True)
-    write_parts(file, tmp_path / "parts", toy_bundle.classes, overwrite=False)
+        write_parts(file, place, overwrite=False)
+    write_parts(file, place, overwrite=True)
+    write_parts(file, tmp_path / "parts", overwrite=False)
     assert pyarrow.dataset.dataset(tmp_path / "parts").to_table() == table
 
 

@@ -1,0 +1,1 @@
+"""Whole fields: open them, find their cells, flag those that cannot be read."""

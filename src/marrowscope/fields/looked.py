@@ -1,0 +1,193 @@
+"""What was found on each of many fields, kept in fields.csv and boxes.csv."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from marrowscope.errors import FieldError, OutputError
+from marrowscope.fields.boxes import BOXES, CELL, DECIMALS, Box, read_boxes, write_boxes
+from marrowscope.fields.field import file_of, open_field
+from marrowscope.fields.find import find_cells
+from marrowscope.locations import Location
+from marrowscope.records import Found, Reject
+from marrowscope.results import csv_file, partial_of, read_csv
+
+FIELDS = "fields.csv"
+COLUMNS = ("file", "sha256", "width", "height", "um_per_px", "scale", "flags", "cells")
+JOURNAL = "fields.jsonl"
+"""Grows by a line for each field while cells are looked for, so that a break costs one field."""
+
+
+@dataclass(frozen=True)
+class Looked:
+    """A field and what was found on it."""
+
+    file: str
+    sha256: str
+    """Of the file's bytes."""
+    width: int
+    height: int
+    um_per_px: float | None
+    """Side of a pixel on the slide, in micrometres; None where nothing tells."""
+    scale: str
+    """What that rests on: given, file, red cells or unknown."""
+    flags: tuple[str, ...]
+    """Why the field is outside the plain range; empty for one within it."""
+    cells: int
+    """Nucleated ones that were found."""
+    boxes: tuple[Box, ...]
+    """Around them; empty where they were not asked for."""
+
+
+def look_at(file: Path, um_per_px: float | None = None) -> Looked:
+    """Find the cells of one field.
+
+    Raises:
+        FieldError: it cannot be read.
+        OSError: it is not there.
+    """
+    field = open_field(file)
+    found = find_cells(field, um_per_px)
+    boxes = tuple(_as_kept(box) for box in found.boxes if box.label == CELL)
+    return Looked(
+        str(file),
+        sha256_of(file),
+        field.width,
+        field.height,
+        None if found.um_per_px is None else float(f"{found.um_per_px:.6g}"),
+        "file" if um_per_px is None and field.um_per_px else found.scale,
+        tuple(found.flags),
+        len(boxes),
+        boxes,
+    )
+
+
+def sha256_of(file: Path) -> str:
+    """Hash a file's bytes, piece by piece."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _as_kept(box: Box) -> Box:
+    """Round a box as `boxes.csv` does, so that one read back is the same."""
+    x0, y0, x1, y1 = (round(side, DECIMALS) for side in (box.x0, box.y0, box.x1, box.y1))
+    return Box(x0, y0, x1, y1, round(box.score, 4), box.label)
+
+
+def survey(
+    fields: Iterable[Found],
+    folder: Path,
+    um_per_px: float | None = None,
+    each: Callable[[int], object] = lambda _cells: None,
+) -> list[Looked | Reject]:
+    """Find the cells of many fields, in order; they are kept in tables in a folder.
+
+    A field that is in the folder's tables, or in what an interrupted search left, is not looked at
+    again. One that cannot be read comes as a reject. `each` is called for each field with the
+    number of its cells.
+
+    Raises:
+        OutputError: a field is not the picture that it was in the earlier search.
+        FieldError: the tables of the earlier search cannot be read.
+        MissingExtraError: a field is large or a slide, and what opens it is not installed.
+    """
+    whole = (folder / FIELDS).is_file() and (folder / BOXES).is_file()
+    journal = folder / JOURNAL
+    before = read_looked(folder) if whole else _read_journal(journal)
+    known = {field.file: field for field in before}
+    outcomes: list[Looked | Reject] = []
+    with journal.open("w", encoding="utf-8", buffering=1) as lines:
+        lines.writelines(map(_line, known.values()))
+        for field in fields:
+            outcome = field if isinstance(field, Reject) else _look(field.path, um_per_px, known)
+            if isinstance(outcome, Looked) and outcome.file not in known:
+                lines.write(_line(outcome))
+            outcomes.append(outcome)
+            each(0 if isinstance(outcome, Reject) else outcome.cells)
+    write_looked(folder, [outcome for outcome in outcomes if isinstance(outcome, Looked)])
+    journal.unlink()
+    return outcomes
+
+
+def _look(file: Location, um_per_px: float | None, known: Mapping[str, Looked]) -> Looked | Reject:
+    try:
+        before = known.get(str(file))
+        if before is None:
+            return look_at(file_of(file), um_per_px)
+        if sha256_of(file_of(file)) == before.sha256:
+            return before
+    except FieldError as error:
+        return Reject(str(file), str(error).removeprefix(f"{file}: "))
+    except OSError as error:
+        return Reject(str(file), f"it cannot be read ({error.strerror or error})")
+    raise OutputError(
+        f"{file} is not the picture that it was when its cells were found; give another folder, or "
+        "--overwrite to start anew"
+    )
+
+
+def _line(looked: Looked) -> str:
+    return json.dumps(asdict(looked), ensure_ascii=False) + "\n"
+
+
+def _read_journal(file: Path) -> list[Looked]:
+    """Read the lines that are whole."""
+    if not file.is_file():
+        return []
+    lines = file.read_text(encoding="utf-8").split("\n")[:-1]
+    return [_looked(json.loads(line)) for line in lines]
+
+
+def _looked(values: dict[str, Any]) -> Looked:
+    boxes = tuple(Box(**box) for box in values.pop("boxes"))
+    return Looked(**{**values, "flags": tuple(values["flags"])}, boxes=boxes)
+
+
+def write_looked(folder: Path, every: Sequence[Looked]) -> None:
+    """Write `boxes.csv` and `fields.csv` into a folder."""
+    write_boxes(folder / BOXES, {each.file: each.boxes for each in every})
+    with csv_file(folder / FIELDS, COLUMNS) as rows:
+        for each in every:
+            scale = "" if each.um_per_px is None else f"{each.um_per_px:.6g}"
+            size = (str(each.width), str(each.height))
+            found = (each.scale, "; ".join(each.flags), str(each.cells))
+            rows.writerow((each.file, each.sha256, *size, scale, *found))
+
+
+def read_looked(folder: Path) -> list[Looked]:
+    """Read `fields.csv` and `boxes.csv` of a folder.
+
+    Raises:
+        FieldError: one cannot be read.
+    """
+    boxes = read_boxes(folder / BOXES)
+    return [replace(each, boxes=boxes.get(each.file, ())) for each in read_fields(folder)]
+
+
+def read_fields(folder: Path) -> list[Looked]:
+    """Read `fields.csv` of a folder; the fields come without their boxes.
+
+    Raises:
+        FieldError: it cannot be read.
+    """
+    file = folder / FIELDS
+    try:
+        return [_of_row(row) for row in read_csv(file, COLUMNS, FieldError)]
+    except ValueError as error:
+        raise FieldError(f"{file} was not written by marrowscope ({error})") from None
+
+
+def _of_row(row: dict[str, str]) -> Looked:
+    scale = float(row["um_per_px"]) if row["um_per_px"] else None
+    flags = tuple(row["flags"].split("; ")) if row["flags"] else ()
+    numbers = int(row["width"]), int(row["height"]), scale
+    return Looked(row["file"], row["sha256"], *numbers, row["scale"], flags, int(row["cells"]), ())
+
+
+def field_files(folder: Path) -> list[Path]:
+    """Name all files of fields that may be in a folder of results, half-written ones too."""
+    tables = [way(folder / name) for name in (FIELDS, BOXES) for way in (Path, partial_of)]
+    return [*tables, folder / JOURNAL]

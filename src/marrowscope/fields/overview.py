@@ -1,0 +1,26 @@
+"""A whole field as one picture to look at, made small strip by strip where it is large."""
+
+import numpy as np
+from PIL import Image
+
+from marrowscope.fields.field import Field
+
+STRIP = 512
+"""Rows of the field that are in memory at a time."""
+
+
+def overview(field: Field, most: int) -> Image.Image:
+    """Give a field as an RGB picture of at most `most` pixels a side; memory holds a strip of it.
+
+    A field of 20,000 x 10,000 pixels shown in 4,096 is made five times smaller: 4,000 x 2,000.
+    """
+    times = -(-max(field.width, field.height) // most)
+    width, height = field.width // times, field.height // times
+    small = Image.new("RGB", (width, height))
+    rows = max(1, STRIP // times)
+    for top in range(0, height, rows):
+        tall = min(rows, height - top)
+        pixels = field.read(0, top * times, width * times, (top + tall) * times)
+        strip = Image.fromarray(np.ascontiguousarray(pixels))
+        small.paste(strip.resize((width, tall), Image.Resampling.BOX), (0, top))
+    return small

@@ -1,0 +1,57 @@
+"""Take whole fields in from strangers: each is opened before it is kept."""
+
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from marrowscope.errors import FieldError, MissingExtraError, UploadError
+from marrowscope.fields.field import open_field
+from marrowscope.store.blobs import Blobs
+from marrowscope.store.fields import NewField
+from marrowscope.web.archives import Member
+from marrowscope.web.intake import Incoming, Refused, each_member, shown_name
+from marrowscope.web.settings import Limits
+
+
+@dataclass(frozen=True)
+class FieldsTakenIn:
+    """Fields that are kept now, and files that are not."""
+
+    fields: tuple[NewField, ...]
+    refused: tuple[Refused, ...]
+
+
+def take_in_fields(files: Iterable[Incoming], blobs: Blobs, limits: Limits) -> FieldsTakenIn:
+    """Keep the fields among files and within zip archives, by their content.
+
+    Raises:
+        UploadError: there are too many files, or an archive is damaged or a zip bomb; nothing
+            of the upload becomes part of a case then.
+    """
+    fields: list[NewField] = []
+    refused: list[Refused] = []
+    larger = replace(limits, picture_bytes=limits.field_bytes)
+    for number, member in enumerate(each_member(files, larger), 1):
+        if number > limits.files:
+            raise UploadError(f"at most {limits.files:,} files are taken at once; send it in parts")
+        outcome = _keep(member, blobs)
+        if isinstance(outcome, NewField):
+            fields.append(outcome)
+        else:
+            refused.append(outcome)
+    return FieldsTakenIn(tuple(fields), tuple(refused))
+
+
+def _keep(member: Member, blobs: Blobs) -> NewField | Refused:
+    name = shown_name(member.name)
+    if member.refused:
+        return Refused(name, member.refused)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "field"
+        file.write_bytes(member.content)
+        try:
+            opened = open_field(file)
+        except (FieldError, MissingExtraError) as error:
+            return Refused(name, str(error).removeprefix(f"{file}: "))
+        return NewField(name, blobs.put(member.content), opened.width, opened.height)
