@@ -3,7 +3,6 @@
 import io
 import tarfile
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.dataset
@@ -11,7 +10,6 @@ import pyarrow.parquet
 import pytest
 import s3fs
 from conftest import SAMPLES
-from moto.server import ThreadedMotoServer
 from PIL import Image
 
 from marrowscope.bundle import Bundle
@@ -26,26 +24,6 @@ from marrowscope.records import Picture, Reject
 from marrowscope.results import read_predictions
 
 CELLS = sorted((SAMPLES / "cells/pbc/EO").iterdir())[:5]
-
-
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3fs.S3FileSystem]:
-    """A real S3 server on this machine, with an empty bucket `smears`."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        patch.setenv("AWS_ACCESS_KEY_ID", "nobody")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "nothing")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        patch.setenv("AWS_CONFIG_FILE", str(tmp_path_factory.mktemp("aws") / "none"))
-        s3fs.S3FileSystem.clear_instance_cache()
-        store = s3fs.S3FileSystem()
-        store.mkdir("smears")
-        yield store
-        s3fs.S3FileSystem.clear_instance_cache()
-    server.stop()
 
 
 def zipped(file: Path) -> Path:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from marrowscope.cli_store import ROOM, DatabaseOption, RoomOption
+from marrowscope.cli_store import ROOM, DatabaseOption, PicturesOption, RoomOption
 from marrowscope.terminal import AUTO, BundleOption, EngineOption, errors_in_words
 
 EPILOG = (
@@ -19,6 +19,7 @@ EPILOG = (
 def serve(
     room: RoomOption = ROOM,
     database: DatabaseOption = "",
+    pictures: PicturesOption = "",
     bundle: BundleOption = "default",
     host: Annotated[
         str, typer.Option(help="Address to listen at; the default cannot be reached from outside.")
@@ -50,6 +51,7 @@ def serve(
             Settings(
                 folder=room,
                 database=database,
+                pictures=pictures,
                 bundle=bundle,
                 engine="onnxruntime" if engine == AUTO else engine,
                 threads=threads,

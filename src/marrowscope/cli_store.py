@@ -37,6 +37,16 @@ DatabaseOption = Annotated[
         show_default="room.db in the folder",
     ),
 ]
+PicturesOption = Annotated[
+    str,
+    typer.Option(
+        "--pictures",
+        envvar="MARROWSCOPE_PICTURES",
+        metavar="URL",
+        help="Store that keeps the pictures, such as s3://bucket/room; servers may share it.",
+        show_default="the folder",
+    ),
+]
 ROOM = Path("room")
 
 case_app = typer.Typer(no_args_is_help=True, help="Cases of the reading room.")
@@ -47,11 +57,13 @@ audit_app = typer.Typer(
 
 
 @contextmanager
-def _opened(folder: Path, database: str, *, new: bool = False) -> "Iterator[Room]":
+def _opened(
+    folder: Path, database: str, pictures: str = "", *, new: bool = False
+) -> "Iterator[Room]":
     """Open a reading room, and close it; one that is not there is made only if it may be `new`."""
     from marrowscope.store.room import find_room, open_room
 
-    room = (open_room if new else find_room)(folder, database)
+    room = (open_room if new else find_room)(folder, database, pictures)
     try:
         yield room
     finally:
@@ -87,10 +99,11 @@ def add(
     ] = False,
     room: RoomOption = ROOM,
     database: DatabaseOption = "",
+    pictures: PicturesOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Bring a case into the reading room; its cells are read while `marrowscope serve` runs."""
-    with errors_in_words(), _opened(room, database) as opened:
+    with errors_in_words(), _opened(room, database, pictures) as opened:
         from marrowscope.case import read_case
         from marrowscope.store.bringing import bring
 
@@ -147,10 +160,15 @@ def export(
     ] = "reading-room",
     room: RoomOption = ROOM,
     database: DatabaseOption = "",
+    pictures: PicturesOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Write the cells that people decided on, of reviewed and signed cases, for `train`."""
-    with errors_in_words(), _opened(room, database) as opened, opened.store.read() as session:
+    with (
+        errors_in_words(),
+        _opened(room, database, pictures) as opened,
+        opened.store.read() as session,
+    ):
         from marrowscope.store.reviewed import export_reviewed
 
         done = export_reviewed(session, opened.blobs, output, source)

@@ -14,6 +14,7 @@ from marrowscope.doubts import find_doubts, self_confidence
 from marrowscope.errors import ComparisonError, ImageError
 from marrowscope.images import read_image
 from marrowscope.labels import CLASSES
+from marrowscope.locations import Location, within
 from marrowscope.out_of_fold import OutOfFold
 from marrowscope.pages import render, thumbnail
 from marrowscope.results import csv_file, prepare_folder, write_json, write_text
@@ -210,7 +211,7 @@ def _confusions(listed: Sequence[Listed], predictions: OutOfFold, root: Path) ->
     for each in listed:
         members[each.label, each.suggested].append(each)
     typical = {
-        code: _picture(root / path)
+        code: _picture(within(root, path))
         for code, path in _typical(predictions, {code for pair in members for code in pair}).items()
     }
     return [
@@ -219,7 +220,7 @@ def _confusions(listed: Sequence[Listed], predictions: OutOfFold, root: Path) ->
             suggested,
             len(cells),
             (typical[label], typical[suggested]),
-            tuple((each, _picture(root / each.path)) for each in cells),
+            tuple((each, _picture(within(root, each.path))) for each in cells),
         )
         for (label, suggested), cells in sorted(members.items(), key=lambda item: -len(item[1]))
     ]
@@ -235,7 +236,7 @@ def _typical(predictions: OutOfFold, codes: set[str]) -> dict[str, str]:
     return paths
 
 
-def _picture(file: Path) -> str:
+def _picture(file: Location) -> str:
     try:
         return thumbnail(read_image(file), PICTURE_PIXELS)
     except ImageError:

@@ -18,6 +18,7 @@ from marrowscope.evaluate import METRICS
 from marrowscope.explain import Seen, look
 from marrowscope.heatmap import gradient
 from marrowscope.labels import CLASSES
+from marrowscope.locations import within
 from marrowscope.mistakes import Mistake, Mistakes, read_mistakes
 from marrowscope.pages import render, thumbnail
 from marrowscope.predictor import Predictor
@@ -166,7 +167,7 @@ class _Gallery:
         return tuple(self._explained(mistake, outcome) for mistake, outcome in pairs)
 
     def _picture(self, mistake: Mistake) -> Picture:
-        return Picture(self._root / mistake.path, self._scale.get(mistake.path))
+        return Picture(within(self._root, mistake.path), self._scale.get(mistake.path))
 
     def _shown(self, mistake: Mistake) -> Shown:
         pixels = self._predictor.read(self._picture(mistake))

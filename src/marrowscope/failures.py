@@ -10,6 +10,7 @@ from marrowscope.bundle import FAILURES, Bundle, file_hash
 from marrowscope.errors import ImageError
 from marrowscope.images import read_image
 from marrowscope.labels import CLASSES
+from marrowscope.locations import Location, within
 from marrowscope.mistakes import Mistake, read_mistakes
 
 OF_A_CLASS = 8
@@ -68,12 +69,12 @@ def _draw_row(sheet: Image.Image, top: int, code: str, row: Sequence[Mistake], r
     pen.text((MARGIN, top + TILE / 2), CLASSES[code].name, SOFT, small)
     for place, mistake in enumerate(row):
         left = HEADING + place * (TILE + MARGIN)
-        sheet.paste(_cell(root / mistake.path), (left, top))
+        sheet.paste(_cell(within(root, mistake.path)), (left, top))
         words = f"{mistake.predicted} {100 * mistake.probability:.0f}%"
         pen.text((left, top + TILE + 2), words, INK, small)
 
 
-def _cell(file: Path) -> Image.Image:
+def _cell(file: Location) -> Image.Image:
     try:
         return read_image(file).resize((TILE, TILE), Image.Resampling.LANCZOS)
     except ImageError:

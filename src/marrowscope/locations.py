@@ -5,7 +5,7 @@ import shutil
 import tempfile
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -32,6 +32,11 @@ def location_of(text: str) -> Location:
     return text if is_url(text) else Path(text)
 
 
+def within(root: Path, path: str) -> Location:
+    """Give what a path below a folder leads to; a URL leads away from it."""
+    return path if is_url(path) else root / path
+
+
 def name_of(location: Location) -> str:
     """Name the file or object, without what it lies in."""
     return location.name if isinstance(location, Path) else location.rpartition("/")[2]
@@ -45,11 +50,11 @@ def read_object(url: str, largest: int) -> bytes:
         MissingExtraError: the library for such a store is not installed.
     """
     store, path = store_of(url)
-    size = _asked(url, lambda: store.size(path))
+    size = asked(url, lambda: store.size(path))
     if size and size > largest:
         limit = f"it has {size / 2**20:,.0f} MiB; at most {largest // 2**20} are read"
         raise OSError(27, limit, url)
-    return bytes(_asked(url, lambda: store.cat_file(path)))
+    return bytes(asked(url, lambda: store.cat_file(path)))
 
 
 def is_object(url: str) -> bool:
@@ -60,7 +65,7 @@ def is_object(url: str) -> bool:
         MissingExtraError: the library for such a store is not installed.
     """
     store, path = store_of(url)
-    return bool(_asked(url, lambda: store.isfile(path)))
+    return bool(asked(url, lambda: store.isfile(path)))
 
 
 def objects_below(url: str) -> Iterator[str]:
@@ -71,7 +76,7 @@ def objects_below(url: str) -> Iterator[str]:
         MissingExtraError: the library for such a store is not installed.
     """
     store, path = store_of(url)
-    entries = _asked(url, lambda: store.ls(path, detail=True)) if store.isdir(path) else []
+    entries = asked(url, lambda: store.ls(path, detail=True)) if store.isdir(path) else []
     for entry in sorted(entries, key=lambda each: str(each["name"])):
         inner = f"{url.rstrip('/')}/{entry['name'].rstrip('/').rpartition('/')[2]}"
         if entry["type"] == "directory":
@@ -107,7 +112,7 @@ class Copies:
         self._number += 1
         copy = self._folder / f"{self._number}-{name_of(url)}"
         store, path = store_of(url)
-        _asked(url, lambda: store.get_file(path, str(copy)))
+        asked(url, lambda: store.get_file(path, str(copy)))
         return copy
 
     def __del__(self) -> None:
@@ -144,8 +149,12 @@ def store_of(url: str) -> tuple[Any, str]:
         raise OSError(22, f"no such kind of store ({error})", url) from None
 
 
-def _asked(url: str, question: Any) -> Any:
-    """Ask a store; what its library raises becomes an OSError."""
+def asked(url: str, question: Callable[[], Any]) -> Any:
+    """Ask a store; what its library raises becomes an OSError.
+
+    Raises:
+        OSError: it does not answer, or nothing is there.
+    """
     try:
         return question()
     except OSError:

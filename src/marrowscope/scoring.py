@@ -11,6 +11,7 @@ from marrowscope.data.manifest import Manifest
 from marrowscope.data.split import SplitRow
 from marrowscope.domains import UNNAMED
 from marrowscope.errors import SplitError
+from marrowscope.locations import within
 from marrowscope.predictor import Predictor
 from marrowscope.records import Picture, Prediction, Reject
 from marrowscope.results import (
@@ -51,7 +52,7 @@ def score(
     scored: list[Scored] = []
     rejects: list[Reject] = []
     outcomes = Predictor(bundle).classify(
-        Picture(manifest.root / row.cell.path, row.cell.um_per_px) for row in rows
+        Picture(within(manifest.root, row.cell.path), row.cell.um_per_px) for row in rows
     )
     header = [*prediction_header(bundle.classes), "truth", "source", "group"]
     with (

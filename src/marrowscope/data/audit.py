@@ -18,6 +18,7 @@ from marrowscope.data.looks import summarise
 from marrowscope.data.manifest import Manifest
 from marrowscope.data.overlaps import PICTURES_KEPT, overlapping
 from marrowscope.data.survey import Survey, survey
+from marrowscope.locations import within
 from marrowscope.results import prepare_folder, write_json
 
 SUMMARY, SURVEY = "audit.json", "survey"
@@ -50,7 +51,7 @@ def audit(
     for place, cell in enumerate(cells):
         by_content[cell.sha256].append(place)
     first = [places[0] for places in by_content.values()]
-    files = [manifest.root / cells[place].path for place in first]
+    files = [within(manifest.root, cells[place].path) for place in first]
     measured = survey(files, list(by_content), folder / SURVEY, workers=workers, each=each)
     load = lru_cache(PICTURES_KEPT)(measured.grey)
     sources = [cells[place].source for place in first]

@@ -12,6 +12,7 @@ from marrowscope.data.looks import LOOKS
 from marrowscope.data.overlaps import Overlap
 from marrowscope.errors import ImageError
 from marrowscope.images import read_image
+from marrowscope.locations import within
 from marrowscope.pages import render, thumbnail
 from marrowscope.results import write_text
 
@@ -127,7 +128,7 @@ def _outlined(picture: Picture, left: int, top: int, width: int, height: int) ->
 def _picture(result: Audit, place: int) -> Picture:
     cell = result.manifest.cells[place]
     try:
-        image = read_image(result.manifest.root / cell.path)
+        image = read_image(within(result.manifest.root, cell.path))
     except ImageError:
         return Picture(cell.path, cell.label, "")
     shown = thumbnail(image, PICTURE_PIXELS)

@@ -12,6 +12,7 @@ from marrowscope.contents import read_content
 from marrowscope.data.rows import COLUMNS, CSV, REQUIRED_COLUMNS, Row, rows_of
 from marrowscope.errors import ManifestError, UnknownClassError
 from marrowscope.labels import class_of_name
+from marrowscope.locations import within
 from marrowscope.records import Cell, Reject
 from marrowscope.results import csv_file, whole_file
 
@@ -89,7 +90,7 @@ def _to_cell(root: Path, row: Row, name: str, code_of: Mapping[str, str]) -> Cel
     try:
         label = class_of_name(code_of.get(row["label"], row["label"])).code
         um_per_px = _micrometres(row.get("um_per_px", ""))
-        content = read_content(root / path)
+        content = read_content(within(root, path))
     except (UnknownClassError, ValueError) as error:
         return Reject(path, str(error))
     except OSError as error:

@@ -15,6 +15,7 @@ from marrowscope.data.manifest import Manifest
 from marrowscope.data.processes import spread
 from marrowscope.errors import ImageError, PackError
 from marrowscope.images import read_image
+from marrowscope.locations import within
 from marrowscope.preprocess import Preprocessing
 from marrowscope.records import Cell, Reject
 from marrowscope.results import REJECT_HEADER, csv_file, reject_row, write_json
@@ -113,7 +114,7 @@ def _decode(root: Path, preprocessing: Preprocessing, cells: Sequence[Cell]) -> 
     for cell in cells:
         reason = ""
         try:
-            picture = read_image(root / cell.path)
+            picture = read_image(within(root, cell.path))
             pixels.append(preprocessing.resize(picture, cell.um_per_px).tobytes())
         except ImageError as error:
             reason = str(error)

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from marrowscope.data.manifest import manifest_file, read_cells
 from marrowscope.errors import ManifestError, SettingsError, UnknownClassError
 from marrowscope.labels import class_of_name, in_order
+from marrowscope.locations import is_url
 from marrowscope.records import Reject
 from marrowscope.results import REJECT_HEADER, csv_file, read_csv, reject_row
 
@@ -63,7 +64,8 @@ def read(
             root, found = read_cells(source, name, code_of)
             way = PurePosixPath(Path(os.path.relpath(root, manifest.parent)).as_posix())
             for item in found:
-                moved = replace(item, path=os.path.normpath(way / item.path))
+                path = item.path if is_url(item.path) else os.path.normpath(way / item.path)
+                moved = replace(item, path=path)
                 if isinstance(moved, Reject):
                     rejected.writerow(reject_row(moved))
                     lost += 1

@@ -11,6 +11,7 @@ from marrowscope.data.manifest import Manifest
 from marrowscope.errors import ImageError
 from marrowscope.images import read_image
 from marrowscope.labels import CLASSES
+from marrowscope.locations import Location, within
 from marrowscope.pages import render, thumbnail
 from marrowscope.records import Cell
 
@@ -68,10 +69,12 @@ def _sheet(
     root: Path, source: str, cells: Sequence[Cell], limit: int, choice: random.Random
 ) -> Sheet:
     chosen = choice.sample(cells, min(limit, len(cells)))
-    return Sheet(source, len(cells), [(cell.path, _picture(root / cell.path)) for cell in chosen])
+    return Sheet(
+        source, len(cells), [(cell.path, _picture(within(root, cell.path))) for cell in chosen]
+    )
 
 
-def _picture(file: Path) -> str:
+def _picture(file: Location) -> str:
     try:
         return thumbnail(read_image(file), THUMBNAIL_PIXELS)
     except ImageError:

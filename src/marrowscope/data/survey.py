@@ -21,6 +21,7 @@ from marrowscope.data.opencv import opencv
 from marrowscope.data.processes import spread
 from marrowscope.errors import ImageError
 from marrowscope.images import decode_image, read_image
+from marrowscope.locations import Location
 
 PICTURES_AT_ONCE = 64
 """Pictures that a process measures before they are written."""
@@ -38,7 +39,7 @@ class Problem(NamedTuple):
 class Survey:
     """What was measured of N pictures; large arrays are mapped from the disk."""
 
-    files: Sequence[Path]
+    files: Sequence[Location]
     corners: Corners
     signatures: NDArray[np.float32]
     """(N, 216): see `copies.signature`; zeros where a picture cannot be read."""
@@ -53,7 +54,7 @@ class Survey:
 
 
 def survey(
-    files: Sequence[Path],
+    files: Sequence[Location],
     contents: Sequence[str],
     folder: Path,
     *,
@@ -83,7 +84,7 @@ def survey(
     return _survey_of(files, kept)
 
 
-def _measure_chunk(files: Sequence[Path]) -> tuple[bytes, ...]:
+def _measure_chunk(files: Sequence[Location]) -> tuple[bytes, ...]:
     """Measure some pictures: the bytes that they add to each of `FILES`."""
     opencv().setNumThreads(1)
     finder = CornerFinder()
@@ -104,7 +105,7 @@ Measured = tuple[
 ]
 
 
-def _measure(file: Path, finder: CornerFinder) -> Measured:
+def _measure(file: Location, finder: CornerFinder) -> Measured:
     problem = Problem()
     try:
         content = read_content(file)
@@ -127,7 +128,7 @@ def _measure(file: Path, finder: CornerFinder) -> Measured:
     return words, points, count, signature(grey), look(pixels), problem
 
 
-def _survey_of(files: Sequence[Path], kept: GrowingFiles) -> Survey:
+def _survey_of(files: Sequence[Location], kept: GrowingFiles) -> Survey:
     counts = kept.array("corners", np.int32)
     picture = np.repeat(np.arange(len(files), dtype=np.int32), counts)
     corners = Corners(

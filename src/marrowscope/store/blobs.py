@@ -40,6 +40,14 @@ class Blobs:
             raise StoreError(f"{sha256[:80]!r} is no SHA-256 in small hexadecimal digits")
         return self.root / sha256[:2] / sha256
 
+    def location(self, sha256: str) -> str:
+        """Say where others find a content, which may not be there.
+
+        Raises:
+            StoreError: this is no SHA-256.
+        """
+        return str(self.path(sha256).resolve())
+
     def put(self, content: bytes) -> str:
         """Keep bytes; give their SHA-256 once they are on the disk."""
         return self.put_chunks([content])

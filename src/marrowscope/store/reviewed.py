@@ -64,7 +64,7 @@ def export_reviewed(
             "no reviewed or signed case has a cell that a person decided on; review one first"
         )
     with manifest_file(file) as add:
-        for cell in _cells(session, blobs, source, seen, place or _in_room(blobs)):
+        for cell in _cells(session, blobs, source, seen, place or blobs.location):
             if cell.sha256 in disputed:
                 left_out += 1
                 continue
@@ -72,10 +72,6 @@ def export_reviewed(
             cells += 1
             cases.add(cell.patient)
     return Exported(cells, len(cases), left_out, session.scalar(_count(seen, done=False)) or 0)
-
-
-def _in_room(blobs: Blobs) -> Callable[[str], str]:
-    return lambda sha256: str(blobs.path(sha256).resolve())
 
 
 def _cells(

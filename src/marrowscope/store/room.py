@@ -9,6 +9,7 @@ from sqlalchemy import select
 from marrowscope.errors import StoreError
 from marrowscope.store.blobs import Blobs
 from marrowscope.store.database import Store, open_store
+from marrowscope.store.objects import SharedBlobs
 from marrowscope.store.tables import CaseCell, Field
 
 DATABASE, BLOBS = "room.db", "blobs"
@@ -29,34 +30,36 @@ class Room:
         self.store.close()
 
 
-def open_room(folder: Path, url: str = "") -> Room:
+def open_room(folder: Path, url: str = "", pictures: str = "") -> Room:
     """Open the reading room in a folder, which is made if need be, for its owner's eyes alone.
 
-    Without a URL, the database is the SQLite file `room.db` in the folder.
+    Without a URL, the database is the SQLite file `room.db` in the folder. With the URL of a store,
+    the pictures are kept there, and the folder has copies of some.
 
     Raises:
-        StoreError: the folder cannot be made, or the database cannot be used.
+        StoreError: the folder cannot be made, or the database or the store cannot be used.
+        MissingExtraError: the library for such a store is not installed.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"{folder}: cannot hold a reading room ({error.strerror})") from None
-    blobs = Blobs(folder / BLOBS)
+    blobs = SharedBlobs(folder / BLOBS, pictures) if pictures else Blobs(folder / BLOBS)
     return Room(folder, open_store(url or f"sqlite:///{(folder / DATABASE).resolve()}"), blobs)
 
 
-def find_room(folder: Path, url: str = "") -> Room:
+def find_room(folder: Path, url: str = "", pictures: str = "") -> Room:
     """Open a reading room that is there.
 
     Raises:
         StoreError: there is none in this folder, or its database cannot be used.
     """
-    if not (folder / BLOBS).is_dir():
+    if not (pictures or (folder / BLOBS).is_dir()):
         raise StoreError(
             f"{folder}: no reading room; name its folder with --room, or make one with "
             "`marrowscope user add`"
         )
-    return open_room(folder, url)
+    return open_room(folder, url, pictures)
 
 
 def sweep(room: Room, older: float = A_DAY) -> int:

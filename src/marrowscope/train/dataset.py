@@ -12,6 +12,7 @@ from torch.utils.data import Dataset, Sampler
 from marrowscope.data.pack import Pack
 from marrowscope.errors import ImageError
 from marrowscope.images import read_image
+from marrowscope.locations import within
 from marrowscope.preprocess import Preprocessing
 from marrowscope.records import Cell, Picture
 
@@ -31,7 +32,7 @@ class CellDataset(Dataset[Item]):
     ) -> None:
         self.labels = indices_of(cells, classes)
         self.sources = [cell.source for cell in cells]
-        self._pictures = [Picture(root / cell.path, cell.um_per_px) for cell in cells]
+        self._pictures = [Picture(within(root, cell.path), cell.um_per_px) for cell in cells]
         self._preprocessing = preprocessing
 
     def __len__(self) -> int:

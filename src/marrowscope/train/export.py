@@ -23,6 +23,7 @@ from marrowscope.data.split import located
 from marrowscope.engines import Pixels, cores, on_processor
 from marrowscope.errors import ExportError, ImageError
 from marrowscope.images import read_image
+from marrowscope.locations import within
 from marrowscope.metrics import confusion_matrix, macro
 from marrowscope.novelty import FALSE_ALARMS
 from marrowscope.predictor import BATCH_SIZE, Predictor, softmax
@@ -267,7 +268,7 @@ def _calibration(run: Run, manifest: Manifest) -> Pixels:
 def _cells(run: Run, manifest: Manifest, part: str) -> list[Labelled]:
     rows = [row for row in run.split.part(part) if row.cell.label in run.classes]
     return [
-        (Picture(manifest.root / row.cell.path, row.cell.um_per_px), row.cell.label)
+        (Picture(within(manifest.root, row.cell.path), row.cell.um_per_px), row.cell.label)
         for row in located(rows, manifest.cells, part)
     ]
 

@@ -35,7 +35,7 @@ class Room:
             BundleError: the bundle is not whole.
         """
         self.settings = settings
-        opened = open_room(settings.folder, settings.database)
+        opened = open_room(settings.folder, settings.database, settings.pictures)
         self.store, self.blobs = opened.store, opened.blobs
         self.bundle: Bundle = load_bundle(settings.bundle)
         sweep(opened)

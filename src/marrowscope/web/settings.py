@@ -41,6 +41,8 @@ class Settings:
     """For the pictures, their thumbnails and, unless it is named, the database."""
     database: str = ""
     """URL; empty for `room.db` in the folder."""
+    pictures: str = ""
+    """URL of the store that keeps pictures; empty for the folder."""
     bundle: str = "default"
     """Name or folder of the bundle that reads cells."""
     engine: str = "onnxruntime"

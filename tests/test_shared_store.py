@@ -1,0 +1,176 @@
+"""Servers that share one object store and one database: each case is read once, whoever dies."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+import s3fs
+from conftest import ROOT
+from doors import API, PASSWORD, as_files, pictures, zip_of
+from httpx2 import Client
+from sqlalchemy import select
+
+from marrowscope.bundle import Bundle
+from marrowscope.errors import NotThereError, StoreError
+from marrowscope.store.audit import verify
+from marrowscope.store.database import open_store
+from marrowscope.store.kinds import CellState, JobState, Role
+from marrowscope.store.objects import SharedBlobs
+from marrowscope.store.room import open_room, sweep
+from marrowscope.store.tables import CaseCell, Job
+from marrowscope.store.users import make_user
+
+CASES, CELLS = 10, 20
+SERVE = """
+import sys
+from pathlib import Path
+from marrowscope.web.server import open_room
+from marrowscope.web.settings import Settings
+room, bundle, database, pictures = sys.argv[1:]
+settings = Settings(
+    Path(room), database, pictures, bundle, port=0, threads=1, lease_s=2.0, batch=4
+)
+open_room(settings, lambda words: print(words, flush=True))
+"""
+
+
+@pytest.fixture
+def url(s3: s3fs.S3FileSystem, tmp_path: Path) -> str:
+    """A place in the store that nothing else uses."""
+    place = f"smears/{abs(hash(tmp_path))}"
+    assert not s3.exists(place)
+    return f"s3://{place}"
+
+
+def test_contents_are_kept_in_the_store_and_copied_when_they_are_read(
+    url: str, s3: s3fs.S3FileSystem, tmp_path: Path
+) -> None:
+    here, there = SharedBlobs(tmp_path / "a", url), SharedBlobs(tmp_path / "b", url)
+    name = here.put(b"a cell")
+    assert s3.cat_file(f"{url}/{name[:2]}/{name}") == b"a cell"
+    assert name in there
+    assert list(there.names()) == [name]
+    assert there.location(name) == f"{url}/{name[:2]}/{name}"
+    assert there.read(name) == b"a cell"
+    assert there.put(b"a cell") == name
+    nothing = "0" * 64
+    assert nothing not in there
+    with pytest.raises(NotThereError, match="there is no picture 000"):
+        there.read(nothing)
+
+
+def test_an_object_that_was_changed_is_not_taken(
+    url: str, s3: s3fs.S3FileSystem, tmp_path: Path
+) -> None:
+    name = SharedBlobs(tmp_path / "a", url).put(b"a cell")
+    s3.pipe_file(f"{url}/{name[:2]}/{name}", b"another")
+    with pytest.raises(StoreError, match="the object was changed; restore it"):
+        SharedBlobs(tmp_path / "b", url).read(name)
+    assert list((tmp_path / "b").iterdir()) == []
+
+
+def test_what_no_case_wants_is_removed_from_the_store(url: str, tmp_path: Path) -> None:
+    room = open_room(tmp_path / "room", pictures=url)
+    name = room.blobs.put(b"a cell")
+    assert sweep(room) == 0
+    assert name in room.blobs
+    assert sweep(room, older=-60.0) == 1
+    assert name not in room.blobs
+    room.close()
+
+
+def test_a_bucket_that_is_not_there_is_an_error(s3: s3fs.S3FileSystem, tmp_path: Path) -> None:
+    assert not s3.exists("nobucket")
+    blobs = SharedBlobs(tmp_path, "s3://nobucket/room")
+    with pytest.raises(OSError, match="bucket"):
+        blobs.put(b"a cell")
+    with pytest.raises(StoreError, match="no such kind of store"):
+        SharedBlobs(tmp_path, "nostore://room")
+
+
+@contextmanager
+def server(
+    folder: Path, bundle: Bundle, database: str, url: str
+) -> Iterator[tuple[Client, "subprocess.Popen[str]"]]:
+    """One of several server processes; gives a client that has logged in, and the process."""
+    command = [sys.executable, "-c", SERVE, str(folder), str(bundle.folder), database, url]
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+        start_new_session=True,
+    )
+    try:
+        assert process.stdout is not None
+        address = re.search(r"http://\S+", process.stdout.readline())
+        assert address is not None
+        with Client(base_url=address[0], timeout=120) as client:
+            answer = client.post(f"{API}/session", json={"name": "Root", "password": PASSWORD})
+            client.headers["X-CSRF-Token"] = answer.json()["csrf"]
+            yield client, process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def drop(client: Client, number: int) -> str:
+    """Make a case and drop its cells, which differ from those of other cases."""
+    case = client.post(f"{API}/cases", json={"title": f"S-{number}", "um_per_px": 0.1}).json()["id"]
+    tail = number.to_bytes(2, "big")
+    cells = [(name, content + tail) for name, content in pictures(CELLS)]
+    answer = client.post(f"{API}/cases/{case}/files", files=as_files(("a.zip", zip_of(*cells))))
+    assert answer.status_code == 200, answer.text
+    return str(case)
+
+
+def jobs(database: str) -> list[Job]:
+    store = open_store(database)
+    with store.read() as session:
+        found = list(session.scalars(select(Job)))
+    store.close()
+    return found
+
+
+def at_work(database: str) -> set[str]:
+    """Name the workers that have read some cells of a case, but not all."""
+    return {job.owner for job in jobs(database) if job.state is JobState.RUNNING and job.done}
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_of_two_servers_one_dies_and_each_case_is_read_once(
+    database: str, url: str, toy_bundle: Bundle, tmp_path: Path
+) -> None:
+    store = open_store(database)
+    with store.write() as session:
+        make_user(session, "Root", Role.ADMIN, PASSWORD)
+    with ExitStack() as both:
+        servers = [
+            both.enter_context(server(tmp_path / name, toy_bundle, database, url)) for name in "ab"
+        ]
+        for number in range(CASES):
+            drop(servers[number % 2][0], number)
+        owners: set[str] = set()
+        while len(owners) < len(servers):
+            owners |= at_work(database)
+        os.killpg(servers[0][1].pid, signal.SIGKILL)
+        while any(job.state in (JobState.QUEUED, JobState.RUNNING) for job in jobs(database)):
+            time.sleep(0.05)
+    done = jobs(database)
+    assert [job.state for job in done] == [JobState.DONE] * CASES
+    assert Counter(job.attempts for job in done) in ({1: CASES}, {1: CASES - 1, 2: 1})
+    with store.read() as session:
+        cells = list(session.scalars(select(CaseCell)))
+        assert len(cells) == CASES * CELLS
+        assert {cell.state for cell in cells} == {CellState.READ}
+        assert verify(session) is None
+    store.close()
