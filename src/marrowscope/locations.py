@@ -16,7 +16,7 @@ from marrowscope.errors import MissingExtraError
 Location = Path | str
 """A file, or the URL of an object, such as `s3://smears/monday/1.jpg`."""
 
-INSTALL = "install it with: pip install 'marrowscope[scale]'"
+INSTALL = "install it with: pip install 'marrowscope[stores]'"
 COPIES_KEPT = 4
 """Containers copied from a store that are on this machine's disk at a time."""
 
