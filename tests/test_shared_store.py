@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -21,14 +22,14 @@ from sqlalchemy import select
 from marrowscope.bundle import Bundle
 from marrowscope.errors import NotThereError, StoreError
 from marrowscope.store.audit import verify
-from marrowscope.store.database import open_store
+from marrowscope.store.database import Store, open_store
 from marrowscope.store.kinds import CellState, JobState, Role
 from marrowscope.store.objects import SharedBlobs
 from marrowscope.store.room import open_room, sweep
 from marrowscope.store.tables import CaseCell, Job
 from marrowscope.store.users import make_user
 
-CASES, CELLS = 10, 20
+CASES, CELLS = 10, 100
 SERVE = """
 import sys
 from pathlib import Path
@@ -126,24 +127,21 @@ def server(
 def drop(client: Client, number: int) -> str:
     """Make a case and drop its cells, which differ from those of other cases."""
     case = client.post(f"{API}/cases", json={"title": f"S-{number}", "um_per_px": 0.1}).json()["id"]
-    tail = number.to_bytes(2, "big")
-    cells = [(name, content + tail) for name, content in pictures(CELLS)]
+    (name, content), *_ = pictures(1)
+    tails = (bytes([number, each]) for each in range(CELLS))
+    cells = [(f"{each}-{name}", content + tail) for each, tail in enumerate(tails)]
     answer = client.post(f"{API}/cases/{case}/files", files=as_files(("a.zip", zip_of(*cells))))
     assert answer.status_code == 200, answer.text
     return str(case)
 
 
-def jobs(database: str) -> list[Job]:
-    store = open_store(database)
+def jobs(store: Store) -> list[Job]:
     with store.read() as session:
-        found = list(session.scalars(select(Job)))
-    store.close()
-    return found
+        return list(session.scalars(select(Job).order_by(Job.id)))
 
 
-def at_work(database: str) -> set[str]:
-    """Name the workers that have read some cells of a case, but not all."""
-    return {job.owner for job in jobs(database) if job.state is JobState.RUNNING and job.done}
+def unfinished(store: Store) -> list[Job]:
+    return [job for job in jobs(store) if job.state in (JobState.QUEUED, JobState.RUNNING)]
 
 
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
@@ -153,19 +151,22 @@ def test_of_two_servers_one_dies_and_each_case_is_read_once(
     store = open_store(database)
     with store.write() as session:
         make_user(session, "Root", Role.ADMIN, PASSWORD)
-    with ExitStack() as both:
+    with ExitStack() as both, ThreadPoolExecutor(CASES) as pool:
         servers = [
             both.enter_context(server(tmp_path / name, toy_bundle, database, url)) for name in "ab"
         ]
-        for number in range(CASES):
-            drop(servers[number % 2][0], number)
+        sent = [pool.submit(drop, servers[number % 2][0], number) for number in range(CASES)]
         owners: set[str] = set()
-        while len(owners) < len(servers):
-            owners |= at_work(database)
+        while unfinished(store) or not all(each.done() for each in sent):
+            owners |= {job.owner for job in unfinished(store) if job.done}
+            if len(owners) == len(servers) and all(each.done() for each in sent):
+                break
+        assert [each.exception() for each in sent] == [None] * CASES
         os.killpg(servers[0][1].pid, signal.SIGKILL)
-        while any(job.state in (JobState.QUEUED, JobState.RUNNING) for job in jobs(database)):
+        while unfinished(store):
             time.sleep(0.05)
-    done = jobs(database)
+    assert len(owners) == len(servers)
+    done = jobs(store)
     assert [job.state for job in done] == [JobState.DONE] * CASES
     assert Counter(job.attempts for job in done) in ({1: CASES}, {1: CASES - 1, 2: 1})
     with store.read() as session:
