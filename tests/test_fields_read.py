@@ -16,6 +16,7 @@ from marrowscope.classify import classify
 from marrowscope.errors import CaseError, OutputError
 from marrowscope.fields.boxes import Box
 from marrowscope.fields.cells import WholeFields, pictures_on, sum_up
+from marrowscope.fields.crop_files import write_crops
 from marrowscope.fields.crops import crop, cut, png_of, side_of
 from marrowscope.fields.field import PlainField
 from marrowscope.fields.looked import JOURNAL, Looked, read_looked, survey, write_looked
@@ -61,6 +62,21 @@ def test_crops_of_two_boxes_are_two_files_even_if_their_pixels_are_the_same() ->
     contents = [png_of(same, "ab" * 32, place) for place in places]
     assert contents[0] != contents[1]
     assert contents[0] == png_of(same, "ab" * 32, places[0])
+
+
+def test_crops_as_files_say_where_they_are_from(tmp_path: Path) -> None:
+    field = PlainField(pixels_of(100, 80))
+    boxes = [Box(10.2, 20, 30, 40), Box(60, 20, 80, 40)]
+    files = write_crops(field, Path("a.jpg"), "ab" * 32, boxes, 1.0, tmp_path / "crops", 20)
+    assert [file.name for file in files] == ["a.jpg-10-20-30-40.png", "a.jpg-60-20-80-40.png"]
+    with Image.open(files[0]) as image:
+        assert image.size == (20, 20)
+        assert image.text == {  # type: ignore[attr-defined]
+            "field": "ab" * 32,
+            "box": "10 20 30 40",
+            "um_per_px": "1",
+        }
+        assert (np.asarray(image)[0, 0, :2] == (10, 20)).all()
 
 
 def a_field(folder: Path, codes: tuple[str, ...] = ("NGS", "LYT", "EOS")) -> Path:
