@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from test_classify import rows_of, run
 from marrowscope.bundle import Bundle, load_bundle
 from marrowscope.case import read_case
 from marrowscope.classify import classify
-from marrowscope.errors import CaseError, OutputError
+from marrowscope.errors import CaseError, FieldError, OutputError
 from marrowscope.fields.boxes import Box
 from marrowscope.fields.cells import WholeFields, pictures_on, sum_up
 from marrowscope.fields.crop_files import write_crops
@@ -64,21 +65,6 @@ def test_crops_of_two_boxes_are_two_files_even_if_their_pixels_are_the_same() ->
     assert contents[0] == png_of(same, "ab" * 32, places[0])
 
 
-def test_crops_as_files_say_where_they_are_from(tmp_path: Path) -> None:
-    field = PlainField(pixels_of(100, 80))
-    boxes = [Box(10.2, 20, 30, 40), Box(60, 20, 80, 40)]
-    files = write_crops(field, Path("a.jpg"), "ab" * 32, boxes, 1.0, tmp_path / "crops", 20)
-    assert [file.name for file in files] == ["a.jpg-10-20-30-40.png", "a.jpg-60-20-80-40.png"]
-    with Image.open(files[0]) as image:
-        assert image.size == (20, 20)
-        assert image.text == {  # type: ignore[attr-defined]
-            "field": "ab" * 32,
-            "box": "10 20 30 40",
-            "um_per_px": "1",
-        }
-        assert (np.asarray(image)[0, 0, :2] == (10, 20)).all()
-
-
 def a_field(folder: Path, codes: tuple[str, ...] = ("NGS", "LYT", "EOS")) -> Path:
     """A field of real cells beside each other, on their own backgrounds, with known middles."""
     files = [min((SAMPLES / "cells/mll" / code).iterdir()) for code in codes]
@@ -104,6 +90,26 @@ def looked_at(field: Path, **changes: object) -> Looked:
         "boxes": boxes,
     }
     return Looked(**(values | changes))  # type: ignore[arg-type]
+
+
+def test_crops_as_files_say_where_they_are_from(tmp_path: Path) -> None:
+    looked = looked_at(a_field(tmp_path))
+    files = write_crops(looked, tmp_path / "crops")
+    assert [file.name for file in files][:2] == [
+        "wide.png-50-50-200-200.png",
+        "wide.png-300-50-450-200.png",
+    ]
+    with Image.open(files[1]) as image:
+        assert image.size == (250, 250)
+        assert image.text == {  # type: ignore[attr-defined]
+            "field": looked.sha256,
+            "box": "300 50 450 200",
+            "um_per_px": "0.086",
+        }
+        alone = Image.open(min((SAMPLES / "cells/mll/LYT").iterdir()))
+        assert (np.asarray(image) == np.asarray(alone)).all()
+    with pytest.raises(FieldError, match="give --um-per-px"):
+        write_crops(replace(looked, um_per_px=None), tmp_path / "crops")
 
 
 def test_a_cell_on_a_field_is_read_as_its_own_picture_is(tmp_path: Path) -> None:
