@@ -20,7 +20,7 @@ from marrowscope.fields.cells import WholeFields, pictures_on, sum_up
 from marrowscope.fields.crop_files import write_crops
 from marrowscope.fields.crops import crop, cut, png_of, side_of
 from marrowscope.fields.field import PlainField
-from marrowscope.fields.looked import JOURNAL, Looked, read_looked, survey, write_looked
+from marrowscope.fields.looked import JOURNAL, Looked, agreed, read_looked, survey, write_looked
 from marrowscope.intake import find_files
 from marrowscope.predictor import Predictor
 from marrowscope.records import Picture, Place, Reject
@@ -160,6 +160,24 @@ def test_what_was_found_comes_back_from_its_tables(tmp_path: Path) -> None:
     every = [looked_at(field, flags=("blurred", "over-stained")), looked_at(field, file="b.png")]
     write_looked(tmp_path, every)
     assert read_looked(tmp_path) == every
+
+
+def test_a_field_whose_red_cells_tell_another_scale_gets_that_of_its_neighbours(
+    tmp_path: Path,
+) -> None:
+    field = a_field(tmp_path)
+    told = [0.08, 0.09, 0.1, 0.25, None]
+    every = [
+        looked_at(field, um_per_px=scale, scale="red cells" if scale else "unknown")
+        for scale in told
+    ]
+    found = agreed(every)
+    assert found[:3] == every[:3]
+    scales = [(each.um_per_px, each.scale) for each in found if isinstance(each, Looked)]
+    assert scales[3:] == [(0.095, "other fields"), (0.095, "other fields")]
+    given = looked_at(field, um_per_px=0.25)
+    assert agreed([*every[:3], given])[3] == given
+    assert agreed([*every[1:3], every[4]]) == [*every[1:3], every[4]]
 
 
 def test_an_interrupted_search_goes_on_after_the_fields_that_were_looked_at(
