@@ -30,11 +30,11 @@ KNOWN = {
     "um_per_px": 0.25,
     "least_score": 0.5,
     "licence": "Apache-2.0",
-    "trained_on": [
-        "140 fields of TXL-PBC (MIT; Gan Lu et al.), which re-mixes Raabin-WBC, PBC, BCCD, BCD",
-        "cells of Bone-Marrow-Cytomorphology_MLL_Helmholtz_Fraunhofer (CC BY 4.0; Matek et al. "
-        "2021), training part, cut out and laid onto these fields",
-    ],
+    "trained_on": (
+        "140 fields of TXL-PBC (MIT; Gan Lu et al.), which re-mixes Raabin-WBC, PBC, BCCD and "
+        "BCD; cells of Bone-Marrow-Cytomorphology_MLL_Helmholtz_Fraunhofer (CC BY 4.0; Matek et "
+        "al. 2021), training part, cut out and laid onto these fields"
+    ),
 }
 
 
@@ -86,16 +86,21 @@ def main() -> None:
             for name, found in boxes.items()
             if looks[name] != look
         ]
-        start, losses = time.perf_counter(), []
-
-        def each(step: int, wrong: float, name: str = folder.name) -> None:
-            losses.append(wrong)  # noqa: B023 - a list for each look
-            if step % 50 == 49:
-                mean = sum(losses[-50:]) / 50  # noqa: B023
-                print(f"{name} {step + 1} {mean:.3f} {time.perf_counter() - start:.0f} s", flush=True)  # noqa: B023
-
-        network = fit_finder(scenes, cells, settings, each)
+        network = fit_finder(scenes, cells, settings, Progress(folder.name).hear)
         export_finder(network, folder, {**KNOWN, "steps": settings.steps, "seed": settings.seed})
+
+
+class Progress:
+    """Prints the mean loss of every 50 steps."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.start, self.losses = name, time.perf_counter(), list[float]()
+
+    def hear(self, step: int, wrong: float) -> None:
+        self.losses.append(wrong)
+        if step % 50 == 49:
+            mean, passed = sum(self.losses[-50:]) / 50, time.perf_counter() - self.start
+            print(f"{self.name} {step + 1} {mean:.3f} {passed:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ UM_PER_PX = (0.02, 1.0)
 UM_PER_INCH = 25_400.0
 
 
-
 def scale_of_dpi(dots_per_inch: float) -> float | None:
     """Turn a file's resolution into micrometres per pixel, if it can be that of a microscope.
 

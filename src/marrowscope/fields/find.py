@@ -41,9 +41,7 @@ class Found:
     """Of the cells, in the order of the boxes: x and y of the corners, in pixels of the field."""
 
 
-def find_cells(
-    field: Field, um_per_px: float | None = None, finder: Finder | None = None
-) -> Found:
+def find_cells(field: Field, um_per_px: float | None = None, finder: Finder | None = None) -> Found:
     """Find the nucleated cells of a field, and say why it may not be one to read.
 
     Args:

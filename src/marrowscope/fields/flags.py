@@ -96,8 +96,4 @@ def measure(density: np.ndarray) -> Measures:
 
 
 def _is_stained_like_a_smear(one: Measures) -> bool:
-    return (
-        one.green_first >= GREEN_FIRST
-        and one.colour >= LEAST_COLOUR
-        and one.stained <= FULLEST
-    )
+    return one.green_first >= GREEN_FIRST and one.colour >= LEAST_COLOUR and one.stained <= FULLEST

@@ -87,7 +87,9 @@ def _bodies(nuclei: np.ndarray, stain: np.ndarray, limit: float, limits: Limits)
 def _parted(body: np.ndarray, limits: Limits) -> np.ndarray:
     """Part cells that touch: labels of the same shape, 0 outside."""
     blobs, _ = ndimage.label(body)
-    depth = ndimage.gaussian_filter(ndimage.distance_transform_edt(np.pad(body, 1, mode="edge"))[1:-1, 1:-1], 1.0)
+    depth = ndimage.gaussian_filter(
+        ndimage.distance_transform_edt(np.pad(body, 1, mode="edge"))[1:-1, 1:-1], 1.0
+    )
     labels, number = np.zeros(body.shape, np.int32), 0
     for blob, place in enumerate(ndimage.find_objects(blobs), 1):
         inside = blobs[place] == blob

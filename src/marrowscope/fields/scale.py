@@ -44,7 +44,8 @@ def red_cell_scale(parts: Sequence[np.ndarray], network: Network) -> float | Non
         parts: `(H, W, 3) uint8`, RGB.
         network: that finds red cells.
     """
-    starts, told = STARTS, []
+    starts: Sequence[float] = STARTS
+    told = []
     for part in parts:
         settled = _surest(part, starts, network)
         if settled:
@@ -70,9 +71,7 @@ class _End:
     """Share of the part that the red cells seen cover, each by its score."""
 
 
-def _settled(
-    pixels: np.ndarray, empty: np.ndarray, start: float, network: Network
-) -> _End | None:
+def _settled(pixels: np.ndarray, empty: np.ndarray, start: float, network: Network) -> _End | None:
     """Look at a scale, correct it by the red cells seen, and look again until it stays.
 
     Example: at 0.1 um per pixel red cells seem 9.0 um wide: it is 0.1 * 7.2 / 9.0 = 0.08.

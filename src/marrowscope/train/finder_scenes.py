@@ -7,7 +7,6 @@ import numpy as np
 from scipy import ndimage
 
 from marrowscope.fields.cutouts import Cutout, lay, turned
-from marrowscope.train.finder_net import KINDS
 
 SIDE = 112
 """Of a scene in pixels: 28 um."""
@@ -35,7 +34,7 @@ def draw_scene(
     fields: Sequence[Scene], cells: Sequence[Cutout], random: np.random.Generator
 ) -> Scene:
     """Draw a part of a field, in every other case with cells laid onto it, and vary it."""
-    part = _part(fields[random.integers(len(fields))], random)
+    part = _part(fields[int(random.integers(len(fields)))], random)
     if cells and random.random() < 0.5:
         part = lay_cells(part, cells, random, int(random.integers(1, 9)))
     return _varied(_flipped(part, random), random)
@@ -45,20 +44,26 @@ def _part(field: Scene, random: np.random.Generator) -> Scene:
     """Cut a square of `SIDE`, at a scale of `SCALES`; beyond the field it is empty."""
     scale = float(np.exp(random.uniform(*np.log(SCALES))))
     around = SIDE / scale
-    x, y = (random.uniform(min(0, size - around) - 4, max(0, size - around) + 4)
-            for size in field.densities.shape[1::-1])
+    x, y = (
+        random.uniform(min(0, size - around) - 4, max(0, size - around) + 4)
+        for size in field.densities.shape[1::-1]
+    )
     grid = np.mgrid[:SIDE, :SIDE] / scale
     at = np.stack([grid[0] + y, grid[1] + x])
-    soft = ndimage.gaussian_filter(field.densities, (0.4 / scale, 0.4 / scale, 0)) if scale < 1 else field.densities
+    soft = (
+        ndimage.gaussian_filter(field.densities, (0.4 / scale, 0.4 / scale, 0))
+        if scale < 1
+        else field.densities
+    )
     pixels = np.stack([ndimage.map_coordinates(soft[..., c], at, order=1) for c in range(3)], -1)
-    boxes = (field.boxes - np.float32([x, y, x, y])) * scale
+    boxes = (field.boxes - np.array([x, y, x, y], np.float32)) * scale
     return _clipped(Scene(pixels.astype(np.float32), boxes, field.kinds))
 
 
 def _clipped(scene: Scene) -> Scene:
     tall, wide = scene.densities.shape[:2]
     whole = np.prod(scene.boxes[:, 2:] - scene.boxes[:, :2], axis=1)
-    boxes = np.clip(scene.boxes, 0, np.float32([wide, tall, wide, tall]))
+    boxes = np.clip(scene.boxes, 0, np.array([wide, tall, wide, tall], np.float32))
     seen = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
     keep = seen > LEAST_SEEN * whole
     return Scene(scene.densities, boxes[keep], scene.kinds[keep])
@@ -70,7 +75,7 @@ def lay_cells(
     """Lay cells onto a scene, most of them touching or overlapping another a little."""
     densities, boxes, kinds = scene.densities.copy(), list(scene.boxes), list(scene.kinds)
     for _ in range(number):
-        cell = turned(cells[random.integers(len(cells))], random)
+        cell = turned(cells[int(random.integers(len(cells)))], random)
         laid = [box for box, kind in zip(boxes, kinds, strict=True) if kind == 0]
         place = _place(cell, laid, densities.shape[:2], random)
         if place is None:
@@ -79,7 +84,7 @@ def lay_cells(
         gone = _covered(np.array(boxes).reshape(-1, 4), new)
         boxes = [box for box, under in zip(boxes, gone, strict=True) if not under] + [new]
         kinds = [kind for kind, under in zip(kinds, gone, strict=True) if not under] + [0]
-    drawn = Scene(densities, np.float32(boxes).reshape(-1, 4), np.array(kinds, int))
+    drawn = Scene(densities, np.array(boxes, np.float32).reshape(-1, 4), np.array(kinds, int))
     return _clipped(drawn)
 
 
@@ -92,7 +97,7 @@ def _place(
         x = random.uniform(-wide / 3, shape[1] - wide * 2 / 3)
         y = random.uniform(-tall / 3, shape[0] - tall * 2 / 3)
         if laid and random.random() < 0.7:
-            x0, y0, x1, y1 = laid[random.integers(len(laid))]
+            x0, y0, x1, y1 = laid[int(random.integers(len(laid)))]
             angle = random.uniform(0, 2 * np.pi)
             apart = random.uniform(0.82, 1.05) / 2
             x = (x0 + x1 - wide) / 2 + apart * (x1 - x0 + wide) * np.cos(angle)
@@ -121,9 +126,11 @@ def _flipped(scene: Scene, random: np.random.Generator) -> Scene:
     densities, boxes = scene.densities, scene.boxes
     side = densities.shape[0]
     if random.random() < 0.5:
-        densities, boxes = densities[:, ::-1], boxes[:, [2, 1, 0, 3]] * [-1, 1, -1, 1] + [side, 0, side, 0]
+        densities = densities[:, ::-1]
+        boxes = boxes[:, [2, 1, 0, 3]] * [-1, 1, -1, 1] + [side, 0, side, 0]
     if random.random() < 0.5:
-        densities, boxes = densities[::-1], boxes[:, [0, 3, 2, 1]] * [1, -1, 1, -1] + [0, side, 0, side]
+        densities = densities[::-1]
+        boxes = boxes[:, [0, 3, 2, 1]] * [1, -1, 1, -1] + [0, side, 0, side]
     if random.random() < 0.5:
         densities, boxes = densities.transpose(1, 0, 2), boxes[:, [1, 0, 3, 2]]
     return Scene(densities, boxes, scene.kinds)
