@@ -12,6 +12,7 @@ from marrowscope.errors import FieldError, OutputError
 from marrowscope.fields.boxes import BOXES, CELL, DECIMALS, Box, read_boxes, write_boxes
 from marrowscope.fields.field import open_field
 from marrowscope.fields.find import find_cells
+from marrowscope.fields.finder import load_finder
 from marrowscope.records import Found, Reject
 from marrowscope.results import csv_file, partial_of, read_csv
 
@@ -95,11 +96,12 @@ def survey(
 
     Raises:
         OutputError: a field is not the picture that it was in the earlier search.
-        FieldError: the tables of the earlier search cannot be read.
+        FieldError: the tables of the earlier search cannot be read, or the finder cannot be loaded.
         MissingExtraError: a field is large or a slide, and what opens it is not installed.
     """
     whole = (folder / FIELDS).is_file() and (folder / BOXES).is_file()
     journal = folder / JOURNAL
+    load_finder()
     before = read_looked(folder) if whole else _read_journal(journal)
     known = {field.file: field for field in before}
     outcomes: list[Looked | Reject] = []
