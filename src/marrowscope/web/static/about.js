@@ -1,7 +1,7 @@
 // @ts-check
 /** What belongs to a case besides its cells: facts, who sees it, two readers, history, its end. */
 import { call, make, one, onSend, say, trying } from "./api.js";
-import { inWords, sendFiles } from "./files.js";
+import { howFar, sendFiles } from "./files.js";
 import { ask } from "./signoff.js";
 
 /** @param {string} id @param {import("./signoff.js").SignOff} signOff @param {() => Promise<void>} changed */
@@ -77,7 +77,7 @@ function changes(id, signOff, changed) {
     const input = /** @type {HTMLInputElement} */ (one("#add [name=files]"));
     const tell = one("#add-words");
     const outcome = await sendFiles(id, [...(input.files ?? [])], values.slide, (share, unpacked) => {
-      tell.textContent = inWords(share, unpacked);
+      tell.textContent = howFar(share, unpacked);
     });
     const refused = outcome.refused.map((each) => `${each.file}: ${each.reason}`).join("; ");
     tell.textContent = `${outcome.new} new, ${outcome.known} known already${refused ? `; refused: ${refused}` : ""}`;

@@ -1,7 +1,7 @@
 // @ts-check
 /** The list of cases: files dropped on it become a case; cases that are being read move on. */
 import { call, make, one, onSend, say } from "./api.js";
-import { filesOf, inWords, sendFiles } from "./files.js";
+import { filesOf, howFar, sendFiles } from "./files.js";
 
 /** @type {File[]} */
 let picked = [];
@@ -38,7 +38,7 @@ async function makeCase(values) {
   try {
     const outcome = await sendFiles(made.id, picked, "1", (share, unpacked) => {
       bar.value = unpacked ? unpacked.done / unpacked.total : share;
-      words.textContent = inWords(share, unpacked);
+      words.textContent = howFar(share, unpacked);
     });
     if (!outcome.refused.length) return location.assign(`/cases/${made.id}`);
     words.textContent = `${outcome.new} cells are in the case; ${outcome.refused.length} files are not:`;

@@ -63,7 +63,7 @@ export function inParts(files) {
  * Say how far files are: sent, then unpacked.
  * @param {number} share @param {Unpacked} [unpacked]
  */
-export function inWords(share, unpacked) {
+export function howFar(share, unpacked) {
   if (unpacked) return `Unpacking ${unpacked.done.toLocaleString("en")} of ${unpacked.total.toLocaleString("en")} files`;
   return share < 1 ? `Sending, ${Math.round(100 * share)}%` : "Looking at the pictures …";
 }
