@@ -31,7 +31,7 @@ cells.listeners.push((changed) => {
   }
   one("#nothing").hidden = cells.all.size > 0;
 });
-large.decided = (code) => decideLarge(code);
+large.decided = (/** @type {string} */ code) => decideLarge(code);
 
 /** Give the selected cells, or the one in focus, a class. @param {string} code @param {number[]} [ids] */
 function give(code, ids = gallery.selected.size ? [...gallery.selected] : [gallery.focused]) {
