@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,14 @@ from test_classify import rows_of, run
 from marrowscope.bundle import Bundle, load_bundle
 from marrowscope.case import read_case
 from marrowscope.classify import classify
-from marrowscope.errors import CaseError, OutputError
+from marrowscope.errors import CaseError, FieldError, OutputError
 from marrowscope.fields.boxes import Box
 from marrowscope.fields.cells import WholeFields, pictures_on, sum_up
+from marrowscope.fields.crop_files import write_crops
 from marrowscope.fields.crops import crop, cut, png_of, side_of
 from marrowscope.fields.field import PlainField
-from marrowscope.fields.looked import JOURNAL, Looked, read_looked, survey, write_looked
+from marrowscope.fields.flags import FLAGS
+from marrowscope.fields.looked import JOURNAL, Looked, agreed, read_looked, survey, write_looked
 from marrowscope.intake import find_files
 from marrowscope.predictor import Predictor
 from marrowscope.records import Picture, Place, Reject
@@ -90,6 +93,26 @@ def looked_at(field: Path, **changes: object) -> Looked:
     return Looked(**(values | changes))  # type: ignore[arg-type]
 
 
+def test_crops_as_files_say_where_they_are_from(tmp_path: Path) -> None:
+    looked = looked_at(a_field(tmp_path))
+    files = write_crops(looked, tmp_path / "crops")
+    assert [file.name for file in files][:2] == [
+        "wide.png-50-50-200-200.png",
+        "wide.png-300-50-450-200.png",
+    ]
+    with Image.open(files[1]) as image:
+        assert image.size == (250, 250)
+        assert image.text == {  # type: ignore[attr-defined]
+            "field": looked.sha256,
+            "box": "300 50 450 200",
+            "um_per_px": "0.086",
+        }
+        alone = Image.open(min((SAMPLES / "cells/mll/LYT").iterdir()))
+        assert (np.asarray(image) == np.asarray(alone)).all()
+    with pytest.raises(FieldError, match="give --um-per-px"):
+        write_crops(replace(looked, um_per_px=None), tmp_path / "crops")
+
+
 def test_a_cell_on_a_field_is_read_as_its_own_picture_is(tmp_path: Path) -> None:
     """The crop's square is the very square that the cell's own picture shows."""
     bundle = load_bundle("default")
@@ -116,8 +139,7 @@ def test_flagged_fields_and_fields_without_a_scale_are_rejects_with_the_reason(
     assert list(pictures_on(blurred)) == [
         Reject(
             str(field),
-            "flagged, so its cells are not read: blurred (out of focus: no edge on it is as sharp "
-            "as a nucleus is)",
+            f"flagged, so its cells are not read: blurred ({FLAGS['blurred']})",
         )
     ]
     assert len(list(pictures_on(blurred, keep_flagged=True))) == 3
@@ -138,6 +160,24 @@ def test_what_was_found_comes_back_from_its_tables(tmp_path: Path) -> None:
     every = [looked_at(field, flags=("blurred", "over-stained")), looked_at(field, file="b.png")]
     write_looked(tmp_path, every)
     assert read_looked(tmp_path) == every
+
+
+def test_a_field_whose_red_cells_tell_another_scale_gets_that_of_its_neighbours(
+    tmp_path: Path,
+) -> None:
+    field = a_field(tmp_path)
+    told = [0.08, 0.09, 0.1, 0.25, None]
+    every = [
+        looked_at(field, um_per_px=scale, scale="red cells" if scale else "unknown")
+        for scale in told
+    ]
+    found = agreed(every)
+    assert found[:3] == every[:3]
+    scales = [(each.um_per_px, each.scale) for each in found if isinstance(each, Looked)]
+    assert scales[3:] == [(0.095, "other fields"), (0.095, "other fields")]
+    given = looked_at(field, um_per_px=0.25)
+    assert agreed([*every[:3], given])[3] == given
+    assert agreed([*every[1:3], every[4]]) == [*every[1:3], every[4]]
 
 
 def test_an_interrupted_search_goes_on_after_the_fields_that_were_looked_at(
@@ -230,6 +270,7 @@ def test_the_command_reads_fields_and_names_those_it_cannot(tmp_path: Path) -> N
     assert "given by you: 0.086 µm per pixel" in done.stdout
     summary = json.loads((out / "differential.json").read_text())["fields"]
     assert summary["fields"] == 2
+    assert summary["flagged"]["fields"] == [str(tmp_path / "scan/nothing.png")]
 
 
 def test_a_case_may_have_slides_of_fields_beside_slides_of_cells(

@@ -68,8 +68,8 @@ def drop_case(page: Page, title: str = "A-1", cells: int = 24) -> str:
     page.click("#facts button.main")
     page.wait_for_url("**/cases/*")
     page.wait_for_selector("[data-ready]")
-    expect(page.locator(".tile")).to_have_count(cells)
-    expect(page.locator("#reading")).to_be_hidden()
+    expect(page.locator(".tile")).to_have_count(cells, timeout=60_000)
+    expect(page.locator("#reading")).to_be_hidden(timeout=60_000)
     return page.url
 
 

@@ -73,7 +73,14 @@ def test_cells_are_found_on_a_field_and_read(ada: TestClient, field: bytes) -> N
     assert (answer["new"], answer["known"]) == (1, 0)
     assert [each["file"] for each in answer["refused"]] == ["notes.txt"]
     full = wait_until_read(ada, case)
-    assert full["fields"] == {"waiting": 0, "found": 1, "flagged": 0, "rejected": 0, "total": 1}
+    assert full["fields"] == {
+        "waiting": 0,
+        "found": 1,
+        "flagged": 0,
+        "rejected": 0,
+        "total": 1,
+        "removed": 0,
+    }
     one = shown(ada, case)
     assert (one["width"], one["height"], one["um_per_px"], one["scale"]) == (750, 250, UM, "given")
     assert one["cells"] == len(one["boxes"]) == full["progress"]["read"] > 0
@@ -84,6 +91,20 @@ def test_cells_are_found_on_a_field_and_read(ada: TestClient, field: bytes) -> N
     assert cell["width"] == 250
     again = ada.post(f"{API}/cases/{case}/fields", files=as_files(("1.png", field))).json()
     assert (again["new"], again["known"], again["job"]) == (0, 1, None)
+
+
+def test_the_report_names_fields_and_removed_cells(ada: TestClient, field: bytes) -> None:
+    plain = BytesIO()
+    Image.new("RGB", (640, 480), (235, 230, 232)).save(plain, "PNG")
+    case = read_fields(ada, ("1.png", field), ("plain.png", plain.getvalue()))
+    one = shown(ada, case)
+    ada.post(f"{API}/cases/{case}/cells/{one['boxes'][0]['cell']}/remove")
+    report = f"{API}/cases/{case}/report"
+    (slide,) = ada.get(f"{report}/differential.json").json()["case"]["slides"]
+    assert slide["fields"]["fields"] == 2
+    assert slide["fields"]["scales"][0]["from"] == "given"
+    assert "removed by Ada: no cell to be counted" in ada.get(f"{report}/cells.csv").text
+    assert "Whole fields" in ada.get(f"{report}/report.html").text
 
 
 def test_the_picture_of_a_field_comes_in_two_sizes(ada: TestClient, field: bytes) -> None:

@@ -29,6 +29,7 @@ from starlette.testclient import TestClient
 from marrowscope.bundle import Bundle
 from marrowscope.errors import UploadError
 from marrowscope.store.blobs import Blobs
+from marrowscope.store.users import user_called
 from marrowscope.web.archives import members
 from marrowscope.web.intake import Incoming, TakenIn, shown_name, take_in
 from marrowscope.web.settings import MIB, Limits
@@ -68,6 +69,27 @@ def test_pictures_are_taken_by_what_they_are_not_by_their_names(tmp_path: Path) 
         "empty.png": "the file is empty (0 bytes)",
     }
     assert name
+
+
+def test_how_far_a_zip_is_unpacked_is_told_file_by_file(tmp_path: Path) -> None:
+    (first, one), (second, two) = pictures(2)
+    packed = zip_of((first, one), ("__MACOSX/._x.jpg", b"x"), (second, b"no picture"))
+    told: list[tuple[int, int]] = []
+    files = [Incoming("cells.zip", io.BytesIO(packed)), Incoming(second, io.BytesIO(two))]
+    take_in(files, Blobs(tmp_path / "blobs"), Limits(), lambda *far: told.append(far))
+    assert told == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_an_upload_at_work_is_told_to_its_sender_alone(app: FastAPI, ada: TestClient) -> None:
+    unpacking, user = room_of(app).unpacking, ada.get(f"{API}/session").json()["name"]
+    assert user == "Ada"
+    with room_of(app).store.read() as session:
+        sent = user_called(session, user).id, "monday"
+    with unpacking.going(sent):
+        unpacking.tell(sent, 3, 2000)
+        assert ada.get(f"{API}/uploads/monday").json() == {"done": 3, "total": 2000}
+        assert browser(app, "Ben").get(f"{API}/uploads/monday").json()["total"] == 0
+    assert ada.get(f"{API}/uploads/monday").json() == {"done": 0, "total": 0}
 
 
 def test_a_zip_gives_its_pictures_and_leaves_out_what_systems_leave(tmp_path: Path) -> None:

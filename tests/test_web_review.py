@@ -16,6 +16,7 @@ from doors import (
     opened,
     pictures,
     read_case,
+    room_of,
     settings_of,
 )
 from fastapi import FastAPI
@@ -133,6 +134,14 @@ def test_a_cell_shows_why_the_model_reads_it_so(ada: TestClient, case: str) -> N
     assert len(likeness) == 5
     assert likeness == sorted(likeness, reverse=True)
     assert likeness[0] == pytest.approx(1, abs=1e-2)
+
+
+def test_the_thumbnails_of_the_gallery_are_there_once_the_cells_were_read(
+    app: FastAPI, ada: TestClient, case: str
+) -> None:
+    folder = room_of(app).settings.folder / "thumbnails"
+    made = {file.name for file in folder.rglob("*.jpg")}
+    assert made == {f"{each['sha256']}-144.jpg" for each in cells_of(ada, case)}
 
 
 def test_pictures_are_what_came_and_the_browser_keeps_them(ada: TestClient, case: str) -> None:

@@ -18,6 +18,8 @@ from marrowscope.cli_evaluate import EPILOG as EVALUATE_EPILOG
 from marrowscope.cli_evaluate import evaluate
 from marrowscope.cli_explain import EPILOG as EXPLAIN_EPILOG
 from marrowscope.cli_explain import explain
+from marrowscope.cli_find import EPILOG as FIND_EPILOG
+from marrowscope.cli_find import find_cells
 from marrowscope.cli_report import EPILOG as REPORT_EPILOG
 from marrowscope.cli_report import report
 from marrowscope.cli_serve import EPILOG as SERVE_EPILOG
@@ -271,6 +273,7 @@ app.command(epilog=EVALUATE_EPILOG)(evaluate)
 app.command(epilog=COMPARE_EPILOG)(compare)
 app.command(epilog=AGREE_EPILOG)(agree)
 app.command(epilog=EXPLAIN_EPILOG)(explain)
+app.command(epilog=FIND_EPILOG)(find_cells)
 app.command(epilog=QUEUE_EPILOG)(queue)
 app.command(epilog=REPORT_EPILOG)(report)
 app.command(epilog=SERVE_EPILOG)(serve)

@@ -66,9 +66,13 @@ def groups_of(gallery: Gallery, bundle: Bundle) -> list[Group]:
 
 
 def pictures_of(predictions: Iterable[Prediction], bundle: Bundle) -> list[Picture]:
-    """Give cells as pages show them; they are read side by side."""
+    """Give cells as pages show them; they are read side by side, those of one field together."""
+    given = list(predictions)
+    order = sorted(range(len(given)), key=lambda number: given[number].path)
     with ThreadPoolExecutor() as pool:
-        return list(pool.map(partial(picture_of, bundle=bundle), predictions))
+        drawn = pool.map(partial(picture_of, bundle=bundle), (given[number] for number in order))
+        of = dict(zip(order, drawn, strict=True))
+    return [of[number] for number in range(len(given))]
 
 
 def picture_of(prediction: Prediction, bundle: Bundle) -> Picture:

@@ -21,6 +21,7 @@ SOURCES = {
     "given": "given by you",
     "file": "as its file says",
     "red cells": "estimated from red cells",
+    "other fields": "estimated from red cells of other fields of this folder and size",
     "unknown": "unknown",
 }
 """What the scale of a field rests on, in words."""

@@ -5,18 +5,24 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from marrowscope.errors import FieldError, OutputError
 from marrowscope.fields.boxes import BOXES, CELL, DECIMALS, Box, read_boxes, write_boxes
 from marrowscope.fields.field import file_of, open_field
 from marrowscope.fields.find import find_cells
+from marrowscope.fields.finder import load_finder
 from marrowscope.locations import Location
 from marrowscope.records import Found, Reject
 from marrowscope.results import csv_file, partial_of, read_csv
 
 FIELDS = "fields.csv"
 COLUMNS = ("file", "sha256", "width", "height", "um_per_px", "scale", "flags", "cells")
+RED_CELLS, UNKNOWN, OTHERS = "red cells", "unknown", "other fields"
+"""What a scale rests on, besides `given` and `file`."""
+NEIGHBOURS = 3
+APART = 1.25
 JOURNAL = "fields.jsonl"
 """Grows by a line for each field while cells are looked for, so that a break costs one field."""
 
@@ -33,7 +39,7 @@ class Looked:
     um_per_px: float | None
     """Side of a pixel on the slide, in micrometres; None where nothing tells."""
     scale: str
-    """What that rests on: given, file, red cells or unknown."""
+    """What that rests on: given, file, red cells, other fields or unknown."""
     flags: tuple[str, ...]
     """Why the field is outside the plain range; empty for one within it."""
     cells: int
@@ -91,11 +97,12 @@ def survey(
 
     Raises:
         OutputError: a field is not the picture that it was in the earlier search.
-        FieldError: the tables of the earlier search cannot be read.
+        FieldError: the tables of the earlier search cannot be read, or the finder cannot be loaded.
         MissingExtraError: a field is large or a slide, and what opens it is not installed.
     """
     whole = (folder / FIELDS).is_file() and (folder / BOXES).is_file()
     journal = folder / JOURNAL
+    load_finder()
     before = read_looked(folder) if whole else _read_journal(journal)
     known = {field.file: field for field in before}
     outcomes: list[Looked | Reject] = []
@@ -107,9 +114,43 @@ def survey(
                 lines.write(_line(outcome))
             outcomes.append(outcome)
             each(0 if isinstance(outcome, Reject) else outcome.cells)
+    if not whole:
+        outcomes = agreed(outcomes)
     write_looked(folder, [outcome for outcome in outcomes if isinstance(outcome, Looked)])
     journal.unlink()
     return outcomes
+
+
+def agreed(outcomes: Sequence[Looked | Reject]) -> list[Looked | Reject]:
+    """Look again at fields whose red cells tell no scale, or one that their neighbours do not.
+
+    Neighbours are fields of one folder and size: one camera made them. Three or more whose red
+    cells tell a scale are needed; who tells none, or one that is more than 1.25 times the middle
+    one or less than 0.8 of it, gets the middle one. Of 0.08, 0.09, 0.1 and 0.25 that is the last,
+    which gets 0.095.
+    """
+    scales: dict[tuple[Path, int, int], list[float]] = {}
+    for each in outcomes:
+        if isinstance(each, Looked) and each.um_per_px and each.scale == RED_CELLS:
+            scales.setdefault(_camera(each), []).append(each.um_per_px)
+    middle = {key: median(some) for key, some in scales.items() if len(some) >= NEIGHBOURS}
+    return [_agreed(each, middle) for each in outcomes]
+
+
+def _camera(looked: Looked) -> tuple[Path, int, int]:
+    return Path(looked.file).parent, looked.width, looked.height
+
+
+def _agreed(
+    outcome: Looked | Reject, middle: Mapping[tuple[Path, int, int], float]
+) -> Looked | Reject:
+    if isinstance(outcome, Reject) or outcome.scale not in {RED_CELLS, UNKNOWN}:
+        return outcome
+    scale = middle.get(_camera(outcome))
+    told = outcome.um_per_px
+    if scale is None or (told and 1 / APART <= told / scale <= APART):
+        return outcome
+    return replace(look_at(Path(outcome.file), float(f"{scale:.6g}")), scale=OTHERS)
 
 
 def _look(file: Location, um_per_px: float | None, known: Mapping[str, Looked]) -> Looked | Reject:

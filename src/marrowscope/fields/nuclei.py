@@ -1,4 +1,4 @@
-"""Find nucleated cells without a model: purple nuclei, and the cell body around each."""
+"""Purple nuclei and the cell body around each, told by colour and shape alone."""
 
 from dataclasses import dataclass
 
@@ -6,10 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from marrowscope.fields.boxes import Box
-from marrowscope.fields.stain import background, densities, purple, split
-
-UM_PER_PX = 0.25
-"""Scale at which nuclei are looked for."""
+from marrowscope.fields.stain import UM_PER_PX, purple, split
 
 
 @dataclass(frozen=True)
@@ -32,19 +29,44 @@ class Limits:
     """What the box is larger than the body on each side."""
 
 
-def find_nucleated(pixels: np.ndarray, limits: Limits) -> list[Box]:
+def find_nucleated(density: np.ndarray, limits: Limits) -> list[Box]:
     """Find the nucleated cells of a field.
 
     Args:
-        pixels: `(H, W, 3) uint8`, RGB, at `UM_PER_PX`.
+        density: `(H, W, 3) float32`, optical density at 0.25 um per pixel.
         limits: what a nucleated cell must be.
     """
-    density = densities(pixels, background(pixels))
+    cells, strength = cells_and_nuclei(density, limits)
+    tall, wide = cells.shape
+    margin = limits.margin_um / UM_PER_PX
+    found = []
+    for label, (rows, columns) in enumerate(ndimage.find_objects(cells), 1):
+        nucleus = strength[rows, columns][cells[rows, columns] == label]
+        found.append(
+            Box(
+                max(0.0, columns.start - margin),
+                max(0.0, rows.start - margin),
+                min(float(wide), columns.stop + margin),
+                min(float(tall), rows.stop + margin),
+                score=float(1 - 0.5 / nucleus[nucleus > 0].mean()),
+            )
+        )
+    return found
+
+
+def cells_and_nuclei(density: np.ndarray, limits: Limits) -> tuple[np.ndarray, np.ndarray]:
+    """Label the cells of a field `(H, W) int32`, and give their nuclei `(H, W) float32`.
+
+    Nuclei are given as purple by its threshold there: 1 or more, and 0 outside.
+    """
     stain = ndimage.gaussian_filter(purple(density), 1.0)
     limit = max(split(stain[density[..., 1] > 0.1], 0.0, 2.0), limits.least_purple)
     nuclei = ndimage.binary_opening(stain > limit, _disc(0.4))
     cells = _parted(_bodies(nuclei, stain, limit, limits), limits)
-    return _boxes(cells, nuclei, stain, limit, limits)
+    areas = np.bincount(cells[nuclei], minlength=int(cells.max()) + 1) * UM_PER_PX**2
+    keep = areas >= limits.least_area_um2
+    keep[0] = False
+    return (np.cumsum(keep) * keep).astype(np.int32)[cells], np.where(nuclei, stain / limit, 0)
 
 
 def _disc(um: float) -> np.ndarray:
@@ -98,28 +120,3 @@ def _narrowest(depth: np.ndarray, one: tuple[int, int], other: tuple[int, int]) 
     rows = np.linspace(one[0], other[0], steps).round().astype(int)
     columns = np.linspace(one[1], other[1], steps).round().astype(int)
     return float(depth[rows, columns].min())
-
-
-def _boxes(
-    cells: np.ndarray, nuclei: np.ndarray, stain: np.ndarray, limit: float, limits: Limits
-) -> list[Box]:
-    margin = limits.margin_um / UM_PER_PX
-    tall, wide = cells.shape
-    found = []
-    for label, place in enumerate(ndimage.find_objects(cells), 1):
-        if place is None:
-            continue
-        nucleus = stain[place][(cells[place] == label) & nuclei[place]]
-        if nucleus.size * UM_PER_PX**2 < limits.least_area_um2:
-            continue
-        rows, columns = place
-        found.append(
-            Box(
-                max(0.0, columns.start - margin),
-                max(0.0, rows.start - margin),
-                min(float(wide), columns.stop + margin),
-                min(float(tall), rows.stop + margin),
-                score=float(np.clip(1 - 0.5 * limit / nucleus.mean(), 0, 1)),
-            )
-        )
-    return found

@@ -1,13 +1,20 @@
 """The stain of a field: its background, how dense it is, and where it is purple."""
 
 import numpy as np
+from PIL import Image
 from scipy import ndimage
 
+UM_PER_PX = 0.25
+"""Scale at which all is looked for."""
 LEVELS = 256
 NEAR = 4
 """Levels of green around the background's peak that are taken for background."""
 PEAK = 0.25
 """How high a peak must be, by the highest, to be the background's: it is the brightest such."""
+FAINT = 0.12
+"""Optical density of green from which on something lies there."""
+BLANK = 0.002
+"""Share of a part up to which it is blank: a tenth of a cell on a tile."""
 DENSEST = 3.0
 """Optical density that is still told apart in 8 bits."""
 
@@ -62,3 +69,15 @@ def split(values: np.ndarray, lowest: float, highest: float) -> float:
         return float(middle[-1])
     gap = sums[:-1][both] / below[both] - (sums[-1] - sums[:-1][both]) / above[both]
     return float(edges[1:-1][both][np.argmax(below[both] * above[both] * gap**2)])
+
+
+def is_blank(density: np.ndarray) -> bool:
+    """Tell whether next to nothing lies on a part of a slide: `(H, W, 3)`, optical density."""
+    return bool((density[..., 1] > FAINT).mean() < BLANK)
+
+
+def shrunk(pixels: np.ndarray, factor: float) -> np.ndarray:
+    """Scale a picture by averaging: `(H, W, 3) uint8`, both sides times `factor`."""
+    tall, wide = pixels.shape[:2]
+    size = max(1, round(wide * factor)), max(1, round(tall * factor))
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX))

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sqlalchemy import exists, select
@@ -14,6 +14,8 @@ from marrowscope.case import Slide
 from marrowscope.decisions import Decision, Decisions
 from marrowscope.differential import count
 from marrowscope.errors import StoreError
+from marrowscope.fields.cells import OnFields, sum_up, why
+from marrowscope.fields.looked import Looked
 from marrowscope.norms import ADULT_MARROW, Norms
 from marrowscope.ratio import ICSH, Formula
 from marrowscope.reading import CaseCell as ReadCell
@@ -22,8 +24,10 @@ from marrowscope.records import Prediction, Reject
 from marrowscope.store.blobs import Blobs
 from marrowscope.store.cells import machine_of
 from marrowscope.store.counting import check_model
-from marrowscope.store.kinds import CellState
-from marrowscope.store.tables import Case, CaseCell, CellDecision, User
+from marrowscope.store.fields import fields_of
+from marrowscope.store.kinds import CellState, FieldState
+from marrowscope.store.places import cells_by_field
+from marrowscope.store.tables import Case, CaseCell, CellDecision, Field, User
 from marrowscope.tally import Tally
 
 ODD = re.compile(r"[^\w.-]")
@@ -65,10 +69,12 @@ def reading_of(
         for cell in cells
         if cell.state is CellState.REJECTED
     ]
+    fields = fields_of(session, case)
+    rejects += list(_unread(fields))
     for each in rejects:
         tally.add(each.reject)
     return Reading(
-        case=_facts(case, cells, folder),
+        case=_facts(case, cells, fields, folder),
         bundle=bundle,
         engine=engine,
         cells=tuple(read),
@@ -78,7 +84,31 @@ def reading_of(
         tally=tally,
         differential=count(tally.gallery.cells, bundle.classes, norms, formula),
         adjusted=adjusted_of(read, bundle, tally),
+        fields=_on_fields(session, case, fields),
     )
+
+
+def _unread(fields: Sequence[Field]) -> Iterator[SlideReject]:
+    """Give the fields whose cells were not read, and why."""
+    for field in fields:
+        if field.state is FieldState.WAITING:
+            raise StoreError(f"the cells of the field {field.file} are being found; wait for them")
+        if field.state is not FieldState.FOUND:
+            reason = field.reason or f"flagged, so its cells are not read: {why(field.flags)}"
+            yield SlideReject(field.slide.name, Reject(field.file, reason))
+
+
+def _on_fields(session: Session, case: Case, fields: Sequence[Field]) -> dict[str, OnFields]:
+    """Sum up the fields of each slide; flags are those of fields that were read all the same."""
+    cells = cells_by_field(session, case)
+    of_slide: dict[str, list[Looked]] = {}
+    for field in fields:
+        flags = tuple(field.flags) if field.state is FieldState.FOUND else ()
+        size = (field.width, field.height, field.um_per_px, field.scale)
+        number = sum(cells.get(field.id, (0, 0)))
+        looked = Looked(field.file, field.sha256, *size, flags, number, ())
+        of_slide.setdefault(field.slide.name, []).append(looked)
+    return {name: sum_up(some, keep_flagged=True) for name, some in of_slide.items()}
 
 
 def _cells(session: Session, case: Case) -> Sequence[CaseCell]:
@@ -130,7 +160,10 @@ def _decisions(session: Session, cells: Sequence[CaseCell], paths: dict[int, Pat
     return Decisions(counts, tuple(overruled))
 
 
-def _facts(case: Case, cells: Sequence[CaseCell], folder: Path) -> CaseFacts:
-    names = dict.fromkeys(cell.slide.name for cell in cells)
+def _facts(
+    case: Case, cells: Sequence[CaseCell], fields: Sequence[Field], folder: Path
+) -> CaseFacts:
+    rows = [cell.slide for cell in cells] + [field.slide for field in fields]
+    names = dict.fromkeys(row.name for row in rows)
     slides = (Slide(name, (), case.stain, case.um_per_px) for name in names)
     return CaseFacts(case.title, folder, tuple(slides), case.date, case.material, case.stain)

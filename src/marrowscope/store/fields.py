@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
 from marrowscope.errors import ConflictError, NotThereError
 from marrowscope.records import Place
@@ -92,7 +92,7 @@ def add_fields(
 def fields_of(session: Session, case: Case) -> Sequence[Field]:
     """Give the fields of a case, as they came."""
     query = select(Field).where(Field.case_id == case.id)
-    return session.scalars(query.order_by(Field.id)).all()
+    return session.scalars(query.options(joinedload(Field.slide)).order_by(Field.id)).all()
 
 
 def find_field(session: Session, case: Case, number: int) -> Field:

@@ -41,12 +41,12 @@ def to_onnx(run: Run, file: Path) -> None:
     if program is None:
         raise ExportError("torch gave no ONNX program")
     model = program.model_proto
-    _strip(model)
+    strip(model)
     onnx.helper.set_model_props(model, {CLASSES_KEY: json.dumps(run.classes)})
     onnx.save(model, str(file))
 
 
-def _strip(model: onnx.ModelProto) -> None:
+def strip(model: onnx.ModelProto) -> None:
     """Take out what the exporter notes for its developers, paths of this machine among it."""
     graph = model.graph
     for part in (model, graph, *graph.node, *graph.value_info, *graph.initializer):

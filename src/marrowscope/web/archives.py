@@ -5,6 +5,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import IO
@@ -48,14 +49,34 @@ def members(file: IO[bytes], limits: Limits) -> Iterator[Member]:
         UploadError: the archive is damaged, holds too many files, or unpacks to far more than it
             is: a zip bomb.
     """
+    with _opened(file, limits) as archive:
+        listed = _listed(archive)
+        _check_sizes(listed, limits)
+        yield from _members(archive, listed, limits)
+
+
+def count_members(file: IO[bytes], limits: Limits) -> int:
+    """Count the files that `members` will give, without unpacking any.
+
+    Raises:
+        UploadError: the archive is damaged, or holds too many files.
+    """
+    with _opened(file, limits) as archive:
+        return len(_listed(archive))
+
+
+@contextmanager
+def _opened(file: IO[bytes], limits: Limits) -> Iterator[zipfile.ZipFile]:
     _check_directory(file, limits)
     try:
         with zipfile.ZipFile(file) as archive:
-            listed = [each for each in archive.infolist() if not _is_left_out(each)]
-            _check_sizes(listed, limits)
-            yield from _members(archive, listed, limits)
+            yield archive
     except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, zlib.error) as error:
         raise UploadError(f"the zip archive is damaged ({error})") from None
+
+
+def _listed(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    return [each for each in archive.infolist() if not _is_left_out(each)]
 
 
 def _check_directory(file: IO[bytes], limits: Limits) -> None:

@@ -1,7 +1,7 @@
 """Take whole fields in from strangers: each is opened before it is kept."""
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from marrowscope.errors import FieldError, MissingExtraError, UploadError
 from marrowscope.fields.field import open_field
 from marrowscope.store.blobs import Blobs
 from marrowscope.store.fields import NewField
-from marrowscope.web.archives import Member
+from marrowscope.web.archives import Member, count_members, is_zip
 from marrowscope.web.intake import Incoming, Refused, each_member, shown_name
 from marrowscope.web.settings import Limits
 
@@ -22,8 +22,12 @@ class FieldsTakenIn:
     refused: tuple[Refused, ...]
 
 
-def take_in_fields(files: Iterable[Incoming], blobs: Blobs, limits: Limits) -> FieldsTakenIn:
+def take_in_fields(
+    files: Sequence[Incoming], blobs: Blobs, limits: Limits, tell: Callable[[int, int], object]
+) -> FieldsTakenIn:
     """Keep the fields among files and within zip archives, by their content.
+
+    `tell` hears after each file how many are done, and of how many.
 
     Raises:
         UploadError: there are too many files, or an archive is damaged or a zip bomb; nothing
@@ -32,6 +36,7 @@ def take_in_fields(files: Iterable[Incoming], blobs: Blobs, limits: Limits) -> F
     fields: list[NewField] = []
     refused: list[Refused] = []
     larger = replace(limits, picture_bytes=limits.field_bytes)
+    total = sum(count_members(each.file, larger) if is_zip(each.file) else 1 for each in files)
     for number, member in enumerate(each_member(files, larger), 1):
         if number > limits.files:
             raise UploadError(f"at most {limits.files:,} files are taken at once; send it in parts")
@@ -40,6 +45,7 @@ def take_in_fields(files: Iterable[Incoming], blobs: Blobs, limits: Limits) -> F
             fields.append(outcome)
         else:
             refused.append(outcome)
+        tell(number, total)
     return FieldsTakenIn(tuple(fields), tuple(refused))
 
 

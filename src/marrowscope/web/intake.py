@@ -1,6 +1,6 @@
 """Take pictures in from strangers: each is decoded before it is kept, what is refused is named."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import IO
@@ -10,7 +10,7 @@ from marrowscope.errors import ImageError, UploadError
 from marrowscope.store.blobs import Blobs
 from marrowscope.store.bringing import keep_picture
 from marrowscope.store.cells import LONGEST, NewCell
-from marrowscope.web.archives import Member, is_zip, members
+from marrowscope.web.archives import Member, count_members, is_zip, members
 from marrowscope.web.settings import MIB, Limits
 
 
@@ -38,8 +38,15 @@ class TakenIn:
     refused: tuple[Refused, ...]
 
 
-def take_in(files: Iterable[Incoming], blobs: Blobs, limits: Limits) -> TakenIn:
+def take_in(
+    files: Sequence[Incoming],
+    blobs: Blobs,
+    limits: Limits,
+    tell: Callable[[int, int], object] = lambda done, total: None,  # noqa: ARG005 - to nobody
+) -> TakenIn:
     """Keep the pictures among files and within zip archives, by their content.
+
+    `tell` hears after each file how many are done, and of how many.
 
     Raises:
         UploadError: there are too many files, or an archive is damaged or a zip bomb; nothing
@@ -47,6 +54,7 @@ def take_in(files: Iterable[Incoming], blobs: Blobs, limits: Limits) -> TakenIn:
     """
     cells: list[NewCell] = []
     refused: list[Refused] = []
+    total = sum(count_members(each.file, limits) if is_zip(each.file) else 1 for each in files)
     for number, member in enumerate(each_member(files, limits), 1):
         if number > limits.files:
             raise UploadError(f"at most {limits.files:,} files are taken at once; send it in parts")
@@ -55,6 +63,7 @@ def take_in(files: Iterable[Incoming], blobs: Blobs, limits: Limits) -> TakenIn:
             cells.append(outcome)
         else:
             refused.append(outcome)
+        tell(number, total)
     return TakenIn(tuple(cells), tuple(refused))
 
 

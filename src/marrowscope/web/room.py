@@ -17,6 +17,7 @@ from marrowscope.web.explanations import Explanation
 from marrowscope.web.kept import Kept
 from marrowscope.web.meters import Meters
 from marrowscope.web.settings import Settings
+from marrowscope.web.unpacking import Unpacking
 
 HASHES_AT_ONCE = 2
 """Passwords that are checked side by side; each takes 64 MiB."""
@@ -44,6 +45,7 @@ class Room:
         self.counts: Kept[CaseCount] = Kept(64)
         self.adjusted: Kept[Adjusted] = Kept(64)
         self.explanations: Kept[Explanation] = Kept(128)
+        self.unpacking = Unpacking()
         self.hashing = threading.Semaphore(HASHES_AT_ONCE)
         self.called: Callable[[], None] = lambda: None
         """Says that there is something to do; the worker sets it."""

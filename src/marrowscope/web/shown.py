@@ -13,6 +13,8 @@ from marrowscope.web.room import Room
 
 SIDES = (96, 144, 224, 320)
 """Pixels a side, at most."""
+GALLERY = 144
+"""Of the gallery; the worker makes them, so that the first look at a case need not wait."""
 MEDIA = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
 """Formats that browsers show."""
 

@@ -6,8 +6,9 @@ import platform
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 from types import TracebackType
 from typing import Self
@@ -20,10 +21,11 @@ from marrowscope.store.cells import keep_readings, name_model, progress_of, wait
 from marrowscope.store.fields import FIND, scales_of
 from marrowscope.store.jobs import fail_job, finish_job, keep_job, release_job, take_job
 from marrowscope.store.secrets import new_secret
-from marrowscope.store.tables import Case, Job
+from marrowscope.store.tables import Case, CaseCell, Job
 from marrowscope.web.finder import find_on_next
 from marrowscope.web.meters import Batch
 from marrowscope.web.room import Room
+from marrowscope.web.shown import GALLERY, thumbnail
 
 NICE = 15
 """Of the thread that reads, and of those that its model starts: pages go first.
@@ -144,6 +146,7 @@ class Worker:
             return False
         pictures = [Picture(self._room.blobs.path(each.sha256), scales[each.id]) for each in cells]
         outcomes = self._reader.submit(_classify, predictor, pictures).result()
+        self._reader.submit(_draw, self._room, cells).result()
         found = dict(zip((cell.id for cell in cells), outcomes, strict=True))
         self._keep(job, case, found)
         rejected = sum(isinstance(each, Reject) for each in outcomes)
@@ -163,6 +166,13 @@ class Worker:
 
 def _classify(predictor: Predictor, pictures: list[Picture]) -> list[Prediction | Reject]:
     return list(predictor.classify(pictures, len(pictures)))
+
+
+def _draw(room: Room, cells: Sequence[CaseCell]) -> None:
+    """Make the gallery's thumbnails; of what cannot be drawn, the page will say so."""
+    for cell in cells:
+        with suppress(MarrowscopeError):
+            thumbnail(room, cell.sha256, GALLERY)
 
 
 def _give_way() -> None:

@@ -27,8 +27,9 @@ from marrowscope.store.cases import (
     unshare,
 )
 from marrowscope.store.cells import progress_by_case, progress_of
+from marrowscope.store.fields import FIND, fields_by_state
 from marrowscope.store.jobs import add_job_once, jobs_of
-from marrowscope.store.kinds import CaseState, Role
+from marrowscope.store.kinds import CaseState, FieldState, Role
 from marrowscope.store.tables import Case
 from marrowscope.store.users import check_role, user_called
 from marrowscope.web.api.shapes import CaseFull, CaseOut, JobOut, case_full, case_out, job_out
@@ -207,7 +208,9 @@ def _read_on(session: Session, case: Case) -> None:
     progress = progress_of(session, case)
     if progress.waiting:
         add_job_once(session, READ, case, progress.total)
-        session.flush()
+    if looking := fields_by_state(session, case)[FieldState.WAITING]:
+        add_job_once(session, FIND, case, looking)
+    session.flush()
 
 
 @router.get("/cases/{case_id}/members")

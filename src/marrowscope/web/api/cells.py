@@ -21,7 +21,7 @@ from marrowscope.web.explained import explanation
 from marrowscope.web.explanations import Explanation
 from marrowscope.web.room import Room
 from marrowscope.web.seen import list_seen, see
-from marrowscope.web.shown import SIDES, Shown, picture, thumbnail
+from marrowscope.web.shown import GALLERY, SIDES, Shown, picture, thumbnail
 from marrowscope.web.words import CaseId, Number, Offset, Words
 
 router = APIRouter(tags=["cells"])
@@ -118,7 +118,7 @@ def show_thumbnail(
     room: InRoom,
     case_id: CaseId,
     number: Number,
-    side: Annotated[int, Query(description=f"One of {', '.join(map(str, SIDES))}.")] = 144,
+    side: Annotated[int, Query(description=f"One of {', '.join(map(str, SIDES))}.")] = GALLERY,
 ) -> Response:
     """Give a small JPEG of a cell."""
     cell = _cell(room, caller, case_id, number)

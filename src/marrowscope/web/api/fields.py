@@ -128,7 +128,14 @@ def _take(
     slide: str,
     key: str | None,
 ) -> UploadOut:
-    taken = take_in_fields(incoming(given), room.blobs, room.settings.limits)
+    sent = caller.user.id, key or ""
+
+    def tell(done: int, total: int) -> None:
+        if key:
+            room.unpacking.tell(sent, done, total)
+
+    with room.unpacking.going(sent):
+        taken = take_in_fields(incoming(given), room.blobs, room.settings.limits, tell)
     what = ["fields", case_id, slide, [[field.file, field.sha256] for field in taken.fields]]
 
     def do(session: Session) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Uploads: pictures and zip archives that become cells of a case."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
@@ -20,7 +20,7 @@ from marrowscope.web.auth import Caller, InRoom, Me
 from marrowscope.web.intake import Incoming, TakenIn, take_in
 from marrowscope.web.once import Key, once
 from marrowscope.web.room import Room
-from marrowscope.web.words import CaseId
+from marrowscope.web.words import CaseId, Words
 
 router = APIRouter(tags=["cases"])
 PARTS = 200
@@ -69,6 +69,13 @@ class UploadOut(BaseModel):
     """Of the case."""
 
 
+class UnpackedOut(BaseModel):
+    """Files of an upload that were looked at, of how many."""
+
+    done: int
+    total: int
+
+
 @router.post("/cases/{case_id}/files", openapi_extra=BODY)
 async def upload(
     request: Request, caller: Me, room: InRoom, case_id: CaseId, key: Key = None
@@ -83,6 +90,13 @@ async def upload(
         given = form.getlist("files")
         slide = str(form.get("slide", "1"))
         return await run_in_threadpool(_take, room, caller, case_id, given, slide, key)
+
+
+@router.get("/uploads/{key}")
+def unpacked(caller: Me, room: InRoom, key: Annotated[Words, Path()]) -> UnpackedOut:
+    """Say how far your upload with this Idempotency-Key is; 0 of 0 before and after."""
+    found = room.unpacking.of((caller.user.id, key))
+    return UnpackedOut(done=found.done, total=found.total)
 
 
 def _check_may(room: Room, caller: Caller, case_id: str) -> None:
@@ -115,7 +129,14 @@ def _take(
     slide: str,
     key: str | None,
 ) -> UploadOut:
-    taken = take_in(incoming(given), room.blobs, room.settings.limits)
+    sent = caller.user.id, key or ""
+
+    def tell(done: int, total: int) -> None:
+        if key:
+            room.unpacking.tell(sent, done, total)
+
+    with room.unpacking.going(sent):
+        taken = take_in(incoming(given), room.blobs, room.settings.limits, tell)
     what = ["files", case_id, slide, [[cell.file, cell.sha256] for cell in taken.cells]]
 
     def do(session: Session) -> dict[str, Any]:

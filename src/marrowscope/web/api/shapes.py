@@ -9,6 +9,7 @@ from marrowscope.store.cells import Progress, progress_of
 from marrowscope.store.fields import fields_by_state
 from marrowscope.store.jobs import jobs_of
 from marrowscope.store.kinds import CaseState, CellState, JobState
+from marrowscope.store.places import cells_by_field
 from marrowscope.store.readers import open_reading_of
 from marrowscope.store.tables import Case, Job, User
 from marrowscope.web.seen import SeenCell
@@ -71,6 +72,8 @@ class FieldsProgress(BaseModel):
     flagged: int
     rejected: int
     total: int
+    removed: int
+    """Cells that were found on them and removed by a person."""
 
 
 class CaseFull(CaseOut):
@@ -143,7 +146,8 @@ def case_full(session: Session, case: Case, who: User) -> CaseFull:
     if blind:
         progress.decided = 0
     states = {state.value: number for state, number in fields_by_state(session, case).items()}
-    fields = FieldsProgress(**states, total=sum(states.values()))
+    removed = sum(gone for _, gone in cells_by_field(session, case).values())
+    fields = FieldsProgress(**states, total=sum(states.values()), removed=removed)
     more = {"progress": progress, "job": job and job_out(job), "blind": blind, "fields": fields}
     return CaseFull.model_validate(_fields(case) | more)
 

@@ -1,7 +1,7 @@
 // @ts-check
 /** What belongs to a case besides its cells: facts, who sees it, two readers, history, its end. */
 import { call, make, one, onSend, say, trying } from "./api.js";
-import { kindOf, sendFiles } from "./files.js";
+import { howFar, kindOf, sendFiles } from "./files.js";
 import { ask } from "./signoff.js";
 
 /** @param {string} id @param {import("./signoff.js").SignOff} signOff @param {() => Promise<void>} changed */
@@ -81,8 +81,8 @@ function changes(id, signOff, changed) {
   onSend(/** @type {HTMLFormElement} */ (one("#add")), async (values) => {
     const input = /** @type {HTMLInputElement} */ (one("#add [name=files]"));
     const tell = one("#add-words");
-    const outcome = await sendFiles(id, [...(input.files ?? [])], values.slide, (share) => {
-      tell.textContent = `${Math.round(100 * share)}% sent`;
+    const outcome = await sendFiles(id, [...(input.files ?? [])], values.slide, (share, unpacked) => {
+      tell.textContent = howFar(share, unpacked);
     }, values.kind);
     const refused = outcome.refused.map((each) => `${each.file}: ${each.reason}`).join("; ");
     tell.textContent = `${outcome.new} new, ${outcome.known} known already${refused ? `; refused: ${refused}` : ""}`;

@@ -1,7 +1,7 @@
 // @ts-check
 /** The list of cases: files dropped on it become a case; cases that are being read move on. */
 import { call, make, one, onSend, say } from "./api.js";
-import { filesOf, kindOf, sendFiles } from "./files.js";
+import { filesOf, howFar, kindOf, sendFiles } from "./files.js";
 
 /** @type {File[]} */
 let picked = [];
@@ -48,9 +48,9 @@ async function makeCase({ kind, ...values }) {
   const bar = /** @type {HTMLProgressElement} */ (one("#sent"));
   const words = one("#sending-words");
   try {
-    const outcome = await sendFiles(made.id, picked, "1", (share) => {
-      bar.value = share;
-      words.textContent = share < 1 ? `Sending, ${Math.round(100 * share)}%` : "Looking at the pictures …";
+    const outcome = await sendFiles(made.id, picked, "1", (share, unpacked) => {
+      bar.value = unpacked ? unpacked.done / unpacked.total : share;
+      words.textContent = howFar(share, unpacked);
     }, kind);
     if (!outcome.refused.length) return location.assign(`/cases/${made.id}`);
     words.textContent = `${outcome.new} ${kind === "fields" ? "fields" : "cells"} are in the case; ${outcome.refused.length} files are not:`;

@@ -18,6 +18,7 @@ const may = Boolean(frame.dataset.may && frame.dataset.open);
 const kinds = JSON.parse(frame.dataset.classes ?? "[]");
 const nameOf = new Map(kinds.map((kind) => [kind.code, kind.name]));
 const codes = new Map(kinds.map((kind) => [kind.key, kind.code]));
+const LARGEST = 1.6;
 const SCALES = new Map([["given", "as given"], ["file", "by its file"], ["red cells", "estimated from red cells"]]);
 const cells = new Cells(id, frame.dataset.me ?? "");
 const large = new Large(cells, kinds, Boolean(frame.dataset.may));
@@ -241,9 +242,12 @@ function turn(way) {
   if (next) trying(() => show(next.id)).then(() => one("#field-title").focus());
 }
 
+/** Let the whole field be seen at once, and larger by the zoom. */
 function scale() {
-  const wide = shown ? Math.min(one("#frame").clientWidth, 1.6 * shown.width) : 0;
-  stage.style.width = zoom === 1 ? `${wide}px` : `${Math.round(wide * zoom)}px`;
+  if (!shown) return;
+  const tall = Math.max(320, innerHeight - 250);
+  const whole = Math.min(one("#frame").clientWidth, LARGEST * shown.width, (tall * shown.width) / shown.height);
+  stage.style.width = `${Math.round(whole * zoom)}px`;
 }
 
 /** @param {number} by */

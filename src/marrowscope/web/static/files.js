@@ -1,12 +1,14 @@
 // @ts-check
 /** Files as they are dropped or chosen, folders with all that is in them, sent in parts. */
-import { read, secure } from "./api.js";
+import { call, read, secure } from "./api.js";
 
 const PARTS = 200;
 const LARGEST_CELL = 400;
 const PART_BYTES = 64 * 2 ** 20;
+const ASK_MS = 700;
 
 /** @typedef {{new: number, known: number, refused: {file: string, reason: string}[]}} Outcome */
+/** @typedef {{done: number, total: number}} Unpacked */
 
 /**
  * Give all files of a drop, those in folders too.
@@ -77,9 +79,19 @@ export function inParts(files) {
 }
 
 /**
- * Send files to a case, as single cells ("files") or whole fields; `tell` hears how much came, 0 to 1.
+ * Say how far files are: sent, then unpacked.
+ * @param {number} share @param {Unpacked} [unpacked]
+ */
+export function howFar(share, unpacked) {
+  if (unpacked) return `Unpacking ${unpacked.done.toLocaleString("en")} of ${unpacked.total.toLocaleString("en")} files`;
+  return share < 1 ? `Sending, ${Math.round(100 * share)}%` : "Looking at the pictures …";
+}
+
+/**
+ * Send files to a case, as single cells ("files") or whole fields; `tell` hears how much of them
+ * came, 0 to 1, and how far they are unpacked.
  * @param {string} id @param {File[]} files @param {string} slide
- * @param {(share: number) => void} tell @param {string} [kind] @returns {Promise<Outcome>}
+ * @param {(share: number, unpacked?: Unpacked) => void} tell @param {string} [kind] @returns {Promise<Outcome>}
  */
 export async function sendFiles(id, files, slide, tell, kind = "files") {
   const all = files.reduce((sum, file) => sum + file.size, 0) || 1;
@@ -87,7 +99,7 @@ export async function sendFiles(id, files, slide, tell, kind = "files") {
   const outcome = { new: 0, known: 0, refused: [] };
   let sent = 0;
   for (const part of inParts(files)) {
-    const answer = await sendPart(`${id}/${kind}`, part, slide, (bytes) => tell(Math.min(1, (sent + bytes) / all)));
+    const answer = await sendPart(`${id}/${kind}`, part, slide, (bytes, unpacked) => tell(Math.min(1, (sent + bytes) / all), unpacked));
     sent += part.reduce((sum, file) => sum + file.size, 0);
     outcome.new += answer.new;
     outcome.known += answer.known;
@@ -99,18 +111,21 @@ export async function sendFiles(id, files, slide, tell, kind = "files") {
 /**
  * Send one part; a request that tells how far it has come, which `fetch` does not.
  * @param {string} to the case and the kind @param {File[]} part @param {string} slide
- * @param {(bytes: number) => void} tell @returns {Promise<Outcome>}
+ * @param {(bytes: number, unpacked?: Unpacked) => void} tell @returns {Promise<Outcome>}
  */
 function sendPart(to, part, slide, tell) {
   const form = new FormData();
   form.set("slide", slide);
   for (const file of part) form.append("files", file, file.name);
+  const bytes = part.reduce((sum, file) => sum + file.size, 0);
+  const key = crypto.randomUUID?.() ?? String(Math.random());
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     request.open("POST", `/api/v1/cases/${to}`);
     for (const [name, value] of Object.entries(secure())) request.setRequestHeader(name, value);
-    request.setRequestHeader("Idempotency-Key", crypto.randomUUID?.() ?? String(Math.random()));
+    request.setRequestHeader("Idempotency-Key", key);
     request.upload.onprogress = (event) => tell(event.loaded);
+    request.upload.onload = () => follow(request, key, (unpacked) => tell(bytes, unpacked));
     request.onerror = () => reject(new Error("The server cannot be reached; send the files again."));
     request.onload = () => {
       try {
@@ -121,4 +136,16 @@ function sendPart(to, part, slide, tell) {
     };
     request.send(form);
   });
+}
+
+/**
+ * Ask how far what was sent is unpacked, until it is answered.
+ * @param {XMLHttpRequest} request @param {string} key @param {(unpacked: Unpacked) => void} tell
+ */
+async function follow(request, key, tell) {
+  while (request.readyState < XMLHttpRequest.DONE) {
+    const unpacked = await call("GET", `/uploads/${key}`).catch(() => null);
+    if (unpacked?.total && request.readyState < XMLHttpRequest.DONE) tell(unpacked);
+    await new Promise((resolve) => setTimeout(resolve, ASK_MS));
+  }
 }

@@ -31,7 +31,7 @@ cells.listeners.push((changed) => {
   }
   one("#nothing").hidden = cells.all.size > 0;
 });
-large.decided = (code) => decideLarge(code);
+large.decided = (/** @type {string} */ code) => decideLarge(code);
 
 /** Give the selected cells, or the one in focus, a class. @param {string} code @param {number[]} [ids] */
 function give(code, ids = gallery.selected.size ? [...gallery.selected] : [gallery.focused]) {
@@ -212,6 +212,8 @@ function listenToTools() {
 async function follow() {
   const { progress, job, fields } = await call("GET", `/cases/${id}`);
   one("#fields-link").hidden = !fields.total;
+  const aside = fields.flagged + fields.rejected;
+  one("#fields-link").textContent = `Fields${aside ? ` (${aside} not read)` : ""}`;
   if (fields.waiting) return followFields(fields, job);
   const done = progress.total - progress.waiting;
   one("#reading").hidden = !progress.waiting;
@@ -220,7 +222,8 @@ async function follow() {
   one("#reading-words").textContent = job?.state === "failed"
     ? `The reading has stopped: ${job.error}`
     : `Reading, ${done.toLocaleString("en")} of ${progress.total.toLocaleString("en")} cells. You can begin with those that are there.`;
-  const rejected = progress.rejected ? `, ${progress.rejected} cannot be read` : "";
+  const unreadable = progress.rejected - fields.removed;
+  const rejected = (fields.removed ? `, ${fields.removed} removed` : "") + (unreadable ? `, ${unreadable} cannot be read` : "");
   one("#count").textContent = `${progress.total.toLocaleString("en")} cells${rejected}`;
   return progress;
 }

@@ -82,7 +82,7 @@ export class SignOff {
     const left = progress.read - progress.decided;
     if (state === "draft")
       ask({ title: "Review is done", button: "Yes, it is done",
-        words: `${progress.decided} of ${progress.read} cells were decided by a person; ${left} count as the model reads them${progress.rejected ? `, ${progress.rejected} cannot be read` : ""}.` },
+        words: `${progress.decided} of ${progress.read} cells were decided by a person; ${left} count as the model reads them${progress.rejected ? `, ${progress.rejected} are left out` : ""}.` },
         () => this.send("review", { version }));
     else if (state === "reviewed")
       ask({ title: `Sign ${title}`, button: "Sign",

@@ -1,0 +1,42 @@
+"""A picture of a field with what was found on it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from marrowscope.fields.boxes import Box
+from marrowscope.fields.field import Field
+from marrowscope.fields.outlines import Outline
+
+LONGEST = 2048
+"""Side of the picture in pixels; a larger field is drawn smaller."""
+BAND = 1024
+"""Rows of a large field that are read at once."""
+BOX_COLOUR, OUTLINE_COLOUR = (0, 110, 60), (255, 200, 0)
+"""Boxes are dark, outlines bright, so that one of them is seen on any stain."""
+
+
+def draw_found(field: Field, boxes: Sequence[Box], outlines: Sequence[Outline], file: Path) -> None:
+    """Write a JPEG of the field, at most 2048 pixels a side, with boxes and outlines."""
+    shrink = max(1, -(-max(field.width, field.height) // LONGEST))
+    picture = _overview(field, shrink)
+    pen = ImageDraw.Draw(picture)
+    width = max(1, round(max(picture.size) / 400))
+    for box, outline in zip(boxes, outlines, strict=True):
+        sides = box.moved(0, 0, 1 / shrink)
+        corners = [(x / shrink, y / shrink) for x, y in (*outline, outline[0])]
+        pen.line(corners, fill=OUTLINE_COLOUR, width=width)
+        pen.rectangle((sides.x0, sides.y0, sides.x1, sides.y1), outline=BOX_COLOUR, width=width)
+    picture.save(file, quality=90)
+
+
+def _overview(field: Field, shrink: int) -> Image.Image:
+    """Read a field in bands, each scaled down at once."""
+    band = BAND // shrink * shrink
+    rows = []
+    for y in range(0, field.height, band):
+        part = field.read(0, y, field.width, min(y + band, field.height))
+        rows.append(np.asarray(Image.fromarray(part).reduce(shrink)))
+    return Image.fromarray(np.concatenate(rows))
