@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import s3fs
 from conftest import ROOT, SAMPLES
 from safetensors.torch import load_file
 from test_classify import run
@@ -28,9 +29,21 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def command(split: Path, network: Path, folder: Path, batch_size: int) -> list[str]:
+@pytest.fixture(scope="module")
+def in_store(s3: s3fs.S3FileSystem, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The manifest of the sample cells, which lie in an object store."""
+    s3.put(str(SAMPLES / "cells"), "smears/training/", recursive=True)
+    file = tmp_path_factory.mktemp("manifest") / "cells.csv"
+    text = (SAMPLES / "cells.csv").read_text()
+    file.write_text(text.replace("\ncells/", "\ns3://smears/training/cells/"))
+    return file
+
+
+def command(
+    split: Path, network: Path, folder: Path, batch_size: int, data: Path = SAMPLES / "cells.csv"
+) -> list[str]:
     given = {
-        "--data": SAMPLES / "cells.csv",
+        "--data": data,
         "--split": split,
         "--model": network,
         "--output": folder,
@@ -51,8 +64,8 @@ def largest_difference(one: Path, other: Path) -> float:
     return max(float((ours[name] - theirs[name]).abs().max()) for name in ours)
 
 
-def test_two_processes_train_as_one_with_the_same_global_batch(
-    split: Path, toy_network: Path, tmp_path: Path
+def test_two_processes_with_cells_of_a_store_train_as_one_with_the_same_global_batch(
+    split: Path, toy_network: Path, in_store: Path, tmp_path: Path
 ) -> None:
     one = subprocess.run(
         [sys.executable, *command(split, toy_network, tmp_path / "one", 10)],
@@ -61,7 +74,7 @@ def test_two_processes_train_as_one_with_the_same_global_batch(
     assert one.returncode == 0, one.stderr
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     two = subprocess.run(
-        [*launch, *command(split, toy_network, tmp_path / "two", 5)],
+        [*launch, *command(split, toy_network, tmp_path / "two", 5, in_store)],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert two.returncode == 0, two.stderr
