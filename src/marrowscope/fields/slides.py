@@ -1,5 +1,6 @@
 """Read pictures piece by piece that are too large to be in memory: tiled TIFFs and slides."""
 
+import weakref
 from collections import OrderedDict
 from importlib import import_module
 from pathlib import Path
@@ -35,6 +36,7 @@ class Slide:
             self._slide = openslide.OpenSlide(path)
         except openslide.OpenSlideError as error:
             raise FieldError(f"{path}: not a slide that OpenSlide can read ({error})") from None
+        weakref.finalize(self, self._slide.close)
         self.width, self.height = self._slide.dimensions
         said = self._slide.properties.get(openslide.PROPERTY_NAME_MPP_X)
         self.um_per_px = scale_of_dpi(UM_PER_INCH / float(said)) if said else None
@@ -58,6 +60,7 @@ class LargeTiff:
         """
         self._path = path
         self._file = _library("tifffile").TiffFile(path)
+        weakref.finalize(self, self._file.close)
         self._page = self._file.pages[0]
         self._check()
         self.height, self.width = self._page.shape[:2]
