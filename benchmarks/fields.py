@@ -93,8 +93,8 @@ def dense_field(base: Scene, cells: list[Cutout], seed: int) -> tuple[PlainField
     drawn = lay_cells(tiled, cells, np.random.default_rng(seed), 60)
     pixels = (LIGHT * np.exp(-drawn.densities)).clip(0, 255).astype(np.uint8)
     boxes = [
-        Box(*map(float, sides), label=("WBC", "RBC", "PLT")[kind])
-        for sides, kind in zip(drawn.boxes, drawn.kinds, strict=True)
+        Box(x0, y0, x1, y1, label=("WBC", "RBC", "PLT")[kind])
+        for (x0, y0, x1, y1), kind in zip(drawn.boxes.tolist(), drawn.kinds, strict=True)
     ]
     return PlainField(pixels, UM_PER_PX), boxes
 

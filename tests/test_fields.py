@@ -83,7 +83,8 @@ def test_found_and_drawn_boxes_are_matched_once() -> None:
     found = [Box(0, 0, 10, 9, 0.9), Box(0, 0, 9, 10, 0.8), Box(50, 50, 60, 58, 0.7)]
     counted = agree(found, drawn)
     assert counted == Agreement(hits=1, found=3, drawn=2, taken=1, others=1)
-    assert (counted.precision, counted.recall) == (pytest.approx(1 / 3), 0.5)
+    assert counted.precision == pytest.approx(1 / 3)
+    assert counted.recall == 0.5
     assert counted.f1 == pytest.approx(2 / 5)
     assert together([counted, counted]).f1 == counted.f1
     assert interval([counted, counted]) == (counted.f1, counted.f1)
@@ -137,6 +138,20 @@ def test_openslide_gives_the_same_pixels(tmp_path: Path, pixels: np.ndarray) -> 
     slide = Slide(file)
     assert (slide.width, slide.height, slide.um_per_px) == (640, 480, None)
     assert np.array_equal(slide.read(100, 50, 180, 90), pixels[50:90, 100:180])
+
+
+def test_a_damaged_tile_is_an_error_with_its_place(tmp_path: Path, pixels: np.ndarray) -> None:
+    file = tmp_path / "field.tif"
+    tifffile.imwrite(file, pixels, tile=(256, 256), photometric="rgb", compression="deflate")
+    with tifffile.TiffFile(file) as tiff:
+        place = tiff.pages[0].dataoffsets[1]
+    content = bytearray(file.read_bytes())
+    content[place : place + 40] = bytes(40)
+    file.write_bytes(content)
+    field = LargeTiff(file)
+    assert np.array_equal(field.read(0, 0, 100, 100), pixels[:100, :100])
+    with pytest.raises(FieldError, match="piece 1 is damaged"):
+        field.read(0, 0, 300, 100)
 
 
 def test_a_tiff_of_16_bits_is_refused(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_a_field_of_several_tiles_has_each_cell_once() -> None:
 def _dense(pixels: np.ndarray) -> np.ndarray:
     """Stain five times as dense, on the same background."""
     empty = background(pixels)
-    return empty * np.exp(-5 * densities(pixels, empty))
+    return np.asarray(empty * np.exp(-5 * densities(pixels, empty)))
 
 
 SPOILT: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
@@ -146,7 +146,7 @@ def test_dense_marrow_with_known_boxes_is_read(cells: list[Cutout], scenes: list
     )
     drawn = lay_cells(tiled, cells, np.random.default_rng(0), 30)
     pixels = (np.array([230, 224, 218]) * np.exp(-drawn.densities)).clip(0, 255).astype(np.uint8)
-    boxes = [Box(*map(float, sides)) for sides in drawn.boxes]
+    boxes = [Box(x0, y0, x1, y1) for x0, y0, x1, y1 in drawn.boxes.tolist()]
     found = find_cells(PlainField(pixels, 0.25))
     assert len(boxes) >= 20
     assert agree(found.boxes, boxes).recall >= 0.9
