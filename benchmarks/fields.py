@@ -75,10 +75,9 @@ def unseen_looks(
     alone = {look: together(fields).f1 for look, fields in plain.items()}
     print(f"\nmean F1 {np.mean(means):.3f}, worst {min(means):.3f}; all fields: {together(every)}")
     print(f"stain alone: mean F1 {np.mean(list(alone.values())):.3f}, {alone}")
-    print(
-        f"scale told by red cells over the drawn ones' (n {len(told)}, without {np.isnan(told).sum()}"
-        f"): {np.nanpercentile(told, [0, 2.5, 50, 97.5, 100]).round(2).tolist()}\n"
-    )
+    spread = np.nanpercentile(told, [0, 2.5, 50, 97.5, 100]).round(2).tolist()
+    without = int(np.isnan(told).sum())
+    print(f"scale told by the drawn red cells' (n {len(told)}, {without} without): {spread}\n")
 
 
 def dense_field(base: Scene, cells: list[Cutout], seed: int) -> tuple[PlainField, list[Box]]:
@@ -94,8 +93,8 @@ def dense_field(base: Scene, cells: list[Cutout], seed: int) -> tuple[PlainField
     drawn = lay_cells(tiled, cells, np.random.default_rng(seed), 60)
     pixels = (LIGHT * np.exp(-drawn.densities)).clip(0, 255).astype(np.uint8)
     boxes = [
-        Box(*map(float, sides), label=("WBC", "RBC", "PLT")[kind])
-        for sides, kind in zip(drawn.boxes, drawn.kinds, strict=True)
+        Box(x0, y0, x1, y1, label=("WBC", "RBC", "PLT")[kind])
+        for (x0, y0, x1, y1), kind in zip(drawn.boxes.tolist(), drawn.kinds, strict=True)
     ]
     return PlainField(pixels, UM_PER_PX), boxes
 

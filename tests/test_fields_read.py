@@ -319,3 +319,17 @@ def test_a_field_that_is_gone_is_a_reject(tmp_path: Path) -> None:
 
     with pytest.raises(ImageError, match="its field cannot be read"):
         cut(place, 0)
+
+
+def test_find_cells_writes_crops_for_other_programs(tmp_path: Path) -> None:
+    a_field(tmp_path / "scan")
+    out = tmp_path / "out"
+    done = run(
+        "find-cells", tmp_path / "scan", "--um-per-px", UM, "--crops", "--json", "--output", out
+    )
+    assert done.returncode == 0, done.stderr
+    crops = list((out / "crops/0001-wide").iterdir())
+    assert len(crops) == json.loads(done.stdout)["cells"] > 0
+    for crop_file in crops:
+        with Image.open(crop_file) as image:
+            assert image.size == (250, 250)

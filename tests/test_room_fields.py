@@ -40,6 +40,7 @@ from marrowscope.store.fields import (
     find_field,
     keep_found,
     look_again,
+    neighbours_scale,
     next_field,
     scales_of,
 )
@@ -258,6 +259,25 @@ def test_reviewed_cells_of_fields_go_to_training_with_their_own_scale(
     assert str(UM) in text_of
 
 
+def test_fields_of_one_size_tell_each_other_their_scale(room: Room) -> None:
+    case, ada, _ = looked(room)
+    with room.store.write() as session:
+        case = find_case(session, ada, case.public_id)
+        more = [NewField(f"{n}.png", f"{n:064x}", 750, 250) for n in range(4)]
+        more.append(NewField("wide.png", "c" * 64, 751, 250))
+        add_fields(session, ada, case, "1", more)
+        for scale in (0.1, 0.12):
+            waiting_one = next_field(session, case)
+            assert waiting_one
+            assert neighbours_scale(session, case, waiting_one) is None
+            outcome = Outcome(FieldState.FOUND, scale, "red cells")
+            keep_found(session, case, waiting_one.id, outcome)
+        third, fourth, wide = fields_of(session, case)[3:]
+        assert neighbours_scale(session, case, third) == 0.1
+        assert neighbours_scale(session, case, fourth) == 0.1
+        assert neighbours_scale(session, case, wide) is None
+
+
 def test_a_deleted_case_takes_its_fields_and_boxes_with_it(room: Room) -> None:
     case, ada, _ = looked(room)
     with room.store.write() as session:
@@ -281,7 +301,7 @@ def test_a_folder_of_fields_becomes_a_case_whose_cells_are_cut_out(
         case = session.get_one(Case, job.case_id)
         field = next_field(session, case)
         assert field
-        outcome = look(room.blobs, field, case.um_per_px, 21.5, 100)
+        outcome = look(room.blobs, field, (case.um_per_px, None), 21.5, 100)
         assert (outcome.state, outcome.scale) == (FieldState.FOUND, "given")
         keep_found(session, case, field.id, outcome)
         cells = waiting(session, case)
@@ -290,7 +310,7 @@ def test_a_folder_of_fields_becomes_a_case_whose_cells_are_cut_out(
         assert {crop.size for crop in crops} == {(side_of(UM, 21.5),) * 2}
         place = place_drawn(field, 10, 10, 60, 60)
         assert cut_out(room.blobs, field, place, 0).side == 250
-        full = look(room.blobs, field, case.um_per_px, 21.5, 0)
+        full = look(room.blobs, field, (case.um_per_px, None), 21.5, 0)
         assert full.state is FieldState.REJECTED
         assert "the case has room for 0 more" in full.reason
     assert sweep(room, older=-60) == 1
@@ -302,6 +322,6 @@ def test_a_folder_of_fields_becomes_a_case_whose_cells_are_cut_out(
 def test_a_field_that_is_no_picture_is_of_no_use(tmp_path: Path) -> None:
     blobs = Blobs(tmp_path / "blobs")
     field = Field(file="a.png", sha256=blobs.put(b"no picture"), width=9, height=9)
-    outcome = look(blobs, field, None, 21.5, 100)
+    outcome = look(blobs, field, (None, None), 21.5, 100)
     assert outcome.state is FieldState.REJECTED
     assert str(tmp_path) not in outcome.reason

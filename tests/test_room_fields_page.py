@@ -7,11 +7,13 @@ from typing import Literal
 
 import pytest
 from browsers import NARROW, WIDE, Served, a_browser, faults, log_in, served
+from conftest import SAMPLES
 from playwright.sync_api import Browser, Page, expect
 from test_fields_read import a_field
 from test_room_pages import DROP
 
 from marrowscope.bundle import Bundle
+from marrowscope.fields.boxes import read_boxes
 from marrowscope.web.pages_keys import KEYS
 
 
@@ -196,3 +198,35 @@ def test_a_signed_case_and_a_reader_only_look(
     page.keyboard.press("Delete")
     expect(page.locator("#remove")).to_be_disabled()
     expect(page.locator(".box.removed")).to_have_count(0)
+
+
+def test_real_fields_of_four_cameras_are_boxed_and_told_their_scale(
+    room: Served, page: Page
+) -> None:
+    """The scale is left empty: red cells tell it, field by field."""
+    files = sorted((SAMPLES / "fields").glob("*.jpg"))
+    log_in(page, room, "Ada")
+    page.set_input_files("#pick-files", list(map(str, files)))
+    expect(page.locator("#kind-words")).to_contain_text("taken for")
+    page.check("[name=kind][value=fields]")
+    page.fill("#facts [name=title]", "F-2")
+    page.click("#facts button.main")
+    page.wait_for_url("**/cases/*")
+    page.wait_for_selector("[data-ready]")
+    expect(page.locator("#reading")).to_be_hidden(timeout=60_000)
+    page.click("#fields-link")
+    page.wait_for_selector("[data-ready]")
+    expect(page.locator("#list button")).to_have_count(len(files))
+    for number in range(len(files)):
+        button = page.locator("#list button").nth(number)
+        name = button.get_attribute("title") or ""
+        button.click()
+        expect(page.locator("#field-title")).to_have_text(name)
+        expect(page.locator("#field-facts")).to_contain_text("estimated from red cells")
+        expect(page.locator(".box")).to_have_count(cells_drawn(name))
+
+
+def cells_drawn(name: str) -> int:
+    """How many nucleated cells people have drawn on a sample field."""
+    boxes = read_boxes(SAMPLES / "fields" / "boxes.csv")[name]
+    return sum(box.label == "WBC" for box in boxes)

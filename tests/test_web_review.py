@@ -221,6 +221,7 @@ def test_nobody_sees_or_changes_anothers_case(app: FastAPI, ada: TestClient, cas
         address = path.replace("{case_id}", case).replace("{number}", str(number))
         for method in methods:
             body = {"cells": [number], "label": "BLA", "version": 1, "reason": "x", "title": "A-1"}
+            body |= dict.fromkeys(("x0", "y0", "x1", "y1"), 9)
             name = "report.html" if "report" in path else "Ben"
             query = {"first": "Ada", "other": "Ben"}
             answer = ben.request(method, address.replace("{name}", name), params=query, json=body)

@@ -53,13 +53,18 @@ def find_cells(
     threads: Annotated[
         int, typer.Option(min=0, help="Processor threads; 0 for as many as there are cores.")
     ] = 0,
+    crops: Annotated[
+        bool,
+        typer.Option("--crops", help="Write each cell as a PNG of 21.5 micrometres a side, too."),
+    ] = False,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Find the nucleated cells of whole fields: boxes, outlines, pictures with both drawn in."""
     with errors_in_words():
+        from marrowscope.fields.crop_files import CROPS
         from marrowscope.fields.finder import load_finder
-        from marrowscope.finding import find_on_fields
+        from marrowscope.finding import find_on_fields, write_all_crops
         from marrowscope.intake import find_files
 
         finder = load_finder(threads=threads)
@@ -72,6 +77,9 @@ def find_cells(
                 overwrite=overwrite,
                 each=each,
             )
+        if crops:
+            written = write_all_crops(result)
+            print(f"Crops: {written:,} in {result.folder / CROPS}", file=sys.stderr)
         if as_json:
             print(json.dumps(result.as_dict(), ensure_ascii=False))
         else:

@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from marrowscope.errors import FieldError
-from marrowscope.fields.boxes import BOXES, Box, write_boxes
+from marrowscope.fields.boxes import BOXES, Box, read_boxes, write_boxes
+from marrowscope.fields.crop_files import CROPS, write_crops
 from marrowscope.fields.drawn import draw_found
 from marrowscope.fields.field import Field, file_of, open_field
 from marrowscope.fields.find import Found as FoundCells
 from marrowscope.fields.find import find_cells
 from marrowscope.fields.finder import Finder
 from marrowscope.fields.flags import FLAGS
+from marrowscope.fields.looked import Looked, sha256_of
 from marrowscope.fields.outlines import write_outlines
 from marrowscope.records import Found, Reject
 from marrowscope.results import REJECT_HEADER, REJECTS, csv_file, prepare_folder, write_json
@@ -112,6 +114,26 @@ def find_on_fields(
     write_boxes(folder / BOXES, boxes)
     _write_tables(finding)
     return finding
+
+
+def write_all_crops(finding: Finding) -> int:
+    """Write the cells of all fields whose scale is known as PNGs into `crops`; give how many.
+
+    Each field has a folder of its own there, called as its outlines are.
+
+    Raises:
+        FieldError: a field cannot be read any more.
+    """
+    boxes = read_boxes(finding.folder / BOXES)
+    written = 0
+    for read in finding.fields:
+        if read.um_per_px is not None:
+            some = boxes.get(read.file, ())
+            size = (read.width, read.height, read.um_per_px, read.scale)
+            sha256 = sha256_of(Path(read.file))
+            looked = Looked(read.file, sha256, *size, read.flags, read.cells, some)
+            written += len(write_crops(looked, finding.folder / CROPS / read.name))
+    return written
 
 
 def _kept(path: Path, field: Field, cells: FoundCells, folder: Path, place: int) -> FieldRead:

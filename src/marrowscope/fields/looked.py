@@ -144,13 +144,23 @@ def _camera(looked: Looked) -> tuple[Path, int, int]:
 def _agreed(
     outcome: Looked | Reject, middle: Mapping[tuple[Path, int, int], float]
 ) -> Looked | Reject:
-    if isinstance(outcome, Reject) or outcome.scale not in {RED_CELLS, UNKNOWN}:
+    if isinstance(outcome, Reject):
         return outcome
-    scale = middle.get(_camera(outcome))
-    told = outcome.um_per_px
-    if scale is None or (told and 1 / APART <= told / scale <= APART):
-        return outcome
-    return replace(look_at(Path(outcome.file), float(f"{scale:.6g}")), scale=OTHERS)
+    return again_by_others(outcome, middle.get(_camera(outcome)))
+
+
+def again_by_others(looked: Looked, others: float | None) -> Looked:
+    """Look at a field again with the scale of others, if its red cells tell none or one far off.
+
+    Raises:
+        FieldError: it cannot be read.
+    """
+    told = looked.um_per_px
+    if others is None or looked.scale not in {RED_CELLS, UNKNOWN}:
+        return looked
+    if told and 1 / APART <= told / others <= APART:
+        return looked
+    return replace(look_at(Path(looked.file), float(f"{others:.6g}")), scale=OTHERS)
 
 
 def _look(file: Location, um_per_px: float | None, known: Mapping[str, Looked]) -> Looked | Reject:

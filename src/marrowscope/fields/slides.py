@@ -1,5 +1,6 @@
 """Read pictures piece by piece that are too large to be in memory: tiled TIFFs and slides."""
 
+import weakref
 from collections import OrderedDict
 from importlib import import_module
 from pathlib import Path
@@ -31,17 +32,23 @@ class Slide:
             MissingExtraError: the extra `slides` is not installed.
         """
         openslide = _library("openslide")
+        self._path, self._failure = path, openslide.OpenSlideError
         try:
             self._slide = openslide.OpenSlide(path)
         except openslide.OpenSlideError as error:
             raise FieldError(f"{path}: not a slide that OpenSlide can read ({error})") from None
+        weakref.finalize(self, self._slide.close)
         self.width, self.height = self._slide.dimensions
         said = self._slide.properties.get(openslide.PROPERTY_NAME_MPP_X)
         self.um_per_px = scale_of_dpi(UM_PER_INCH / float(said)) if said else None
 
     def read(self, x0: int, y0: int, x1: int, y1: int) -> np.ndarray:
         """Give a part as `(y1 - y0, x1 - x0, 3) uint8`, RGB; what was not scanned is white."""
-        part = np.asarray(self._slide.read_region((x0, y0), 0, (x1 - x0, y1 - y0)))
+        try:
+            region = self._slide.read_region((x0, y0), 0, (x1 - x0, y1 - y0))
+        except (OSError, self._failure) as error:
+            raise FieldError(f"{self._path}: cannot be read at {x0}, {y0} ({error})") from None
+        part = np.asarray(region)
         seen = part[..., 3:].astype(np.uint16)
         return ((part[..., :3] * seen + 255 * (255 - seen)) // 255).astype(np.uint8)
 
@@ -58,6 +65,7 @@ class LargeTiff:
         """
         self._path = path
         self._file = _library("tifffile").TiffFile(path)
+        weakref.finalize(self, self._file.close)
         self._page = self._file.pages[0]
         self._check()
         self.height, self.width = self._page.shape[:2]
@@ -103,14 +111,24 @@ class LargeTiff:
         if index in self._kept:
             self._kept.move_to_end(index)
             return self._kept[index]
-        page, file = self._page, self._file.filehandle
-        file.seek(page.dataoffsets[index])
-        packed = file.read(page.databytecounts[index])
-        piece, _, _ = page.decode(packed, index, jpegtables=page.jpegtables)
-        self._kept[index] = _white(page.chunks) if piece is None else piece[0, ..., :3]
-        while sum(each.nbytes for each in self._kept.values()) > KEPT_BYTES:
+        piece = self._kept[index] = self._decoded(index)
+        while len(self._kept) > 1 and sum(map(_bytes, self._kept.values())) > KEPT_BYTES:
             self._kept.popitem(last=False)
-        return self._kept[index] if index in self._kept else piece[0, ..., :3]
+        return piece
+
+    def _decoded(self, index: int) -> np.ndarray:
+        page, file = self._page, self._file.filehandle
+        try:
+            file.seek(page.dataoffsets[index])
+            packed = file.read(page.databytecounts[index])
+            piece, _, _ = page.decode(packed, index, jpegtables=page.jpegtables)
+        except Exception as error:  # noqa: BLE001 - each codec raises types of its own
+            raise FieldError(f"{self._path}: piece {index} is damaged ({error})") from None
+        return _white(page.chunks) if piece is None else np.asarray(piece[0, ..., :3])
+
+
+def _bytes(piece: np.ndarray) -> int:
+    return piece.nbytes
 
 
 def _white(shape: tuple[int, ...]) -> np.ndarray:

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from statistics import median
 from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload
 
 from marrowscope.errors import ConflictError, NotThereError
+from marrowscope.fields.looked import NEIGHBOURS, RED_CELLS
 from marrowscope.records import Place
 from marrowscope.store.audit import SYSTEM, Event, append
 from marrowscope.store.cases import change
@@ -144,6 +146,18 @@ def keep_found(session: Session, case: Case, number: int, outcome: Outcome) -> i
     after |= {"flags": list(outcome.flags)} if outcome.flags else {}
     append(session, Event(SYSTEM, "field look", case.public_id, after=after))
     return len(fresh)
+
+
+def neighbours_scale(session: Session, case: Case, field: Field) -> float | None:
+    """Give the middle scale by red cells of fields of the same size; None for fewer than three."""
+    query = select(Field.um_per_px).where(
+        Field.case_id == case.id,
+        Field.scale == RED_CELLS,
+        Field.width == field.width,
+        Field.height == field.height,
+    )
+    found = [scale for scale in session.scalars(query) if scale]
+    return median(found) if len(found) >= NEIGHBOURS else None
 
 
 def add_cut(session: Session, case: Case, field: Field, cut: Cut, origin: Origin) -> CaseCell:

@@ -8,7 +8,7 @@ from marrowscope.fields.cells import NO_SCALE, place_of
 from marrowscope.fields.crops import crop, png_of, side_of
 from marrowscope.fields.field import Field as OpenField
 from marrowscope.fields.field import open_field
-from marrowscope.fields.looked import Looked, look_at
+from marrowscope.fields.looked import Looked, again_by_others, look_at
 from marrowscope.records import Place
 from marrowscope.store.blobs import Blobs
 from marrowscope.store.fields import Cut, Outcome
@@ -17,14 +17,21 @@ from marrowscope.store.tables import Field
 
 
 def look(
-    blobs: Blobs, field: Field, um_per_px: float | None, field_um: float, most: int
+    blobs: Blobs,
+    field: Field,
+    scales: tuple[float | None, float | None],
+    field_um: float,
+    most: int,
 ) -> Outcome:
-    """Find the cells of a field; `um_per_px` is what the case says, None where it says nothing.
+    """Find the cells of a field.
 
-    Crops show `field_um` micrometres (0: the usual 21.5). More cells than `most` are refused.
+    The `scales` are what the case says, and what the red cells of other fields of its camera
+    tell; None where they say nothing. Crops show `field_um` micrometres (0: the usual 21.5). More
+    cells than `most` are refused.
     """
     try:
-        looked = look_at(blobs.path(field.sha256), um_per_px)
+        given, others = scales
+        looked = again_by_others(look_at(blobs.path(field.sha256), given), others)
         return _outcome(blobs, field, looked, field_um, most)
     except (FieldError, MissingExtraError) as error:
         return Outcome(FieldState.REJECTED, reason=_without_path(blobs, field, str(error)))

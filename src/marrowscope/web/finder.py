@@ -6,7 +6,7 @@ from datetime import timedelta
 from marrowscope.errors import LostJobError
 from marrowscope.store.bringing import READ
 from marrowscope.store.cells import progress_of
-from marrowscope.store.fields import fields_by_state, keep_found, next_field
+from marrowscope.store.fields import fields_by_state, keep_found, neighbours_scale, next_field
 from marrowscope.store.jobs import add_job_once, keep_job
 from marrowscope.store.kinds import FieldState
 from marrowscope.store.looking import look
@@ -28,10 +28,11 @@ def find_on_next(
         case = _case(session.get(Case, job.case_id), job)
         field = next_field(session, case)
         most = room.settings.limits.cells - progress_of(session, case).total
+        others = neighbours_scale(session, case, field) if field else None
     if field is None:
         return False
     field_um = room.bundle.preprocessing.field_um
-    given = (room.blobs, field, case.um_per_px, field_um, max(0, most))
+    given = (room.blobs, field, (case.um_per_px, others), field_um, max(0, most))
     outcome = reader.submit(look, *given).result()
     with room.store.write() as session:
         now = _case(session.get(Case, job.case_id), job)

@@ -19,7 +19,7 @@ const kinds = JSON.parse(frame.dataset.classes ?? "[]");
 const nameOf = new Map(kinds.map((kind) => [kind.code, kind.name]));
 const codes = new Map(kinds.map((kind) => [kind.key, kind.code]));
 const LARGEST = 1.6;
-const SCALES = new Map([["given", "as given"], ["file", "by its file"], ["red cells", "estimated from red cells"]]);
+const SCALES = new Map([["given", "as given"], ["file", "by its file"], ["red cells", "estimated from red cells"], ["other fields", "by the red cells of other fields"]]);
 const cells = new Cells(id, frame.dataset.me ?? "");
 const large = new Large(cells, kinds, Boolean(frame.dataset.may));
 const stage = one("#field");
@@ -36,7 +36,7 @@ cells.listeners.push(() => trying(async () => {
   if (large.open) large.facts();
   await refresh();
 }));
-large.decided = (code) => {
+large.decided = (/** @type {string} */ code) => {
   if (!may) return say("This case cannot be changed now.", true);
   cells.decide([large.current], code);
   large.go(1);

@@ -25,10 +25,14 @@ def _make_fields() -> None:
         sa.Column("sha256", sa.String(length=64), nullable=False),
         sa.Column("width", sa.Integer(), nullable=False),
         sa.Column("height", sa.Integer(), nullable=False),
-        sa.Column("um_per_px", sa.Float(), nullable=True),
+        sa.Column("um_per_px", sa.Double(), nullable=True),
         sa.Column("scale", sa.Text(), nullable=False),
         sa.Column("flags", sa.JSON(), nullable=False),
-        sa.Column("state", _words("state", "waiting", "found", "flagged", "rejected")),
+        sa.Column(
+            "state",
+            _words("state", "waiting", "found", "flagged", "rejected"),
+            nullable=False,
+        ),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("keep_flagged", sa.Boolean(), nullable=False),
         sa.ForeignKeyConstraint(
@@ -50,7 +54,7 @@ def _make_places() -> None:
         sa.Column("cell_id", sa.Integer(), nullable=False),
         sa.Column("field_id", sa.Integer(), nullable=False),
         *(sa.Column(name, sa.Integer(), nullable=False) for name in ("x0", "y0", "x1", "y1")),
-        sa.Column("origin", _words("origin", "found", "drawn")),
+        sa.Column("origin", _words("origin", "found", "drawn"), nullable=False),
         sa.Column("removed_by", sa.Integer(), nullable=True),
         sa.Column("removed_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(
