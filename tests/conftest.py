@@ -107,7 +107,8 @@ def bare_bundle(toy_bundle: Bundle) -> Bundle:
     model = onnx.load(str(toy_bundle.model_file))
     del model.graph.output[1:]
     onnx.save(model, str(toy_bundle.model_file))
-    (toy_bundle.folder / "references.npz").unlink()
+    for name in ("references.npz", "known-cells.zip"):
+        (toy_bundle.folder / name).unlink()
     hashed = file_hash(toy_bundle.model_file)
     write_description(replace(toy_bundle, novelty=None, model_sha256=hashed))
     return load_bundle(str(toy_bundle.folder))

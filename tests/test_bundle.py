@@ -22,9 +22,9 @@ from marrowscope.train.fit import Trained
 from marrowscope.train.run import read_run
 
 
-def test_a_bundle_is_exactly_four_files(toy_bundle: Bundle) -> None:
+def test_a_bundle_is_exactly_five_files(toy_bundle: Bundle) -> None:
     assert {file.name for file in toy_bundle.folder.iterdir()} == set(toy_bundle.files)
-    assert set(toy_bundle.files) == {*FILES, "references.npz"}
+    assert set(toy_bundle.files) == {*FILES, "references.npz", "known-cells.zip"}
 
 
 def test_what_the_bundle_says_is_what_the_run_did(toy_bundle: Bundle, toy_run: Trained) -> None:

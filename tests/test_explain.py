@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from conftest import SAMPLES
 from PIL import Image
 from test_classify import run
 
-from marrowscope.bundle import Bundle
+from marrowscope.bundle import Bundle, load_bundle, load_pictures, write_description
 from marrowscope.errors import OutputError, SettingsError
 from marrowscope.explain import MOST_PICTURES, explain
 from marrowscope.heatmap import evidence
@@ -55,11 +56,41 @@ def test_the_page_has_the_likeliest_classes_and_two_heatmaps(
         assert [each["label"] for each in row["similar"]] == [each.label for each in alike]
     page = (tmp_path / "seen/explain.html").read_text()
     assert len(layers(page)) == 2 * len(files)
-    assert page.count("data:image/jpeg;base64,") == 3 * len(files)
-    assert page.count("Known cells most alike") == len(files)
+    assert page.count("data:image/jpeg;base64,") == (3 + 5) * len(files)
+    assert page.count("<h3>Known cells most alike</h3>") == len(files)
+    assert "Their pictures: sample cells" in page
     assert "Rejected files: 1" in page
     assert "Research use only" in page
     assert not re.search(r'(?:src|href)="(?!data:|#)', page)
+
+
+def test_the_known_cells_are_shown_in_their_order(toy_bundle: Bundle, tmp_path: Path) -> None:
+    file = min(CELLS.iterdir())
+    explain([Picture(file)], toy_bundle, tmp_path / "seen", threads=1)
+    page = (tmp_path / "seen/explain.html").read_text()
+    shown = page.split('<ul class="alike">')[1].split("</ul>")[0]
+    pixels = toy_bundle.preprocessing.resize(Image.open(file).convert("RGB"))[None]
+    known = load_pictures(toy_bundle)
+    jpegs = re.findall(r'base64,([^"]+)" alt="Known [a-z ]+ of mll"', shown)
+    alike = Predictor(toy_bundle, 1).similar(pixels)[0]
+    assert [base64.b64decode(each) for each in jpegs] == [known[each.row].jpeg for each in alike]
+    assert re.findall(r"<strong>(\w+)</strong> (\d+)%", shown) == [
+        (each.label, f"{100 * each.similarity:.0f}") for each in alike
+    ]
+
+
+def test_known_cells_without_pictures_are_shown_by_class(
+    toy_bundle: Bundle, tmp_path: Path
+) -> None:
+    assert toy_bundle.novelty
+    old = replace(toy_bundle, novelty=replace(toy_bundle.novelty, pictures=None))
+    write_description(old)
+    (old.folder / "known-cells.zip").unlink()
+    old = load_bundle(str(old.folder))
+    explain([Picture(min(CELLS.iterdir()))], old, tmp_path / "seen", threads=1)
+    page = (tmp_path / "seen/explain.html").read_text()
+    assert page.count("data:image/jpeg;base64,") == 3
+    assert len(re.findall(r'class="whole" title="[^"]+"><strong>', page)) == 5
 
 
 def test_both_heatmaps_of_a_picture_have_one_scale(toy_bundle: Bundle, tmp_path: Path) -> None:

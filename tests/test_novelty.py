@@ -47,7 +47,8 @@ def some_known(cells: int = 60, width: int = 6) -> References:
 def test_the_nearest_known_cells_by_hand() -> None:
     known = known_cells(np.array([[2.0, 0], [0, 3], [3, 4]]), ["BLA", "LYT", "EOS"], list("abc"))
     best, second = known.nearest(np.array([[30.0, 40]]), 2)[0]
-    assert (best.path, best.label, second) == ("c", "EOS", Similar("b", "LYT", second.similarity))
+    assert (best.path, best.label, best.row) == ("c", "EOS", 2)
+    assert second == Similar("b", "LYT", second.similarity, row=1)
     assert [best.similarity, second.similarity] == pytest.approx([1.0, 0.8], abs=1e-3)
 
 
@@ -228,7 +229,8 @@ def test_novel_cells_are_counted_if_that_is_asked_for(toy_bundle: Bundle, tmp_pa
 
 def test_a_bundle_without_known_cells_works_and_says_so(toy_bundle: Bundle, tmp_path: Path) -> None:
     old = replace(toy_bundle, novelty=None)
-    (old.folder / "references.npz").unlink()
+    for name in ("references.npz", "known-cells.zip"):
+        (old.folder / name).unlink()
     write_description(old)
     old = load_bundle(str(old.folder))
     result = read(old, tmp_path / "out")

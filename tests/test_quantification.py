@@ -216,7 +216,8 @@ def test_evaluate_seals_the_test_cells_that_are_counted(
     toy_bundle: Bundle, manifest: Manifest, split: Split, tmp_path: Path
 ) -> None:
     sealed = evaluated(toy_bundle, manifest, split, tmp_path / "e")
-    assert set(sealed.files) == {*FILES, "references.npz", "tested.npz", "failures.jpg"}
+    besides = {"references.npz", "known-cells.zip", "tested.npz", "failures.jpg"}
+    assert set(sealed.files) == {*FILES, *besides}
     assert {file.name for file in sealed.folder.iterdir()} == set(sealed.files)
     assert load_bundle(str(sealed.folder)).adjustment == sealed.adjustment
     assert sealed.adjustment is not None

@@ -171,6 +171,19 @@ def test_the_large_view_is_worked_by_keys(room: Served, page: Page) -> None:
     expect(page.locator("#heats button").first).to_be_visible()
     page.keyboard.press("1")
     expect(page.locator("#heat")).to_be_visible()
+    known = page.locator("#similar button")
+    expect(known).to_have_count(5)
+    expect(page.locator("#similar .credit")).to_contain_text("sample cells")
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if known.first.evaluate("button => button === document.activeElement"):
+            break
+    page.keyboard.press("Enter")
+    expect(page.locator("#beside")).to_contain_text("Known cell: ")
+    assert page.locator("#beside img").evaluate("image => image.decode().then(() => true)")
+    assert known.first.get_attribute("aria-pressed") == "true"
+    page.keyboard.press("Space")
+    expect(page.locator("#beside")).to_be_hidden()
     page.keyboard.press("+")
     transform = page.locator("#picture").evaluate("image => image.style.transform")
     assert "scale(1.4)" in transform
@@ -249,7 +262,10 @@ def test_every_page_is_accessible(
     assert faults(page) == []
     page.locator(".tile:visible").first.click()
     expect(page.locator("#chances .track").first).to_be_visible()
+    page.locator("#similar button").first.click()
+    expect(page.locator("#beside")).to_be_visible()
     assert faults(page) == []
+    assert page.locator("#large").evaluate("box => box.scrollWidth <= box.clientWidth")
     page.click("#large-close")
     for opener in ("#about-open", "#help-open"):
         page.click(opener)

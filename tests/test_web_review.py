@@ -3,6 +3,7 @@
 import io
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,12 @@ from doors import (
     read_case,
     room_of,
     settings_of,
+    stranger,
 )
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from marrowscope.bundle import Bundle
+from marrowscope.bundle import Bundle, load_pictures, write_description
 from marrowscope.data.manifest import read_manifest
 from marrowscope.labels import CLASSES
 
@@ -134,6 +136,49 @@ def test_a_cell_shows_why_the_model_reads_it_so(ada: TestClient, case: str) -> N
     assert len(likeness) == 5
     assert likeness == sorted(likeness, reverse=True)
     assert likeness[0] == pytest.approx(1, abs=1e-2)
+    assert (why["credit"], {each["source"] for each in why["similar"]}) == ("sample cells", {"mll"})
+
+
+def test_known_cells_are_shown_to_who_sees_the_case_and_kept_by_browsers(
+    app: FastAPI, ada: TestClient, case: str, toy_bundle: Bundle
+) -> None:
+    number = cells_of(ada, case)[0]["id"]
+    why = ada.get(f"{API}/cases/{case}/cells/{number}/explanation").json()
+    known = load_pictures(toy_bundle)
+    for each in why["similar"]:
+        address = f"{API}/cases/{case}/known-cells/{each['picture']}"
+        shown = ada.get(address)
+        assert (shown.status_code, shown.headers["content-type"]) == (200, "image/jpeg")
+        assert shown.content == known[each["row"]].jpeg
+        assert shown.headers["cache-control"] == "private, max-age=31536000, immutable"
+        again = ada.get(address, headers={"If-None-Match": shown.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+    seal = why["similar"][0]["picture"].partition("/")[0]
+    for wrong in (f"{seal}/{len(known)}", f"{'0' * 16}/0"):
+        answer = ada.get(f"{API}/cases/{case}/known-cells/{wrong}")
+        assert answer.status_code == 404
+        assert f"this server's model keeps {len(known)}" in answer.json()["detail"]
+    for row in ("-1", "x"):
+        assert ada.get(f"{API}/cases/{case}/known-cells/{seal}/{row}").status_code == 422
+    assert browser(app, "Ben").get(address).status_code == 404
+    assert stranger(app).get(address).status_code == 401
+
+
+def test_a_bundle_without_pictures_names_known_cells_by_class(
+    tmp_path: Path, toy_bundle: Bundle
+) -> None:
+    assert toy_bundle.novelty
+    old = replace(toy_bundle, novelty=replace(toy_bundle.novelty, pictures=None))
+    write_description(old)
+    (old.folder / "known-cells.zip").unlink()
+    with opened(settings_of(tmp_path, old)) as app:
+        ada = browser(app, "Ada")
+        case = read_case(ada, 1)
+        number = cells_of(ada, case)[0]["id"]
+        why = ada.get(f"{API}/cases/{case}/cells/{number}/explanation").json()
+        assert [each["picture"] for each in why["similar"]] == [""] * 5
+        assert all(each["label"] in toy_bundle.classes for each in why["similar"])
+        assert ada.get(f"{API}/cases/{case}/known-cells/0/0").status_code == 404
 
 
 def test_the_thumbnails_of_the_gallery_are_there_once_the_cells_were_read(
@@ -219,9 +264,10 @@ def test_nobody_sees_or_changes_anothers_case(app: FastAPI, ada: TestClient, cas
         if "{case_id}" not in path:
             continue
         address = path.replace("{case_id}", case).replace("{number}", str(number))
+        address = address.replace("{row}", "0")
         for method in methods:
             body = {"cells": [number], "label": "BLA", "version": 1, "reason": "x", "title": "A-1"}
-            body |= dict.fromkeys(("x0", "y0", "x1", "y1"), 9)
+            body |= dict.fromkeys(("x0", "y0"), 0) | dict.fromkeys(("x1", "y1"), 30)
             name = "report.html" if "report" in path else "Ben"
             query = {"first": "Ada", "other": "Ben"}
             answer = ben.request(method, address.replace("{name}", name), params=query, json=body)

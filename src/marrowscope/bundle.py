@@ -11,6 +11,7 @@ from typing import Any
 from marrowscope.abstention import Abstention, abstention_of
 from marrowscope.calibration import Calibration, uncalibrated
 from marrowscope.errors import BundleError, UnknownClassError
+from marrowscope.known_pictures import PICTURES, KnownPicture, pictures_of, read_pictures
 from marrowscope.labels import cell_class
 from marrowscope.novelty import Novelty
 from marrowscope.preprocess import Preprocessing
@@ -32,8 +33,9 @@ FORMAT = 1
 DESCRIPTION, MODEL, CARD = "bundle.json", "model.onnx", "MODEL_CARD.md"
 FAILURES = "failures.jpg"
 FILES = (CARD, DESCRIPTION, MODEL)
-"""The files that every bundle has; one with a `novelty` has `references.npz` besides, one with an
-`adjustment` `tested.npz`, one that was evaluated and errs `failures.jpg`."""
+"""The files that every bundle has; one with a `novelty` has `references.npz` besides and, with
+pictures of these cells, `known-cells.zip`, one with an `adjustment` `tested.npz`, one that was
+evaluated and errs `failures.jpg`."""
 
 SHIPPED = {"default": Path(__file__).parent / "bundles" / "default"}
 """Bundles that come with the package, by name."""
@@ -79,7 +81,12 @@ class Bundle:
     @property
     def files(self) -> tuple[str, ...]:
         """The exact files of the bundle."""
-        more = {REFERENCES: self.novelty, TESTED: self.adjustment, FAILURES: self.failures}
+        more = {
+            REFERENCES: self.novelty,
+            PICTURES: self.novelty and self.novelty.pictures,
+            TESTED: self.adjustment,
+            FAILURES: self.failures,
+        }
         return (*FILES, *(name for name, there in more.items() if there))
 
     @property
@@ -174,6 +181,8 @@ def load_bundle(name_or_folder: str) -> Bundle:
         )
     if bundle.novelty:
         _check_file(folder / REFERENCES, bundle.novelty.references_sha256)
+        if bundle.novelty.pictures:
+            _check_file(folder / PICTURES, bundle.novelty.pictures.sha256)
     if bundle.adjustment:
         _check_file(folder / TESTED, bundle.adjustment.tested_sha256)
     return bundle
@@ -183,7 +192,8 @@ def load_references(bundle: Bundle) -> References:
     """Load the known cells of a bundle that has a `novelty`.
 
     Raises:
-        BundleError: the file cannot be read, or holds cells of a class that is not the bundle's.
+        BundleError: the file cannot be read, holds cells of a class that is not the bundle's, or
+            not as many cells as there are pictures.
     """
     references = read_references(bundle.folder / REFERENCES)
     strange = sorted(set(references.labels) - set(bundle.classes))
@@ -192,7 +202,25 @@ def load_references(bundle: Bundle) -> References:
             f"{bundle.folder / REFERENCES} has cells of {', '.join(strange)}; the bundle covers "
             f"{', '.join(bundle.classes)}: fetch or export it again"
         )
+    pictures = bundle.novelty and bundle.novelty.pictures
+    if pictures and pictures.cells != len(references.labels):
+        raise BundleError(
+            f"{bundle.folder / REFERENCES} has {len(references.labels)} cells, but {DESCRIPTION} "
+            f"tells of pictures of {pictures.cells}: fetch or export the bundle again"
+        )
     return references
+
+
+def load_pictures(bundle: Bundle) -> tuple[KnownPicture, ...]:
+    """Load the pictures of a bundle's known cells, in the order of its references.
+
+    It is empty where the bundle keeps none, as older ones do.
+
+    Raises:
+        BundleError: the file cannot be read, or holds something else.
+    """
+    told = bundle.novelty and bundle.novelty.pictures
+    return read_pictures(bundle.folder / PICTURES, told.cells) if told else ()
 
 
 def load_tested(bundle: Bundle) -> LabelledCells:
@@ -335,6 +363,7 @@ def _novelty(values: dict[str, Any] | None) -> Novelty | None:
         float(values["false_alarms"]),
         int(values["cells"]),
         str(values["references_sha256"]),
+        pictures_of(values.get("pictures")),
     )
     if not math.isfinite(novelty.threshold):
         raise ValueError(f"its novelty has the threshold {novelty.threshold}")

@@ -240,6 +240,12 @@ def export(
     attribution: Annotated[
         list[str] | None, typer.Option(help="Source and licence of the data; may be repeated.")
     ] = None,
+    pictures: Annotated[
+        bool, typer.Option(help="Keep small pictures of training cells, to show those alike.")
+    ] = True,
+    picture_credit: Annotated[
+        str, typer.Option(help="What to show beside them, in short (by default the attribution).")
+    ] = "",
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -263,6 +269,8 @@ def export(
                 false_alarms=false_alarms,
                 licence=licence,
                 attribution=attribution or (),
+                pictures=pictures,
+                credit=picture_credit,
                 overwrite=overwrite,
                 each=each,
             )

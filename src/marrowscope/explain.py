@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from marrowscope import __version__
-from marrowscope.bundle import Bundle
+from marrowscope.bundle import Bundle, load_pictures
 from marrowscope.engines import Pixels
 from marrowscope.errors import SettingsError
 from marrowscope.heatmap import evidence, gradient, heat_layer
+from marrowscope.known_pictures import KnownPicture
 from marrowscope.labels import CLASSES
 from marrowscope.pages import render_to, thumbnail
 from marrowscope.predictor import Predictor
@@ -65,6 +66,15 @@ class Seen:
 
 
 @dataclass(frozen=True)
+class Known:
+    """The picture of a known cell."""
+
+    source: str
+    picture: str
+    """JPEG in base64."""
+
+
+@dataclass(frozen=True)
 class Explained:
     """What was explained, and what could not be read."""
 
@@ -111,7 +121,8 @@ def explain(
     Raises:
         SettingsError: there are more pictures than a page can hold.
         OutputError: the folder cannot be used.
-        BundleError: the bundle's model does not say where it sees a class.
+        BundleError: the bundle's model does not say where it sees a class, or the pictures of its
+            known cells cannot be read.
     """
     pictures = list(islice(found, MOST_PICTURES + 1))
     if len(pictures) > MOST_PICTURES:
@@ -120,6 +131,7 @@ def explain(
             "finds those that are worth a look"
         )
     size = bundle.preprocessing.size
+    known = [_shown(each) for each in load_pictures(bundle)]
     predictor = Predictor(bundle, threads)
     predictor.explain(np.zeros((1, 3, size, size), dtype=np.uint8))
     prepare_folder(folder, overwrite)
@@ -137,7 +149,7 @@ def explain(
                 yield outcome
             each()
 
-    _write_page(folder / PAGE, bundle, shown(), rejects)
+    _write_page(folder / PAGE, bundle, shown(), rejects, known)
     result = Explained(folder, guesses, similar, tuple(rejects))
     write_json(folder / DATA, result.as_dict(bundle))
     return result
@@ -188,8 +200,16 @@ def _text(content: bytes) -> str:
     return base64.b64encode(content).decode()
 
 
+def _shown(known: KnownPicture) -> Known:
+    return Known(known.source, _text(known.jpeg))
+
+
 def _write_page(
-    file: Path, bundle: Bundle, pictures: Iterator[Seen], rejects: Sequence[Reject]
+    file: Path,
+    bundle: Bundle,
+    pictures: Iterator[Seen],
+    rejects: Sequence[Reject],
+    known: Sequence[Known],
 ) -> None:
     render_to(
         file,
@@ -197,6 +217,7 @@ def _write_page(
         bundle=bundle,
         pictures=pictures,
         rejects=rejects,
+        known=known,
         names={code: kind.name for code, kind in CLASSES.items()},
         gradient=gradient(),
         version=__version__,

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marrowscope.errors import BundleError
+from marrowscope.known_pictures import KnownPictures
 from marrowscope.references import Embeddings, References, unit
 
 METHOD = "mahalanobis"
@@ -33,6 +34,8 @@ class Novelty:
     """Validation cells of covered classes that the threshold was set on."""
     references_sha256: str
     """Of `references.npz`."""
+    pictures: KnownPictures | None = None
+    """Of the known cells; None where the bundle keeps none."""
 
     def __post_init__(self) -> None:
         """Check the method.

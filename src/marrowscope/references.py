@@ -34,6 +34,8 @@ class Similar:
     """Class code."""
     similarity: float
     """Cosine of the two embeddings, -1..1; 1 for the same picture."""
+    row: int
+    """Of the known cell in `references.npz`, from 0; its picture, if there is one, has it too."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ class References:
         cosines = self.similarities(embeddings)
         order = np.argsort(-cosines, axis=1, kind="stable")[:, :k]
         return [
-            tuple(Similar(self.paths[i], self.labels[i], float(row[i])) for i in best)
+            tuple(Similar(self.paths[i], self.labels[i], float(row[i]), int(i)) for i in best)
             for row, best in zip(cosines, order, strict=True)
         ]
 

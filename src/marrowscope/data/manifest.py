@@ -60,8 +60,8 @@ def read_cells(
     """Give the root of a source and, one by one, its cells and rejects.
 
     A source is class folders (named by class code, or by a prefix or as in the Barcelona set; at
-    any depth), a zip or tar archive of them, a manifest in CSV or Parquet, or Parquet with pictures and
-    labels inside. `code_of` translates other labels. Every picture is hashed; one whose content
+    any depth), a zip or tar archive of them, a manifest in CSV or Parquet, or Parquet with pictures
+    and labels inside. `code_of` translates other labels. Every picture is hashed; one whose content
     is not what the manifest says becomes a reject. Cells without a source get `name`, or the
     name of the folder or file.
 

@@ -23,6 +23,7 @@ from marrowscope.data.split import located
 from marrowscope.engines import Pixels, cores, on_processor
 from marrowscope.errors import ExportError, ImageError
 from marrowscope.images import read_image
+from marrowscope.known_pictures import KnownPictures, write_pictures
 from marrowscope.locations import within
 from marrowscope.metrics import confusion_matrix, macro
 from marrowscope.novelty import FALSE_ALARMS
@@ -74,6 +75,8 @@ def export(
     false_alarms: float = FALSE_ALARMS,
     licence: str = "Apache-2.0",
     attribution: Sequence[str] = (),
+    pictures: bool = True,
+    credit: str = "",
     overwrite: bool = False,
     each: Callable[[], object] = lambda: None,
 ) -> Exported:
@@ -85,8 +88,9 @@ def export(
     The folder is written only if it does. The probabilities are calibrated on the validation
     cells, and what sets of classes and thresholds of confidence rest on is taken from them.
     Training cells become the known cells of the bundle, and `false_alarms` is the share of the
-    validation cells that may be taken for strange ones. `each` is called for every cell that the
-    network saw.
+    validation cells that may be taken for strange ones. With `pictures` the bundle keeps small ones
+    of them, shown with the `credit` or else with the `attribution`. `each` is called for every cell
+    that the network saw.
 
     Raises:
         ExportError: the exported model does not agree, or the precision or the calibration is not
@@ -132,7 +136,17 @@ def export(
         at_once=cores(),
     )
     training = _cells(run, manifest, "train")
-    novelty = learn_known(folder, manifest.root, training, cells, embed, false_alarms=false_alarms)
+    shown_with = credit or "; ".join(attribution)
+    draw = partial(_draw, manifest, full.preprocessing, folder, shown_with)
+    novelty = learn_known(
+        folder,
+        manifest.root,
+        training,
+        cells,
+        embed,
+        draw=draw if pictures else lambda _: None,
+        false_alarms=false_alarms,
+    )
     agreement.append(novelty.in_words)
     bundle = replace(
         describe(folder, precision=precision, agreement=agreement),
@@ -271,6 +285,19 @@ def _cells(run: Run, manifest: Manifest, part: str) -> list[Labelled]:
         (Picture(within(manifest.root, row.cell.path), row.cell.um_per_px), row.cell.label)
         for row in located(rows, manifest.cells, part)
     ]
+
+
+def _draw(
+    manifest: Manifest,
+    preprocessing: Preprocessing,
+    folder: Path,
+    credit: str,
+    cells: Sequence[Labelled],
+) -> KnownPictures:
+    """Write small pictures of known cells into a bundle's folder, as the network sees them."""
+    sources = {within(manifest.root, cell.path): cell.source for cell in manifest.cells}
+    seen = ((_read(picture, preprocessing), sources[picture.path]) for picture, _ in cells)
+    return write_pictures(seen, folder, credit)
 
 
 def _score(

@@ -6,6 +6,7 @@ from itertools import chain, zip_longest
 from pathlib import Path
 
 from marrowscope.bundle import file_hash
+from marrowscope.known_pictures import KnownPictures
 from marrowscope.locations import name_of
 from marrowscope.novelty import METHOD, SHRINKAGE, Novelty, Strangeness, threshold_of
 from marrowscope.records import Picture
@@ -22,12 +23,13 @@ def learn_known(
     validation: Sequence[Labelled],
     embed: Callable[[Sequence[Labelled]], Embeddings],
     *,
+    draw: Callable[[Sequence[Labelled]], KnownPictures | None],
     false_alarms: float,
 ) -> Novelty:
     """Write `references.npz` into a bundle's folder; set the limit on the validation cells.
 
-    `embed` gives the embeddings (N, D) of cells by the very model in the folder; `root` is where
-    the paths of the manifest start.
+    `embed` gives the embeddings (N, D) of cells by the very model in the folder, `draw` writes
+    their pictures beside it or gives None; `root` is where the paths of the manifest start.
     """
     seen = embed(validation)
     chosen = choose(training, cells_that_fit(seen.shape[1]))
@@ -44,6 +46,7 @@ def learn_known(
         false_alarms=float((scores > threshold).mean()),
         cells=len(scores),
         references_sha256=file_hash(file),
+        pictures=draw(chosen),
     )
 
 

@@ -1,14 +1,18 @@
 """Why the model reads a cell as it does: heatmaps of the likeliest classes, known cells alike."""
 
-from marrowscope.errors import ImageError
+from marrowscope.errors import ImageError, NotThereError
 from marrowscope.explain import look
 from marrowscope.predictor import Predictor
 from marrowscope.records import Picture, Reject
+from marrowscope.references import Similar
 from marrowscope.web.explanations import Explanation, MapOut, SimilarOut
 from marrowscope.web.room import Room
+from marrowscope.web.shown import Shown
 
 SIDE = 448
 """Pixels of the pictures, at most."""
+SEAL = 16
+"""Digits of the hash by which addresses name the pictures of known cells."""
 
 
 def explanation(room: Room, sha256: str, um_per_px: float | None) -> Explanation:
@@ -29,6 +33,7 @@ def _explain(room: Room, sha256: str, um_per_px: float | None, predictor: Predic
     seen = next(look([found], predictor, SIDE))
     if isinstance(seen, Reject):
         raise ImageError(seen.reason)
+    told = room.bundle.novelty and room.bundle.novelty.pictures
     return Explanation(
         picture=f"data:image/jpeg;base64,{seen.picture}",
         maps=[
@@ -40,8 +45,40 @@ def _explain(room: Room, sha256: str, um_per_px: float | None, predictor: Predic
             )
             for each in seen.maps
         ],
-        similar=[
-            SimilarOut(label=each.label, similarity=each.similarity, path=each.path)
-            for each in seen.similar
-        ],
+        similar=[_similar(room, each) for each in seen.similar],
+        credit=told.credit if told else "",
     )
+
+
+def _similar(room: Room, known: Similar) -> SimilarOut:
+    pictures = room.known_pictures
+    return SimilarOut(
+        label=known.label,
+        similarity=known.similarity,
+        path=known.path,
+        row=known.row,
+        source=pictures[known.row].source if pictures else "",
+        picture=f"{seal_of(room)}/{known.row}" if pictures else "",
+    )
+
+
+def seal_of(room: Room) -> str:
+    """Name the pictures of the known cells by their content; empty where there are none."""
+    told = room.bundle.novelty and room.bundle.novelty.pictures
+    return told.sha256[:SEAL] if told else ""
+
+
+def known_cell(room: Room, seal: str, row: int) -> Shown:
+    """Give the picture of a known cell.
+
+    Raises:
+        NotThereError: there is none, or the pictures are of another bundle.
+        BundleError: the bundle's pictures cannot be read.
+    """
+    pictures = room.known_pictures
+    if seal != seal_of(room) or row >= len(pictures):
+        raise NotThereError(
+            f"no picture {row} among the known cells {seal}: this server's model keeps "
+            f"{len(pictures):,}; ask for the explanation of the cell again"
+        )
+    return Shown(pictures[row].jpeg, "image/jpeg")

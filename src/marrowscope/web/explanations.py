@@ -22,6 +22,12 @@ class SimilarOut(BaseModel):
     """Cosine, -1..1."""
     path: str
     """As the training names it."""
+    row: int
+    """Of the cell among the known ones."""
+    source: str = ""
+    """Data set or laboratory; empty where the bundle keeps no pictures."""
+    picture: str = ""
+    """Where its picture is, below `/cases/{id}/known-cells/`; empty for none."""
 
 
 class Explanation(BaseModel):
@@ -31,3 +37,5 @@ class Explanation(BaseModel):
     """The part that it saw, a JPEG as a data URL."""
     maps: list[MapOut]
     similar: list[SimilarOut]
+    credit: str = ""
+    """Whose pictures those of the known cells are, and under which licence."""

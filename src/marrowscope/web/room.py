@@ -7,8 +7,9 @@ from functools import cached_property
 from fastapi import Request
 
 from marrowscope.adjusted import Adjusted
-from marrowscope.bundle import Bundle, load_bundle
+from marrowscope.bundle import Bundle, load_bundle, load_pictures
 from marrowscope.errors import NotReadyError
+from marrowscope.known_pictures import KnownPicture
 from marrowscope.predictor import Predictor
 from marrowscope.store.counting import CaseCount
 from marrowscope.store.room import open_room, sweep
@@ -54,6 +55,11 @@ class Room:
     @cached_property
     def _loaded(self) -> Predictor:
         return Predictor(self.bundle, self.settings.reading_threads, self.settings.engine)
+
+    @cached_property
+    def known_pictures(self) -> tuple[KnownPicture, ...]:
+        """The pictures of the bundle's known cells; empty where it keeps none."""
+        return load_pictures(self.bundle)
 
     def load(self) -> Predictor:
         """Give the model; the first call loads it, which takes a second or two."""

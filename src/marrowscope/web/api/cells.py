@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel
 
 from marrowscope.store.cases import find_case
@@ -17,12 +17,12 @@ from marrowscope.store.tables import CaseCell, CellDecision
 from marrowscope.web.api.cases import PageOut
 from marrowscope.web.api.shapes import CellOut, Guess, cell_out
 from marrowscope.web.auth import Caller, InRoom, Me
-from marrowscope.web.explained import explanation
+from marrowscope.web.explained import explanation, known_cell
 from marrowscope.web.explanations import Explanation
 from marrowscope.web.room import Room
 from marrowscope.web.seen import list_seen, see
 from marrowscope.web.shown import GALLERY, SIDES, Shown, picture, thumbnail
-from marrowscope.web.words import CaseId, Number, Offset, Words
+from marrowscope.web.words import LARGEST, CaseId, Number, Offset, Words
 
 router = APIRouter(tags=["cells"])
 FOR_GOOD = "private, max-age=31536000, immutable"
@@ -135,6 +135,22 @@ def explain(caller: Me, room: InRoom, case_id: CaseId, number: Number) -> Explan
         cell = find_cell(session, case, number)
         um_per_px = scales_of(session, case, [cell])[cell.id]
     return explanation(room, cell.sha256, um_per_px)
+
+
+@router.get("/cases/{case_id}/known-cells/{seal}/{row}", response_class=Response)
+def show_known_cell(
+    request: Request,
+    caller: Me,
+    room: InRoom,
+    case_id: CaseId,
+    seal: Annotated[Words, Path()],
+    row: Annotated[int, Path(ge=0, le=LARGEST)],
+) -> Response:
+    """Give the small JPEG of a known cell, as an explanation of a cell of the case names it."""
+    with room.store.read() as session:
+        find_case(session, caller.user, case_id)
+    shown = known_cell(room, seal, row)
+    return answer_picture(request, f"{seal}-{row}", lambda: shown)
 
 
 def _cell(room: Room, caller: Caller, case_id: str, number: int) -> CaseCell:

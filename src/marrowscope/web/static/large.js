@@ -1,5 +1,6 @@
 // @ts-check
 /** The large view of one cell: zoom, heatmaps, probabilities, its neighbours and its history. */
+import { Alike } from "./alike.js";
 import { call, make, one, trying } from "./api.js";
 
 /** @typedef {import("./cells.js").Kind} Kind */
@@ -12,6 +13,7 @@ export class Large {
   constructor(cells, kinds, may) {
     this.cells = cells;
     this.kinds = new Map(kinds.map((kind) => [kind.code, kind]));
+    this.alike = new Alike(`/api/v1/cases/${cells.id}`, (code) => this.nameOf(code));
     this.dialog = /** @type {HTMLDialogElement} */ (one("#large"));
     /** @type {number[]} */
     this.list = [];
@@ -84,7 +86,7 @@ export class Large {
     this.place();
     this.picture(`${from}/picture`);
     one("#heats").replaceChildren();
-    one("#similar").textContent = "…";
+    this.alike.say("…");
     this.facts();
     this.strip();
     const full = await trying(() => call("GET", `/cases/${this.cells.id}/cells/${cell.id}`));
@@ -152,11 +154,11 @@ export class Large {
       const seen = await call("GET", `/cases/${this.cells.id}/cells/${id}/explanation`);
       if (this.current !== id) return;
       this.seen = seen;
-      one("#similar").textContent = inShort(seen.similar) || "This model keeps none.";
+      this.alike.show(seen.similar, seen.credit);
       one("#heats").replaceChildren(...seen.maps.slice(0, 3).map((/** @type {any} */ map, /** @type {number} */ at) => this.heatButton(map, at + 1)));
       if (this.heat) this.showHeat(Math.min(this.heat, seen.maps.length));
     } catch (error) {
-      if (this.current === id) one("#similar").textContent = error instanceof Error ? error.message : "";
+      if (this.current === id) this.alike.say(error instanceof Error ? error.message : "");
     }
   }
 
@@ -191,9 +193,4 @@ export class Large {
     const { x, y } = this.shift;
     for (const name of ["#picture", "#heat"]) one(name).style.transform = `translate(${x}px, ${y}px) scale(${this.scale})`;
   }
-}
-
-/** Say which known cells are alike: `BLA 0.94, BLA 0.91`. @param {{label: string, similarity: number}[]} similar */
-function inShort(similar) {
-  return similar.map((each) => `${each.label} ${each.similarity.toFixed(2)}`).join(", ");
 }
