@@ -76,8 +76,9 @@ def unseen_looks(
     print(f"\nmean F1 {np.mean(means):.3f}, worst {min(means):.3f}; all fields: {together(every)}")
     print(f"stain alone: mean F1 {np.mean(list(alone.values())):.3f}, {alone}")
     print(
-        f"scale told by red cells over the drawn ones' (n {len(told)}, without {np.isnan(told).sum()}"
-        f"): {np.nanpercentile(told, [0, 2.5, 50, 97.5, 100]).round(2).tolist()}\n"
+        f"scale told by red cells over the drawn ones' (n {len(told)}, "
+        f"without {np.isnan(told).sum()}): "
+        f"{np.nanpercentile(told, [0, 2.5, 50, 97.5, 100]).round(2).tolist()}\n"
     )
 
 
