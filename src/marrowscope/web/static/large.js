@@ -89,6 +89,7 @@ export class Large {
     this.alike.say("…");
     this.facts();
     this.strip();
+    if (!this.dialog.contains(document.activeElement)) one("#large-title").focus();
     const full = await trying(() => call("GET", `/cases/${this.cells.id}/cells/${cell.id}`));
     if (full && this.current === cell.id) this.tellFull(full);
     this.explain(cell.id);
