@@ -7,7 +7,6 @@ from marrowscope.records import Picture, Reject
 from marrowscope.references import Similar
 from marrowscope.web.explanations import Explanation, MapOut, SimilarOut
 from marrowscope.web.room import Room
-from marrowscope.web.shown import Shown
 
 SIDE = 448
 """Pixels of the pictures, at most."""
@@ -68,8 +67,8 @@ def seal_of(room: Room) -> str:
     return told.sha256[:SEAL] if told else ""
 
 
-def known_cell(room: Room, seal: str, row: int) -> Shown:
-    """Give the picture of a known cell.
+def known_cell(room: Room, seal: str, row: int) -> bytes:
+    """Give the picture of a known cell, a JPEG.
 
     Raises:
         NotThereError: there is none, or the pictures are of another bundle.
@@ -81,4 +80,4 @@ def known_cell(room: Room, seal: str, row: int) -> Shown:
             f"no picture {row} among the known cells {seal}: this server's model keeps "
             f"{len(pictures):,}; ask for the explanation of the cell again"
         )
-    return Shown(pictures[row].jpeg, "image/jpeg")
+    return pictures[row].jpeg

@@ -149,7 +149,7 @@ def show_known_cell(
     """Give the small JPEG of a known cell, as an explanation of a cell of the case names it."""
     with room.store.read() as session:
         find_case(session, caller.user, case_id)
-    shown = known_cell(room, seal, row)
+    shown = Shown(known_cell(room, seal, row), "image/jpeg")
     return answer_picture(request, f"{seal}-{row}", lambda: shown)
 
 

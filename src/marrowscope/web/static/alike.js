@@ -46,7 +46,7 @@ export class Alike {
     const picture = /** @type {HTMLImageElement} */ (one("img", this.beside));
     picture.src = this.address(known);
     picture.alt = `Known ${this.nameOf(known.label).toLowerCase()}`;
-    if (shown) this.beside.scrollIntoView({ block: "nearest" });
+    if (shown) one("#stage").scrollIntoView({ block: "nearest" });
     one("figcaption", this.beside).textContent = `Known cell: ${known.label}, ${likeness(known)}`;
   }
 
