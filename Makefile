@@ -10,7 +10,7 @@ test: .venv-test/.ready
 	.venv-test/bin/ruff format --check .
 	.venv-test/bin/ruff check .
 	.venv-test/bin/mypy
-	.venv-test/bin/python -m pytest
+	OMP_NUM_THREADS=1 .venv-test/bin/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 .venv/.ready: EXTRAS =
 .venv-test/.ready: EXTRAS = [train,data,fast,slides,web,postgres,stores,scale,dev]
