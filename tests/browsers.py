@@ -11,13 +11,14 @@ import uvicorn
 from axe_playwright_python.sync_playwright import Axe
 from doors import PASSWORD, settle
 from fastapi import FastAPI
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from marrowscope.bundle import Bundle
 from marrowscope.web.app import create_app
 from marrowscope.web.room import Room
 from marrowscope.web.settings import Settings
 
+expect.set_options(timeout=60_000)  # a busy machine is slow, not wrong
 NAMES = "chromium", "chromium-browser", "google-chrome"
 WIDE, NARROW = (1280, 900), (390, 844)
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
