@@ -96,14 +96,14 @@ class ClusterPredictor:
     def _classify(self, found: Sequence[Found], batch_size: int) -> Iterator[Outcome]:
         _set_up(self._ray.data.DataContext.get_current())
         size = BATCHES_A_BLOCK * batch_size
-        blocks = (found[start : start + size] for start in range(0, len(found), size))
+        blocks = [found[start : start + size] for start in range(0, len(found), size)]
         data = self._ray.data.from_arrow_refs([self._ray.put(_as_table(each)) for each in blocks])
         read = data.map_batches(
             Worker,
             fn_constructor_args=[[self._content], __version__, self._engine, batch_size],
             batch_size=None,
             batch_format="pyarrow",
-            compute=self._ray.data.ActorPoolStrategy(min_size=1, max_size=self._workers),
+            compute=self._ray.data.ActorPoolStrategy(size=min(self._workers, len(blocks))),
             num_cpus=1,
         )
         tables = read.iter_batches(batch_size=None, batch_format="pyarrow")
