@@ -80,12 +80,6 @@ def kill(process: "subprocess.Popen[str]") -> None:
     process.wait()
 
 
-def sign_up(client: Client, link: str) -> None:
-    """Make the first administrator with the printed link, and log in."""
-    use = {"secret": link, "password": PASSWORD, "name": "Root"}
-    client.headers["X-CSRF-Token"] = client.post(f"{API}/links/use", json=use).json()["csrf"]
-
-
 def _link(process: "subprocess.Popen[str]", folder: Path) -> str:
     """Read the link at the first start; there is none later."""
     marker = folder / "was-open"
@@ -213,7 +207,7 @@ def test_a_kill_among_decisions_keeps_each_that_was_confirmed_and_none_half(
     room.mkdir()
     confirmed: dict[str, list[int]] = {}
     with server(room, toy_bundle) as (client, process, link):
-        sign_up(client, link)
+        begin(client, link)
         case = read_whole_case(client, "D", 24)
         cells = [row["id"] for row in client.get(f"{API}/cases/{case}/cells").json()["rows"]]
         halves = cells[:12], cells[12:]
@@ -274,7 +268,7 @@ def test_a_reading_process_that_dies_is_replaced_and_one_without_a_server_ends(
     room = tmp_path / "room"
     room.mkdir()
     with server(room, toy_bundle) as (client, process, link):
-        sign_up(client, link)
+        begin(client, link)
         first = reader_of(process)
         os.kill(first, signal.SIGKILL)
         read_whole_case(client, "R", 8)

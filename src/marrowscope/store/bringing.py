@@ -2,14 +2,16 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 from marrowscope.case import Case, Slide
 from marrowscope.contents import read_content
 from marrowscope.errors import CaseError, FieldError, ImageError
 from marrowscope.fields.field import file_of, open_field
 from marrowscope.images import decode_image
-from marrowscope.locations import Location, name_of
-from marrowscope.records import Found, Reject
+from marrowscope.locations import name_of
+from marrowscope.records import Picture, Reject
 from marrowscope.store.blobs import Blobs, chunks_of
 from marrowscope.store.cases import Facts, lock, make_case
 from marrowscope.store.cells import Added, NewCell, add_cells
@@ -18,6 +20,8 @@ from marrowscope.store.jobs import add_job_once
 from marrowscope.store.kinds import Role
 from marrowscope.store.room import Room
 from marrowscope.store.users import check_role, user_called
+
+Kept = TypeVar("Kept")
 
 READ = "read"
 """The kind of the job that reads the waiting cells of a case."""
@@ -53,12 +57,12 @@ def bring(room: Room, who: str, case: Case, each: Callable[[], object] = lambda:
         raise CaseError(f"the slides of {case.id} have pixels of different sizes; make a case each")
     rejects: list[Reject] = []
     cells = {
-        slide.name: _keep(room.blobs, slide, rejects, each)
+        slide.name: _keep(slide, partial(_keep_one, room.blobs), rejects, each)
         for slide in case.slides
         if not slide.fields
     }
     fields = {
-        slide.name: _keep_fields(room.blobs, slide, rejects, each)
+        slide.name: _keep(slide, partial(_keep_field, room.blobs), rejects, each)
         for slide in case.slides
         if slide.fields
     }
@@ -85,35 +89,25 @@ def _sum(parts: Iterable[Added]) -> Added:
 
 
 def _keep(
-    blobs: Blobs, slide: Slide, rejects: list[Reject], each: Callable[[], object]
-) -> list[NewCell]:
-    cells = []
+    slide: Slide,
+    keep: Callable[[Picture], Kept | Reject],
+    rejects: list[Reject],
+    each: Callable[[], object],
+) -> list[Kept]:
+    kept: list[Kept] = []
     for found in slide.find():
-        kept = _keep_one(blobs, found)
+        outcome = found if isinstance(found, Reject) else keep(found)
         each()
-        if isinstance(kept, Reject):
-            rejects.append(kept)
+        if isinstance(outcome, Reject):
+            rejects.append(outcome)
         else:
-            cells.append(kept)
-    return cells
+            kept.append(outcome)
+    return kept
 
 
-def _keep_fields(
-    blobs: Blobs, slide: Slide, rejects: list[Reject], each: Callable[[], object]
-) -> list[NewField]:
-    fields = []
-    for found in slide.find():
-        kept = found if isinstance(found, Reject) else _keep_field(blobs, found.path)
-        each()
-        if isinstance(kept, Reject):
-            rejects.append(kept)
-        else:
-            fields.append(kept)
-    return fields
-
-
-def _keep_field(blobs: Blobs, location: Location) -> NewField | Reject:
+def _keep_field(blobs: Blobs, picture: Picture) -> NewField | Reject:
     """Keep a field, if what is kept can be opened: of some slides, one file is not all."""
+    location = picture.path
     try:
         file = file_of(location)
         open_field(file)
@@ -126,9 +120,7 @@ def _keep_field(blobs: Blobs, location: Location) -> NewField | Reject:
     return NewField(file.name, sha256, opened.width, opened.height)
 
 
-def _keep_one(blobs: Blobs, found: Found) -> NewCell | Reject:
-    if isinstance(found, Reject):
-        return found
+def _keep_one(blobs: Blobs, found: Picture) -> NewCell | Reject:
     try:
         return keep_picture(blobs, name_of(found.path), read_content(found.path))
     except OSError as error:

@@ -3,14 +3,15 @@
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-from marrowscope.errors import FieldError, MissingExtraError, UploadError
+from marrowscope.errors import FieldError, MissingExtraError
 from marrowscope.fields.field import open_field
 from marrowscope.store.blobs import Blobs
 from marrowscope.store.fields import NewField
-from marrowscope.web.archives import Member, count_members, is_zip
-from marrowscope.web.intake import Incoming, Refused, each_member, shown_name
+from marrowscope.web.archives import Member
+from marrowscope.web.intake import Incoming, Refused, keep_each, shown_name
 from marrowscope.web.settings import Limits
 
 
@@ -33,20 +34,9 @@ def take_in_fields(
         UploadError: there are too many files, or an archive is damaged or a zip bomb; nothing
             of the upload becomes part of a case then.
     """
-    fields: list[NewField] = []
-    refused: list[Refused] = []
     larger = replace(limits, picture_bytes=limits.field_bytes)
-    total = sum(count_members(each.file, larger) if is_zip(each.file) else 1 for each in files)
-    for number, member in enumerate(each_member(files, larger), 1):
-        if number > limits.files:
-            raise UploadError(f"at most {limits.files:,} files are taken at once; send it in parts")
-        outcome = _keep(member, blobs)
-        if isinstance(outcome, NewField):
-            fields.append(outcome)
-        else:
-            refused.append(outcome)
-        tell(number, total)
-    return FieldsTakenIn(tuple(fields), tuple(refused))
+    fields, refused = keep_each(files, larger, partial(_keep, blobs=blobs), tell)
+    return FieldsTakenIn(fields, refused)
 
 
 def _keep(member: Member, blobs: Blobs) -> NewField | Refused:

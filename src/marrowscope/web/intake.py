@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import PurePosixPath
-from typing import IO
+from typing import IO, TypeVar
 
 from marrowscope.containers import is_left_by_systems
 from marrowscope.errors import ImageError, UploadError
@@ -12,6 +13,8 @@ from marrowscope.store.bringing import keep_picture
 from marrowscope.store.cells import LONGEST, NewCell
 from marrowscope.web.archives import Member, count_members, is_zip, members
 from marrowscope.web.settings import MIB, Limits
+
+Kept = TypeVar("Kept")
 
 
 @dataclass(frozen=True)
@@ -52,19 +55,36 @@ def take_in(
         UploadError: there are too many files, or an archive is damaged or a zip bomb; nothing
             of the upload becomes part of a case then.
     """
-    cells: list[NewCell] = []
+    kept, refused = keep_each(files, limits, partial(_keep, blobs=blobs), tell)
+    return TakenIn(kept, refused)
+
+
+def keep_each(
+    files: Sequence[Incoming],
+    limits: Limits,
+    keep: Callable[[Member], Kept | Refused],
+    tell: Callable[[int, int], object],
+) -> tuple[tuple[Kept, ...], tuple[Refused, ...]]:
+    """Keep what is among files and within zip archives; give what is kept, and what is refused.
+
+    `tell` hears after each file how many are done, and of how many.
+
+    Raises:
+        UploadError: there are too many files, or an archive is damaged or a zip bomb.
+    """
+    kept: list[Kept] = []
     refused: list[Refused] = []
     total = sum(count_members(each.file, limits) if is_zip(each.file) else 1 for each in files)
     for number, member in enumerate(each_member(files, limits), 1):
         if number > limits.files:
             raise UploadError(f"at most {limits.files:,} files are taken at once; send it in parts")
-        outcome = _keep(member, blobs)
-        if isinstance(outcome, NewCell):
-            cells.append(outcome)
-        else:
+        outcome = keep(member)
+        if isinstance(outcome, Refused):
             refused.append(outcome)
+        else:
+            kept.append(outcome)
         tell(number, total)
-    return TakenIn(tuple(cells), tuple(refused))
+    return tuple(kept), tuple(refused)
 
 
 def each_member(files: Iterable[Incoming], limits: Limits) -> Iterator[Member]:

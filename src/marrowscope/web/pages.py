@@ -12,10 +12,10 @@ from marrowscope.store.cells import progress_by_case
 from marrowscope.store.kinds import CaseState, Role, at_least
 from marrowscope.web import pages_admin
 from marrowscope.web.api.shapes import case_full, case_out
-from marrowscope.web.auth import InRoom, Me, caller_of
+from marrowscope.web.auth import Caller, InRoom, Me, caller_of
 from marrowscope.web.pages_drawn import draw
 from marrowscope.web.pages_keys import keyed
-from marrowscope.web.room import room_of
+from marrowscope.web.room import Room, room_of
 from marrowscope.web.words import CaseId, Offset, Search
 
 REPORTS = (
@@ -91,32 +91,28 @@ def cases_page(  # noqa: PLR0917 - as the framework fills them in
 @router.get("/cases/{case_id}")
 def case_page(request: Request, caller: Me, room: InRoom, case_id: CaseId) -> Response:
     """Show a case for review; its cells are fetched by the page's script."""
-    with room.store.read() as session:
-        case = case_full(session, find_case(session, caller.user, case_id), caller.user)
-    covered = frozenset(case.classes or room.bundle.classes)
-    return draw(
-        request,
-        "case.html.j2",
-        caller,
-        case=case,
-        classes=[asdict(each) for each in keyed(covered)],
-        reports=REPORTS,
-        may_review=at_least(caller.user.role, Role.REVIEWER),
-    )
+    return _case_page("case.html.j2", request, caller, room, case_id)
 
 
 @router.get("/cases/{case_id}/fields")
 def fields_page(request: Request, caller: Me, room: InRoom, case_id: CaseId) -> Response:
     """Show the whole fields of a case with the boxes of its cells."""
+    return _case_page("fields.html.j2", request, caller, room, case_id)
+
+
+def _case_page(
+    template: str, request: Request, caller: Caller, room: Room, case_id: str
+) -> Response:
     with room.store.read() as session:
         case = case_full(session, find_case(session, caller.user, case_id), caller.user)
     covered = frozenset(case.classes or room.bundle.classes)
     return draw(
         request,
-        "fields.html.j2",
+        template,
         caller,
         case=case,
         classes=[asdict(each) for each in keyed(covered)],
+        reports=REPORTS,
         may_review=at_least(caller.user.role, Role.REVIEWER),
     )
 

@@ -34,13 +34,18 @@ def picture(room: Room, sha256: str) -> Shown:
         NotThereError: it is not there.
     """
     content = room.blobs.read(sha256)
-    with Image.open(io.BytesIO(content)) as image:
-        media = MEDIA.get(image.format or "")
-    if media:
-        return Shown(content, media)
+    if shown := as_it_came(content):
+        return shown
     buffer = io.BytesIO()
     decode_image(content).save(buffer, "PNG")
     return Shown(buffer.getvalue(), "image/png")
+
+
+def as_it_came(content: bytes) -> Shown | None:
+    """Give a picture unchanged; None where browsers do not show its format."""
+    with Image.open(io.BytesIO(content)) as image:
+        media = MEDIA.get(image.format or "")
+    return Shown(content, media) if media else None
 
 
 def thumbnail(room: Room, sha256: str, side: int) -> Shown:
@@ -56,13 +61,13 @@ def thumbnail(room: Room, sha256: str, side: int) -> Shown:
     if not file.is_file():
         image = decode_image(room.blobs.read(sha256))
         image.thumbnail((side, side), Image.Resampling.LANCZOS)
-        _keep(image, file)
+        keep_jpeg(image, file, 88)
     return Shown(file.read_bytes(), "image/jpeg")
 
 
-def _keep(image: Image.Image, file: Path) -> None:
+def keep_jpeg(image: Image.Image, file: Path, quality: int) -> None:
     """Write a JPEG whole or not at all; several may write the same one at once."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as partial:
-        image.save(partial, "JPEG", quality=88)
+        image.save(partial, "JPEG", quality=quality)
     Path(partial.name).replace(file)
