@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from marrowscope.bundle import load_bundle
 from marrowscope.data.manifest import read_manifest
 from marrowscope.data.split import located, read_split
-from marrowscope.predictor import Predictor
+from marrowscope.model.bundle import load_bundle
+from marrowscope.model.predictor import Predictor
 from marrowscope.records import Picture, Prediction
 
 HALVINGS = 200

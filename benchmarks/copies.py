@@ -17,7 +17,7 @@ from PIL import Image, ImageEnhance
 from marrowscope.data.copies import find_copies, signature
 from marrowscope.data.manifest import read_manifest
 from marrowscope.data.opencv import opencv
-from marrowscope.metrics import exact_interval
+from marrowscope.statistics.metrics import exact_interval
 
 MAKE: dict[str, Callable[[Image.Image], Image.Image]] = {
     "encoded anew, quality 60": lambda image: image,

@@ -20,7 +20,7 @@ from PIL import Image
 
 from marrowscope.data.damage import find_damage
 from marrowscope.data.manifest import read_manifest
-from marrowscope.metrics import exact_interval
+from marrowscope.statistics.metrics import exact_interval
 
 VISIBLE = 1.0
 """Mean absolute difference of all pixels and channels, in levels (0..255), that counts as seen."""

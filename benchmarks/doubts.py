@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from marrowscope.doubts import find_doubts
-from marrowscope.out_of_fold import OutOfFold, read_out_of_fold
+from marrowscope.evaluation.out_of_fold import OutOfFold, read_out_of_fold
+from marrowscope.statistics.doubts import find_doubts
 
 Labels = NDArray[np.int64]
 Plant = Callable[[OutOfFold, Labels, np.random.Generator], Labels]

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
-from marrowscope.abstention import conform
-from marrowscope.bundle import load_bundle
 from marrowscope.data.manifest import read_manifest
-from marrowscope.predictor import Predictor
-from marrowscope.prevalence import ADULT_MARROW
+from marrowscope.model.bundle import load_bundle
+from marrowscope.model.predictor import Predictor
 from marrowscope.records import Picture, Prediction
-from marrowscope.scores import Answers, marrow_shares, score
-from marrowscope.selective import Threshold
-from marrowscope.trust import Sealed, trust
+from marrowscope.statistics.abstention import conform
+from marrowscope.statistics.prevalence import ADULT_MARROW
+from marrowscope.statistics.scores import Answers, marrow_shares, score
+from marrowscope.statistics.selective import Threshold
+from marrowscope.statistics.trust import Sealed, trust
 
 SAMPLES = Path(__file__).parents[1] / "samples/cells.csv"
 CELLS_OF_A_GROUP = 10

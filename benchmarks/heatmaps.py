@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 
-from marrowscope.bundle import load_bundle
 from marrowscope.data.manifest import read_manifest
 from marrowscope.data.split import located, read_split
-from marrowscope.heatmap import evidence
-from marrowscope.images import read_image
-from marrowscope.metrics import draws, percentile_interval
-from marrowscope.predictor import Predictor
+from marrowscope.files.images import read_image
+from marrowscope.model.bundle import load_bundle
+from marrowscope.model.heatmap import evidence
+from marrowscope.model.predictor import Predictor
+from marrowscope.statistics.metrics import draws, percentile_interval
 from marrowscope.train.run import read_run
 
 STEPS, ROUNDS, SHARE = 32, 2000, 0.25

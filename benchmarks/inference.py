@@ -44,8 +44,8 @@ def bundles(name: str, given: argparse.Namespace, folder: Path) -> dict[str, Any
     from torch.utils.flop_counter import FlopCounterMode
     from transformers.utils import logging
 
-    from marrowscope.bundle import Bundle
-    from marrowscope.images import read_image
+    from marrowscope.files.images import read_image
+    from marrowscope.model.bundle import Bundle
     from marrowscope.train.export import CALIBRATION_CELLS
     from marrowscope.train.models import MODELS, load_network
     from marrowscope.train.onnx_file import to_onnx
@@ -119,7 +119,7 @@ def by_pipeline(
 
 
 def by_us(bundle: Any, engine: str) -> Callable[[list[Path]], list[str]]:
-    from marrowscope.predictor import Predictor
+    from marrowscope.model.predictor import Predictor
     from marrowscope.records import Picture
 
     predictor = Predictor(bundle, THREADS, engine)

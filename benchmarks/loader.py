@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from marrowscope.data.manifest import read_manifest
 from marrowscope.data.pack import pack
-from marrowscope.preprocess import Preprocessing
+from marrowscope.model.preprocess import Preprocessing
 from marrowscope.train.dataset import CellDataset, Item, PackedDataset
 
 ROUNDS = 3

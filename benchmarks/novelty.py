@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter, ImageOps
 from scipy.stats import rankdata
 
-from marrowscope.bundle import load_bundle
 from marrowscope.data.manifest import read_manifest
 from marrowscope.data.split import located, read_split
-from marrowscope.images import read_image
-from marrowscope.predictor import BATCH_SIZE, Predictor
+from marrowscope.files.images import read_image
+from marrowscope.model.bundle import load_bundle
+from marrowscope.model.predictor import BATCH_SIZE, Predictor
 from marrowscope.records import Cell
 
 ROUNDS = 1_000

@@ -19,13 +19,14 @@ from pathlib import Path
 
 import numpy as np
 
-from marrowscope.bundle import Bundle, load_bundle
-from marrowscope.domains import most_trained
 from marrowscope.errors import PredictionError
+from marrowscope.files.results import read_csv
 from marrowscope.labels import CLASSES
-from marrowscope.metrics import exact_interval, percentile_interval
-from marrowscope.prevalence import ADULT_MARROW
-from marrowscope.quantify import (
+from marrowscope.model.bundle import Bundle, load_bundle
+from marrowscope.statistics.domains import most_trained
+from marrowscope.statistics.metrics import exact_interval, percentile_interval
+from marrowscope.statistics.prevalence import ADULT_MARROW
+from marrowscope.statistics.quantify import (
     Sample,
     answer_rows,
     drawn_mixes,
@@ -33,8 +34,7 @@ from marrowscope.quantify import (
     mix_by_em,
     of_nucleated,
 )
-from marrowscope.results import read_csv
-from marrowscope.tested import LabelledCells, to_correct_with
+from marrowscope.statistics.tested import LabelledCells, to_correct_with
 
 BLASTS = (0.05, 0.2, 0.6, 0.01)
 CELLS = 500

@@ -14,10 +14,10 @@ import sys
 import time
 from pathlib import Path
 
-from marrowscope.compare import compare
-from marrowscope.compare_page import write_comparison
-from marrowscope.evaluations import read_evaluation
-from marrowscope.screen import show_comparison
+from marrowscope.commands.screen import show_comparison
+from marrowscope.evaluation.compare import compare
+from marrowscope.evaluation.compare_page import write_comparison
+from marrowscope.evaluation.evaluations import read_evaluation
 
 
 def pairs(texts: list[str]) -> dict[str, str]:

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from marrowscope.bundle import load_bundle
-from marrowscope.case import read_case
-from marrowscope.case_report import WRITERS, report_case
-from marrowscope.reading import read_cells
+from marrowscope.cases.case import read_case
+from marrowscope.cases.reading import read_cells
+from marrowscope.cases.report import WRITERS, report_case
+from marrowscope.model.bundle import load_bundle
 
 SAMPLES = Path(__file__).parents[1] / "samples" / "cells"
 EDGE = 6

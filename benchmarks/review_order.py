@@ -16,14 +16,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from marrowscope.bundle import Bundle, load_bundle
+from marrowscope.counting.more_cells import chances_of, in_doubt
+from marrowscope.counting.own_mix import own_weights
 from marrowscope.errors import SettingsError
+from marrowscope.files.results import read_csv
 from marrowscope.labels import CLASSES
-from marrowscope.metrics import exact_interval
-from marrowscope.more_cells import chances_of, in_doubt
-from marrowscope.own_mix import own_weights
+from marrowscope.model.bundle import Bundle, load_bundle
 from marrowscope.records import Prediction
-from marrowscope.results import read_csv
+from marrowscope.statistics.metrics import exact_interval
 
 REVIEWS = (0, 10, 20, 40, 80)
 SHARES = (0.05, 0.2, 0.6)

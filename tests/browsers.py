@@ -13,7 +13,7 @@ from doors import PASSWORD, settle
 from fastapi import FastAPI
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from marrowscope.bundle import Bundle
+from marrowscope.model.bundle import Bundle
 from marrowscope.web.app import create_app
 from marrowscope.web.room import Room
 from marrowscope.web.settings import Settings

@@ -12,7 +12,7 @@ from conftest import SAMPLES
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from marrowscope.bundle import Bundle
+from marrowscope.model.bundle import Bundle
 from marrowscope.store.kinds import Role
 from marrowscope.store.users import make_user
 from marrowscope.web.app import create_app

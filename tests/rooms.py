@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from marrowscope.bundle import SHIPPED, Bundle, load_bundle
+from marrowscope.model.bundle import SHIPPED, Bundle, load_bundle
 from marrowscope.records import Prediction
 from marrowscope.store.cases import Facts, make_case
 from marrowscope.store.cells import NewCell, add_cells, keep_readings, name_model, waiting

@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 from test_classify import rows_of, run
 from test_resume import half_way
 
-from marrowscope.abstention import Abstention, always_in_words, conform
-from marrowscope.bundle import Bundle, load_bundle, write_description
-from marrowscope.classify import classify
+from marrowscope.classification.classify import classify
+from marrowscope.counting.tally import Tally
 from marrowscope.data.manifest import Manifest
 from marrowscope.errors import BundleError, OutputError, SettingsError
-from marrowscope.intake import find_files
-from marrowscope.predictor import Predictor
+from marrowscope.files.intake import find_files
+from marrowscope.files.results import prediction_of, prediction_row
+from marrowscope.model.bundle import Bundle, load_bundle, write_description
+from marrowscope.model.predictor import Predictor
 from marrowscope.records import Picture, Prediction
-from marrowscope.results import prediction_of, prediction_row
-from marrowscope.tally import Tally
+from marrowscope.statistics.abstention import Abstention, always_in_words, conform
 
 CELLS = SAMPLES / "cells/mll"
 Chances = NDArray[np.float64]

@@ -8,9 +8,9 @@ import pytest
 from conftest import SAMPLES
 from test_classify import run
 
-from marrowscope.agreement import Agreement, agree
+from marrowscope.cases.agreement import Agreement, agree
+from marrowscope.cases.opinions import Opinion, read_opinion
 from marrowscope.errors import ComparisonError
-from marrowscope.opinions import Opinion, read_opinion
 
 
 def opinion(name: str, labels: dict[str, str], root: Path = Path()) -> Opinion:

@@ -11,8 +11,8 @@ from conftest import SAMPLES
 from PIL import Image
 
 from marrowscope.data.manifest import Manifest
-from marrowscope.images import read_image
-from marrowscope.preprocess import Preprocessing
+from marrowscope.files.images import read_image
+from marrowscope.model.preprocess import Preprocessing
 from marrowscope.train.augment import Views, augment, blur, draw, jpeg_noise, restain, warp
 from marrowscope.train.balance import class_shares, focal, loss_of, sampling_weights
 from marrowscope.train.dataset import CellDataset, stack

@@ -12,11 +12,11 @@ import pytest
 import torch
 from conftest import SAMPLES
 
-from marrowscope.bundle import FILES, Bundle, class_list_hash, load_bundle, seal_evaluation
 from marrowscope.data.manifest import Manifest
 from marrowscope.errors import BundleError, ExportError, OutputError, SplitError
-from marrowscope.images import read_image
-from marrowscope.predictor import Predictor, softmax
+from marrowscope.files.images import read_image
+from marrowscope.model.bundle import FILES, Bundle, class_list_hash, load_bundle, seal_evaluation
+from marrowscope.model.predictor import Predictor, softmax
 from marrowscope.train.export import check_close, check_same, export
 from marrowscope.train.fit import Trained
 from marrowscope.train.run import read_run

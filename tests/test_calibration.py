@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
 
-from marrowscope.calibration import (
+from marrowscope.statistics.calibration import (
     Calibration,
     calibrate,
     calibration_error,

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from marrowscope.case import Slide, read_case
-from marrowscope.decisions import read_decisions
+from marrowscope.cases.case import Slide, read_case
+from marrowscope.cases.decisions import read_decisions
 from marrowscope.errors import CaseError
 
 WHOLE = """

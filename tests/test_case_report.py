@@ -12,14 +12,14 @@ import pytest
 from conftest import SAMPLES
 from test_classify import rows_of, run
 
-from marrowscope.bundle import Bundle, load_bundle
-from marrowscope.case import read_case
-from marrowscope.case_report import WRITERS, report_case
+from marrowscope.cases.case import read_case
+from marrowscope.cases.reading import Reading, read_cells
+from marrowscope.cases.report import WRITERS, report_case
+from marrowscope.cases.sheet import Sheet
+from marrowscope.counting.norms import ADULT_MARROW, Norms
+from marrowscope.counting.tally import Fate
 from marrowscope.errors import CaseError, ImageError
-from marrowscope.norms import ADULT_MARROW, Norms
-from marrowscope.reading import Reading, read_cells
-from marrowscope.sheet import Sheet
-from marrowscope.tally import Fate
+from marrowscope.model.bundle import Bundle, load_bundle
 
 CELLS = sorted((SAMPLES / "cells/mll").rglob("*.jpg"))
 NO_BLAST_RANGE = Norms({("LYT",): (5.0, 20.0)}, "a laboratory", None)

@@ -14,13 +14,13 @@ import pytest
 from conftest import ROOT, SAMPLES
 from PIL import Image
 
-from marrowscope.bundle import Bundle, load_bundle
-from marrowscope.classify import classify
+from marrowscope.classification.classify import classify
+from marrowscope.counting.tally import Gallery
 from marrowscope.errors import OutputError
-from marrowscope.intake import find_files
-from marrowscope.predictor import Predictor
+from marrowscope.files.intake import find_files
+from marrowscope.model.bundle import Bundle, load_bundle
+from marrowscope.model.predictor import Predictor
 from marrowscope.records import Picture, Prediction, Reject
-from marrowscope.tally import Gallery
 
 CLASSIFY = ("classify", "--um-per-px", 0.086)
 CELLS = SAMPLES / "cells/mll/NGS"

@@ -13,14 +13,14 @@ import psutil
 import pytest
 from conftest import SAMPLES
 
-from marrowscope.bundle import Bundle, load_bundle
-from marrowscope.classify import classify
-from marrowscope.cluster import LOCAL, ClusterPredictor, Worker
+from marrowscope.classification.classify import classify
+from marrowscope.classification.resume import DIFFERENTIAL, FILES, TABLE
 from marrowscope.errors import ClusterError
 from marrowscope.fields.cells import WholeFields
-from marrowscope.intake import find_files
+from marrowscope.files.intake import find_files
+from marrowscope.model.bundle import Bundle, load_bundle
+from marrowscope.model.cluster import LOCAL, ClusterPredictor, Worker
 from marrowscope.records import Found, Reject
-from marrowscope.resume import DIFFERENTIAL, FILES, TABLE
 
 CELLS = [str(SAMPLES / "cells")]
 EQUAL = "predictions.csv", "rejects.csv"
@@ -118,7 +118,7 @@ def test_what_is_interrupted_on_a_cluster_is_gone_on_with_here(
 def test_cells_that_kill_every_worker_end_the_work(
     cluster: ClusterPredictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("marrowscope.cluster.PATIENCE_S", 5)
+    monkeypatch.setattr("marrowscope.model.cluster.PATIENCE_S", 5)
     ended = threading.Event()
 
     def kill_all() -> None:

@@ -13,13 +13,13 @@ from conftest import SAMPLES
 from scipy.stats import binom
 from test_classify import rows_of, run
 
-from marrowscope.bundle import Bundle
-from marrowscope.compare import Difference, Pair, compare, holm, mcnemar
 from marrowscope.data.manifest import Manifest
 from marrowscope.data.split import Split, write_split
 from marrowscope.errors import ComparisonError
-from marrowscope.evaluate import evaluate
-from marrowscope.evaluations import Evaluated, Scored, read_evaluation
+from marrowscope.evaluation.compare import Difference, Pair, compare, holm, mcnemar
+from marrowscope.evaluation.evaluate import evaluate
+from marrowscope.evaluation.evaluations import Evaluated, Scored, read_evaluation
+from marrowscope.model.bundle import Bundle
 
 CELLS_OF_A_CLASS = 60
 
@@ -250,7 +250,7 @@ def figures(
     exported: Path, manifest: Manifest, split: Split, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """Two real evaluations of the toy bundle, and one of a bundle that is always right."""
-    from marrowscope.bundle import load_bundle
+    from marrowscope.model.bundle import load_bundle
 
     folder = tmp_path_factory.mktemp("figures")
     shutil.copytree(exported, folder / "bundle")

@@ -13,7 +13,7 @@ from PIL import Image
 
 from marrowscope.data.damage import find_damage
 from marrowscope.errors import ImageError, MissingExtraError
-from marrowscope.images import read_image
+from marrowscope.files.images import read_image
 
 CELLS = sorted((SAMPLES / "cells").rglob("*.jpg"))
 CONTENTS = [cell.read_bytes() for cell in CELLS]

@@ -14,11 +14,11 @@ import pytest
 from conftest import SAMPLES
 from test_classify import run
 
-from marrowscope.contents import read_content
 from marrowscope.data.manifest import Manifest, read_manifest
 from marrowscope.data.read import read, read_class_map
 from marrowscope.errors import ImageError, ManifestError
-from marrowscope.images import read_image
+from marrowscope.files.contents import read_content
+from marrowscope.files.images import read_image
 
 
 def test_the_samples_carry_every_class_of_both_sources(manifest: Manifest) -> None:

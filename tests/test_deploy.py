@@ -10,7 +10,7 @@ from conftest import ROOT
 from doors import API, opened, settings_of, stranger
 from test_classify import run
 
-from marrowscope.bundle import Bundle
+from marrowscope.model.bundle import Bundle
 
 DEPLOY = ROOT / "deploy"
 CONTAINER = (DEPLOY / "Containerfile").read_text()

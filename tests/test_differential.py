@@ -6,10 +6,10 @@ from dataclasses import asdict
 import pytest
 from scipy.stats import binomtest
 
-from marrowscope.differential import Differential, count
+from marrowscope.counting.differential import Differential, count
+from marrowscope.counting.norms import Norms
+from marrowscope.counting.ratio import FORMULAS
 from marrowscope.errors import UnknownClassError
-from marrowscope.norms import Norms
-from marrowscope.ratio import FORMULAS
 
 
 def test_percentages_are_of_the_nucleated_cells_and_carry_exact_limits() -> None:

@@ -8,10 +8,10 @@ import pytest
 from rich.console import Console
 from test_classify import CELLS, CLASSIFY, run
 
-from marrowscope.differential import count
-from marrowscope.differential_table import show_differential
-from marrowscope.more_cells import InDoubt, Reviews, ToReview
-from marrowscope.worklist import Work
+from marrowscope.commands.differential_table import show_differential
+from marrowscope.counting.differential import count
+from marrowscope.counting.more_cells import InDoubt, Reviews, ToReview
+from marrowscope.counting.worklist import Work
 
 WORK = Work(
     (ToReview("a.jpg", 0.5, 0.25), ToReview("b.jpg", 0.6, 0.24)),

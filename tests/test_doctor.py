@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from test_classify import run
 
-from marrowscope.bundle import Bundle
-from marrowscope.doctor import EXTRAS, cells_per_second, examine, machine, missing
-from marrowscope.engines import best_of, installed
+from marrowscope.model.bundle import Bundle
+from marrowscope.model.doctor import EXTRAS, cells_per_second, examine, machine, missing
+from marrowscope.model.engines import best_of, installed
 
 
 def test_the_machine_is_this_one() -> None:

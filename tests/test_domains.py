@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from marrowscope.domains import Domain, drops, most_trained
-from marrowscope.scores import Answers
+from marrowscope.statistics.domains import Domain, drops, most_trained
+from marrowscope.statistics.scores import Answers
 
 CODES = ("BLA", "EOS", "LYT")
 

@@ -11,14 +11,20 @@ import pytest
 from conftest import SAMPLES
 from test_classify import rows_of, run
 
-from marrowscope.bundle import Bundle
 from marrowscope.data.manifest import Manifest
 from marrowscope.data.split import Split
-from marrowscope.doubts import Floats, Indices, confident_classes, find_doubts, self_confidence
-from marrowscope.doubts_page import list_doubts
 from marrowscope.errors import ComparisonError, OutputError, PredictionError
-from marrowscope.evaluate import evaluate
-from marrowscope.out_of_fold import read_out_of_fold
+from marrowscope.evaluation.doubts_page import list_doubts
+from marrowscope.evaluation.evaluate import evaluate
+from marrowscope.evaluation.out_of_fold import read_out_of_fold
+from marrowscope.model.bundle import Bundle
+from marrowscope.statistics.doubts import (
+    Floats,
+    Indices,
+    confident_classes,
+    find_doubts,
+    self_confidence,
+)
 
 LABELS = np.array([0, 0, 0, 1, 1])
 CHANCES = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.3, 0.7], [0.1, 0.9]])

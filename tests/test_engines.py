@@ -12,11 +12,14 @@ import onnxruntime
 import pytest
 from conftest import SAMPLES
 
-from marrowscope.bundle import Bundle, load_bundle
-from marrowscope.engines import (
+from marrowscope.errors import BundleError, MissingExtraError, SettingsError
+from marrowscope.files.images import read_image
+from marrowscope.model.bundle import Bundle, load_bundle
+from marrowscope.model.engines import (
     CUDA,
     ENGINES,
     Choice,
+    OpenVino,
     best_of,
     calls_that_fit,
     choose_engine,
@@ -24,9 +27,7 @@ from marrowscope.engines import (
     load_engine,
     measure,
 )
-from marrowscope.errors import BundleError, MissingExtraError, SettingsError
-from marrowscope.images import read_image
-from marrowscope.predictor import Predictor
+from marrowscope.model.predictor import Predictor
 from marrowscope.records import Found, Picture, Prediction, Reject
 
 CELLS = sorted((SAMPLES / "cells").rglob("*.jpg"))[::3]
@@ -42,6 +43,11 @@ def test_openvino_and_onnx_runtime_agree_on_real_cells(bundle: str, toy_bundle: 
     )
     limit = 1e-4 if chosen.precision == "fp32" else 0.1  # 8-bit products round differently
     assert np.abs(ours - theirs).max() < limit
+
+
+def test_openvino_leaves_the_choice_of_cores_to_the_system(toy_bundle: Bundle) -> None:
+    engine = OpenVino(toy_bundle, 1)
+    assert engine._compiled.get_property("ENABLE_CPU_PINNING") is False
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
@@ -139,8 +145,8 @@ MANY_SHAPES = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
 import numpy as np
-from marrowscope.bundle import load_bundle
-from marrowscope.engines import load_engine
+from marrowscope.model.bundle import load_bundle
+from marrowscope.model.engines import load_engine
 
 engine = load_engine("openvino", load_bundle(sys.argv[1]), 2)
 batches = [np.zeros((n, 3, 56, 56), dtype=np.uint8) for n in (8, 5)]

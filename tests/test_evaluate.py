@@ -21,18 +21,19 @@ from sklearn.metrics import (
     top_k_accuracy_score,
 )
 
-from marrowscope.bundle import Bundle, file_hash, load_bundle
-from marrowscope.card import write_card
 from marrowscope.data.divide import divide
 from marrowscope.data.manifest import Manifest, read_manifest
 from marrowscope.data.plan import SplitPlan
 from marrowscope.data.split import Split
 from marrowscope.errors import PredictionError, SplitError
-from marrowscope.evaluate import evaluate
-from marrowscope.failures import CAPTION, MARGIN, TILE
-from marrowscope.predictor import Predictor
-from marrowscope.prevalence import Prevalence
+from marrowscope.evaluation.card import write_card
+from marrowscope.evaluation.evaluate import evaluate
+from marrowscope.evaluation.failures import CAPTION, MARGIN, TILE
+from marrowscope.files.hashes import file_hash
+from marrowscope.model.bundle import Bundle, load_bundle
+from marrowscope.model.predictor import Predictor
 from marrowscope.records import Picture
+from marrowscope.statistics.prevalence import Prevalence
 
 
 def test_figures_equal_those_of_scikit_learn_on_the_predictions(

@@ -14,14 +14,16 @@ import onnx
 import pytest
 from test_classify import run
 
-from marrowscope import curves, evaluation_page
-from marrowscope.bundle import Bundle, file_hash
 from marrowscope.data.manifest import Manifest
 from marrowscope.data.split import Split, write_split
 from marrowscope.errors import ComparisonError
-from marrowscope.evaluate import evaluate
-from marrowscope.evaluation_page import PAGE, WORST, write_page
-from marrowscope.mistakes import MOST_OF_A_SQUARE, Mistake, Mistakes, read_mistakes
+from marrowscope.evaluation import curves
+from marrowscope.evaluation import page as evaluation_page
+from marrowscope.evaluation.evaluate import evaluate
+from marrowscope.evaluation.mistakes import MOST_OF_A_SQUARE, Mistake, Mistakes, read_mistakes
+from marrowscope.evaluation.page import PAGE, WORST, write_page
+from marrowscope.files.hashes import file_hash
+from marrowscope.model.bundle import Bundle
 
 
 class Page(HTMLParser):

@@ -13,12 +13,12 @@ from conftest import SAMPLES
 from PIL import Image
 from test_classify import run
 
-from marrowscope.bundle import Bundle, load_bundle, load_pictures, write_description
 from marrowscope.errors import OutputError, SettingsError
-from marrowscope.explain import MOST_PICTURES, explain
-from marrowscope.heatmap import evidence
-from marrowscope.intake import find_files
-from marrowscope.predictor import Predictor
+from marrowscope.files.intake import find_files
+from marrowscope.model.bundle import Bundle, load_bundle, load_pictures, write_description
+from marrowscope.model.explain import MOST_PICTURES, explain
+from marrowscope.model.heatmap import evidence
+from marrowscope.model.predictor import Predictor
 from marrowscope.records import Picture
 
 CELLS = SAMPLES / "cells/mll/NGS"

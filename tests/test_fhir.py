@@ -15,11 +15,11 @@ from jsonschema import Draft6Validator
 from pydantic import ValidationError
 from test_classify import run
 
-from marrowscope.adjusted import Adjusted, AdjustedShare
-from marrowscope.bundle import Bundle, load_bundle
-from marrowscope.differential import Differential, count
+from marrowscope.cases.fhir import Facts, fhir_bundle, write_fhir
+from marrowscope.counting.adjusted import Adjusted, AdjustedShare
+from marrowscope.counting.differential import Differential, count
 from marrowscope.errors import SettingsError
-from marrowscope.fhir import Facts, fhir_bundle, write_fhir
+from marrowscope.model.bundle import Bundle, load_bundle
 
 SCHEMA = json.loads((ROOT / "tests/fhir-r4.schema.json").read_text(encoding="utf-8"))
 R4 = Draft6Validator(SCHEMA)

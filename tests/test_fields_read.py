@@ -11,9 +11,8 @@ from conftest import SAMPLES
 from PIL import Image
 from test_classify import rows_of, run
 
-from marrowscope.bundle import Bundle, load_bundle
-from marrowscope.case import read_case
-from marrowscope.classify import classify
+from marrowscope.cases.case import read_case
+from marrowscope.classification.classify import classify
 from marrowscope.errors import CaseError, FieldError, OutputError
 from marrowscope.fields.boxes import Box
 from marrowscope.fields.cells import WholeFields, pictures_on, sum_up
@@ -22,8 +21,9 @@ from marrowscope.fields.crops import crop, cut, png_of, side_of
 from marrowscope.fields.field import PlainField
 from marrowscope.fields.flags import FLAGS
 from marrowscope.fields.looked import JOURNAL, Looked, agreed, read_looked, survey, write_looked
-from marrowscope.intake import find_files
-from marrowscope.predictor import Predictor
+from marrowscope.files.intake import find_files
+from marrowscope.model.bundle import Bundle, load_bundle
+from marrowscope.model.predictor import Predictor
 from marrowscope.records import Picture, Place, Reject
 
 UM = 0.086

@@ -11,7 +11,7 @@ from test_outputs import explained, resnet
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from marrowscope.heatmap import DENSEST, VIRIDIS, evidence, gradient, heat_layer
+from marrowscope.model.heatmap import DENSEST, VIRIDIS, evidence, gradient, heat_layer
 
 DENSE = round(255 * DENSEST)
 

@@ -12,9 +12,9 @@ import pytest
 from conftest import SAMPLES
 from hosts import Host, can_have_hosts, two_hosts
 
-from marrowscope.bundle import Bundle
-from marrowscope.classify import classify
-from marrowscope.intake import find_files
+from marrowscope.classification.classify import classify
+from marrowscope.files.intake import find_files
+from marrowscope.model.bundle import Bundle
 
 PORT = 26379
 CELLS = SAMPLES / "cells" / "pbc"

@@ -11,7 +11,11 @@ import pytest
 from conftest import SAMPLES
 from PIL import Image
 
-from marrowscope.bundle import (
+from marrowscope.data.manifest import Manifest
+from marrowscope.errors import BundleError
+from marrowscope.evaluation.card import write_card
+from marrowscope.files.images import read_image
+from marrowscope.model.bundle import (
     FILES,
     Bundle,
     load_bundle,
@@ -19,12 +23,8 @@ from marrowscope.bundle import (
     load_references,
     write_description,
 )
-from marrowscope.card import write_card
-from marrowscope.data.manifest import Manifest
-from marrowscope.errors import BundleError
-from marrowscope.images import read_image
-from marrowscope.known_pictures import LARGEST, read_pictures, write_pictures
-from marrowscope.predictor import Predictor
+from marrowscope.model.known_pictures import LARGEST, read_pictures, write_pictures
+from marrowscope.model.predictor import Predictor
 from marrowscope.train.export import export
 from marrowscope.train.fit import Trained
 from marrowscope.train.run import read_run

@@ -14,7 +14,7 @@ from sklearn.metrics import (
 )
 from sklearn.metrics import confusion_matrix as sklearn_matrix
 
-from marrowscope.metrics import (
+from marrowscope.statistics.metrics import (
     Interval,
     Matrix,
     accuracy,

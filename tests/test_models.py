@@ -21,8 +21,8 @@ from transformers import (
 )
 
 from marrowscope.errors import BackboneError, SettingsError
-from marrowscope.images import read_image
-from marrowscope.preprocess import Preprocessing
+from marrowscope.files.images import read_image
+from marrowscope.model.preprocess import Preprocessing
 from marrowscope.train.models import (
     MODELS,
     depths,

@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 from scipy.stats import beta, betabinom, binomtest
 
-from marrowscope.bundle import load_bundle, load_tested
-from marrowscope.errors import SettingsError
-from marrowscope.metrics import exact_interval
-from marrowscope.more_cells import (
+from marrowscope.counting.more_cells import (
     cells_until_clear,
     chances_of,
     in_doubt,
     review_first,
     reviews_until_clear,
 )
-from marrowscope.own_mix import own_weights
+from marrowscope.counting.own_mix import own_weights
+from marrowscope.counting.worklist import Worklist
+from marrowscope.errors import SettingsError
+from marrowscope.model.bundle import load_bundle, load_tested
 from marrowscope.records import Prediction
-from marrowscope.worklist import Worklist
+from marrowscope.statistics.metrics import exact_interval
 
 CLASSES = ("ART", "BLA", "MON", "NGS")
 

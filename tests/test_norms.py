@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from marrowscope.counting.norms import ADULT_MARROW, Norms, read_norms
 from marrowscope.errors import MarrowscopeError
-from marrowscope.norms import ADULT_MARROW, Norms, read_norms
 
 OURS = """source = "our laboratory, 2026"
 me_ratio = [1.5, 3.3]

@@ -12,14 +12,15 @@ from conftest import SAMPLES
 from PIL import Image
 from sklearn.covariance import shrunk_covariance
 
-from marrowscope.bundle import Bundle, load_bundle, write_description
-from marrowscope.classify import Classified, classify
+from marrowscope.classification.classify import Classified, classify
+from marrowscope.counting.tally import Strangers
 from marrowscope.errors import BundleError, OutputError
-from marrowscope.images import read_image
-from marrowscope.novelty import Novelty, Strangeness, novel_in_words, threshold_of
-from marrowscope.predictor import Predictor
-from marrowscope.records import Picture, Prediction
-from marrowscope.references import (
+from marrowscope.files.images import read_image
+from marrowscope.files.results import prediction_of, prediction_row
+from marrowscope.model.bundle import Bundle, load_bundle, write_description
+from marrowscope.model.novelty import Novelty, Strangeness, novel_in_words, threshold_of
+from marrowscope.model.predictor import Predictor
+from marrowscope.model.references import (
     MOST_BYTES,
     References,
     Similar,
@@ -28,8 +29,7 @@ from marrowscope.references import (
     read_references,
     write_references,
 )
-from marrowscope.results import prediction_of, prediction_row
-from marrowscope.tally import Strangers
+from marrowscope.records import Picture, Prediction
 from marrowscope.train.strangers import choose
 
 CELLS = sorted((SAMPLES / "cells/mll/NGS").iterdir())

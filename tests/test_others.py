@@ -12,14 +12,14 @@ from conftest import ROOT
 from sklearn.metrics import accuracy_score
 from test_classify import rows_of, run
 
-from marrowscope.bundle import Bundle, load_bundle
+from marrowscope.commands.evaluation_screen import show_evaluation
 from marrowscope.data.manifest import Manifest, read_manifest
 from marrowscope.data.split import Split, write_split
 from marrowscope.errors import SplitError
-from marrowscope.evaluate import evaluate
-from marrowscope.evaluation_page import write_page
-from marrowscope.others import Other, other_of
-from marrowscope.screen import show_evaluation
+from marrowscope.evaluation.evaluate import evaluate
+from marrowscope.evaluation.others import Other, other_of
+from marrowscope.evaluation.page import write_page
+from marrowscope.model.bundle import Bundle, load_bundle
 
 
 @pytest.fixture

@@ -22,11 +22,11 @@ from transformers import (
     ViTForImageClassification,
 )
 
-from marrowscope.bundle import Bundle
 from marrowscope.errors import BundleError
-from marrowscope.images import read_image
-from marrowscope.predictor import Predictor
-from marrowscope.preprocess import Preprocessing
+from marrowscope.files.images import read_image
+from marrowscope.model.bundle import Bundle
+from marrowscope.model.predictor import Predictor
+from marrowscope.model.preprocess import Preprocessing
 from marrowscope.train.outputs import Explained
 
 SIZE, CLASSES = 56, 5

@@ -20,8 +20,8 @@ from marrowscope.data.manifest import Manifest, read_manifest
 from marrowscope.data.pack import PIXELS, Pack, open_pack, pack
 from marrowscope.data.split import Split
 from marrowscope.errors import PackError
-from marrowscope.images import read_image
-from marrowscope.preprocess import Preprocessing
+from marrowscope.files.images import read_image
+from marrowscope.model.preprocess import Preprocessing
 from marrowscope.train.dataset import CellDataset, Item, PackedDataset
 from marrowscope.train.fit import Trained, fit
 from marrowscope.train.run import read_run
@@ -93,7 +93,7 @@ import os, signal, sys
 from pathlib import Path
 from marrowscope.data.manifest import read_manifest
 from marrowscope.data.pack import pack
-from marrowscope.preprocess import Preprocessing
+from marrowscope.model.preprocess import Preprocessing
 
 left = iter(range(100))
 

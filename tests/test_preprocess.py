@@ -7,8 +7,8 @@ from conftest import SAMPLES
 from PIL import Image
 
 from marrowscope.errors import BundleError, ImageError
-from marrowscope.images import read_image
-from marrowscope.preprocess import Preprocessing
+from marrowscope.files.images import read_image
+from marrowscope.model.preprocess import Preprocessing
 
 CELL = next((SAMPLES / "cells/mll/BLA").iterdir())
 

@@ -8,8 +8,8 @@ from sklearn.metrics import cohen_kappa_score
 from statsmodels.stats.inter_rater import cohens_kappa
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
-from marrowscope.metrics import Interval
-from marrowscope.proportions import (
+from marrowscope.statistics.metrics import Interval
+from marrowscope.statistics.proportions import (
     independent_difference,
     kappa_interval,
     paired_difference,

@@ -8,15 +8,17 @@ import numpy as np
 import pytest
 from conftest import SAMPLES
 
-from marrowscope.adjusted import NO_CELLS, NOT_SEALED, adjust
-from marrowscope.bundle import FILES, Bundle, load_bundle, load_tested, seal_tested
-from marrowscope.classify import Classified, classify
+from marrowscope.classification.classify import Classified, classify
+from marrowscope.commands.classified_screen import show_classified
+from marrowscope.counting.adjusted import NO_CELLS, NOT_SEALED, adjust
 from marrowscope.data.manifest import Manifest
 from marrowscope.data.split import Split
 from marrowscope.errors import BundleError, OutputError
-from marrowscope.evaluate import evaluate
+from marrowscope.evaluation.evaluate import evaluate
 from marrowscope.labels import CLASSES
-from marrowscope.quantify import (
+from marrowscope.model.bundle import FILES, Bundle, load_bundle, load_tested, seal_tested
+from marrowscope.records import Picture, Prediction
+from marrowscope.statistics.quantify import (
     Sample,
     answer_rows,
     drawn_mixes,
@@ -24,9 +26,7 @@ from marrowscope.quantify import (
     mix_by_em,
     of_nucleated,
 )
-from marrowscope.records import Picture, Prediction
-from marrowscope.screen import show_classified
-from marrowscope.tested import (
+from marrowscope.statistics.tested import (
     LabelledCells,
     cells_by_source,
     read_tested,

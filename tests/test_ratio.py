@@ -3,8 +3,8 @@
 import pytest
 from scipy.stats import binom, binomtest
 
+from marrowscope.counting.ratio import FORMULAS, ICSH, formula_of, me_ratio
 from marrowscope.errors import SettingsError
-from marrowscope.ratio import FORMULAS, ICSH, formula_of, me_ratio
 
 
 def test_worked_ratio() -> None:

@@ -13,12 +13,12 @@ import pytest
 from conftest import SAMPLES
 from test_classify import rows_of, run
 
-from marrowscope.bundle import Bundle, load_bundle
-from marrowscope.classify import classify
+from marrowscope.classification.classify import classify
+from marrowscope.classification.resume import FILES
 from marrowscope.errors import OutputError, SettingsError
-from marrowscope.intake import find_files
-from marrowscope.predictor import BATCH_SIZE
-from marrowscope.resume import FILES
+from marrowscope.files.intake import find_files
+from marrowscope.model.bundle import Bundle, load_bundle
+from marrowscope.model.predictor import BATCH_SIZE
 
 CELLS = sorted((SAMPLES / "cells").rglob("*.jpg"))
 TABLES = ("predictions.csv", "rejects.csv")

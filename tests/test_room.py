@@ -8,7 +8,7 @@ from conftest import SAMPLES
 from rooms import BUNDLE, a_room, people, read_case, reading
 from test_classify import run
 
-from marrowscope.case import read_case as read_case_file
+from marrowscope.cases.case import read_case as read_case_file
 from marrowscope.data.manifest import read_manifest
 from marrowscope.errors import CaseError, NotThereError, StoreError
 from marrowscope.store.audit import verify

@@ -7,7 +7,7 @@ from rooms import BUNDLE, people, picture, read_case, reading
 from sqlalchemy import text
 
 from marrowscope.errors import ConflictError, DeniedError, FrozenError, NotThereError, StoreError
-from marrowscope.predictor import Outcome
+from marrowscope.model.predictor import Outcome
 from marrowscope.records import Reject
 from marrowscope.store.audit import count, verify
 from marrowscope.store.cases import (

@@ -10,7 +10,7 @@ from rooms import BUNDLE, people, reading
 from sqlalchemy import create_engine, text
 from test_fields_read import UM, a_field
 
-from marrowscope.case import read_case as read_case_file
+from marrowscope.cases.case import read_case as read_case_file
 from marrowscope.errors import (
     ConflictError,
     DeniedError,
@@ -19,7 +19,7 @@ from marrowscope.errors import (
     StoreError,
 )
 from marrowscope.fields.crops import side_of
-from marrowscope.images import decode_image
+from marrowscope.files.images import decode_image
 from marrowscope.records import Place
 from marrowscope.store.audit import entries, verify
 from marrowscope.store.blobs import Blobs

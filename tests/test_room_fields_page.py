@@ -12,8 +12,8 @@ from playwright.sync_api import Browser, Page, expect
 from test_fields_read import a_field
 from test_room_pages import DROP
 
-from marrowscope.bundle import Bundle
 from marrowscope.fields.boxes import read_boxes
+from marrowscope.model.bundle import Bundle
 from marrowscope.web.pages_keys import KEYS
 
 

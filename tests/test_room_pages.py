@@ -15,8 +15,8 @@ from browsers import NARROW, WIDE, Served, a_browser, faults, log_in, served
 from conftest import SAMPLES
 from playwright.sync_api import Browser, Page, expect
 
-from marrowscope.bundle import Bundle
 from marrowscope.labels import CLASSES
+from marrowscope.model.bundle import Bundle
 from marrowscope.web.pages_keys import KEYS
 
 STATIC = Path(__file__).parents[1] / "src/marrowscope/web/static"

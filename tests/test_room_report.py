@@ -8,9 +8,10 @@ import pytest
 from conftest import SAMPLES
 from rooms import BUNDLE, a_room, picture, reading
 
-from marrowscope.case import read_case
-from marrowscope.case_report import report_case
-from marrowscope.differential import count
+from marrowscope.cases.case import read_case
+from marrowscope.cases.report import report_case
+from marrowscope.counting.differential import count
+from marrowscope.counting.tally import Fate
 from marrowscope.errors import StoreError
 from marrowscope.store.bringing import bring
 from marrowscope.store.case_reading import reading_of
@@ -29,7 +30,6 @@ from marrowscope.store.counting import count_case, predictions_of
 from marrowscope.store.decisions import decide, undo
 from marrowscope.store.room import Room
 from marrowscope.store.users import user_called
-from marrowscope.tally import Fate
 
 CELLS = SAMPLES / "cells" / "pbc"
 

@@ -19,9 +19,9 @@ from sklearn.metrics import (
 
 from marrowscope.errors import PredictionError, SettingsError, UnknownClassError
 from marrowscope.labels import FOURTEEN, cell_class
-from marrowscope.prevalence import ADULT_MARROW, read_prevalence
-from marrowscope.ranking import Ranking, top_k_hits
-from marrowscope.scores import (
+from marrowscope.statistics.prevalence import ADULT_MARROW, read_prevalence
+from marrowscope.statistics.ranking import Ranking, top_k_hits
+from marrowscope.statistics.scores import (
     Answers,
     Score,
     check_probabilities,
@@ -29,7 +29,7 @@ from marrowscope.scores import (
     marrow_weights,
     score,
 )
-from marrowscope.tolerant import TOLERATED, forgiven, lineages, tolerated_in_words
+from marrowscope.statistics.tolerant import TOLERATED, forgiven, lineages, tolerated_in_words
 
 Numbers = NDArray[np.float64]
 

@@ -19,8 +19,8 @@ from doors import API, PASSWORD, as_files, pictures, zip_of
 from httpx2 import Client
 from sqlalchemy import select
 
-from marrowscope.bundle import Bundle
 from marrowscope.errors import NotThereError, StoreError
+from marrowscope.model.bundle import Bundle
 from marrowscope.store.audit import verify
 from marrowscope.store.database import Store, open_store
 from marrowscope.store.kinds import CellState, JobState, Role

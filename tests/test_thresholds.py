@@ -2,7 +2,14 @@
 
 import pytest
 
-from marrowscope.thresholds import BLASTS, ICC_2022, IMWG_2014, PLASMA_CELLS, WHO_2022, find
+from marrowscope.counting.thresholds import (
+    BLASTS,
+    ICC_2022,
+    IMWG_2014,
+    PLASMA_CELLS,
+    WHO_2022,
+    find,
+)
 
 
 @pytest.mark.parametrize(

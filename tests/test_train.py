@@ -17,7 +17,7 @@ from transformers import Dinov2ForImageClassification
 from marrowscope.data.manifest import Manifest
 from marrowscope.data.split import Split
 from marrowscope.errors import SettingsError, TrainingError
-from marrowscope.metrics import confusion_matrix, macro
+from marrowscope.statistics.metrics import confusion_matrix, macro
 from marrowscope.train.dataset import CellDataset, EpochSampler, stack
 from marrowscope.train.fit import Trained, choose_classes, fit
 from marrowscope.train.models import load_network

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from marrowscope.abstention import Abstention
-from marrowscope.bundle import Bundle, load_bundle
-from marrowscope.calibration import Calibration, calibration_error, uncalibrated
 from marrowscope.data.manifest import Manifest
 from marrowscope.data.split import Split
-from marrowscope.evaluate import evaluate
-from marrowscope.scores import Answers
-from marrowscope.selective import Threshold
-from marrowscope.trust import Sealed, conformal, trust
+from marrowscope.evaluation.evaluate import evaluate
+from marrowscope.model.bundle import Bundle, load_bundle
+from marrowscope.statistics.abstention import Abstention
+from marrowscope.statistics.calibration import Calibration, calibration_error, uncalibrated
+from marrowscope.statistics.scores import Answers
+from marrowscope.statistics.selective import Threshold
+from marrowscope.statistics.trust import Sealed, conformal, trust
 
 
 def answers(chances: np.ndarray[Any, Any], truth: np.ndarray[Any, Any]) -> Answers:

@@ -24,7 +24,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 from test_fields_read import UM, a_field
 
-from marrowscope.bundle import Bundle
+from marrowscope.model.bundle import Bundle
 from marrowscope.store.audit import verify
 from marrowscope.web.settings import MIB
 

@@ -26,8 +26,8 @@ from httpx2 import Response
 from PIL import Image
 from starlette.testclient import TestClient
 
-from marrowscope.bundle import Bundle
 from marrowscope.errors import UploadError
+from marrowscope.model.bundle import Bundle
 from marrowscope.store.blobs import Blobs
 from marrowscope.store.users import user_called
 from marrowscope.web.archives import members

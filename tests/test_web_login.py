@@ -8,8 +8,8 @@ from doors import API, NAME, PASSWORD, browser, make_case, opened, room_of, sett
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from marrowscope.bundle import Bundle
 from marrowscope.errors import SettingsError, TooOftenError
+from marrowscope.model.bundle import Bundle
 from marrowscope.store.links import first_link
 from marrowscope.web.app import create_app
 from marrowscope.web.attempts import MOST, WINDOW_S, Attempts

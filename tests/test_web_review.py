@@ -24,9 +24,9 @@ from doors import (
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from marrowscope.bundle import Bundle, load_pictures, write_description
 from marrowscope.data.manifest import read_manifest
 from marrowscope.labels import CLASSES
+from marrowscope.model.bundle import Bundle, load_pictures, write_description
 
 CELLS = 12
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings, strategies
 from schemathesis.core import NOT_SET
 from starlette.testclient import TestClient
 
-from marrowscope.bundle import Bundle
+from marrowscope.model.bundle import Bundle
 
 EXAMPLES = 12
 """Made-up requests of each route, about half of them at a case that is there."""

@@ -32,7 +32,7 @@ from doors import (
 from httpx2 import Client, TransportError
 from sqlalchemy.orm import Session
 
-from marrowscope.bundle import Bundle
+from marrowscope.model.bundle import Bundle
 from marrowscope.store.cells import list_cells
 from marrowscope.store.database import open_store
 from marrowscope.store.jobs import jobs_of

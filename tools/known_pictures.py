@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from marrowscope.bundle import Bundle, load_bundle, load_references, write_description
-from marrowscope.card import write_card
 from marrowscope.data.manifest import Manifest, read_manifest
-from marrowscope.images import read_image
-from marrowscope.known_pictures import Cell, write_pictures
+from marrowscope.evaluation.card import write_card
+from marrowscope.files.images import read_image
 from marrowscope.locations import within
+from marrowscope.model.bundle import Bundle, load_bundle, load_references, write_description
+from marrowscope.model.known_pictures import Cell, write_pictures
 
 
 def seen(bundle: Bundle, manifest: Manifest) -> Iterator[Cell]:

@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from PIL import Image
 
-from marrowscope.results import whole_file
+from marrowscope.files.results import whole_file
 
 _ENVIRONMENT = Environment(
     loader=PackageLoader("marrowscope"),

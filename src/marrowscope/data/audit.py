@@ -18,8 +18,8 @@ from marrowscope.data.looks import summarise
 from marrowscope.data.manifest import Manifest
 from marrowscope.data.overlaps import PICTURES_KEPT, overlapping
 from marrowscope.data.survey import Survey, survey
+from marrowscope.files.results import prepare_folder, write_json
 from marrowscope.locations import within
-from marrowscope.results import prepare_folder, write_json
 
 SUMMARY, SURVEY = "audit.json", "survey"
 USUAL_SHARE = 0.95

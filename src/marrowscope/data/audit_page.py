@@ -11,10 +11,10 @@ from marrowscope.data.findings import Audit, Damage
 from marrowscope.data.looks import LOOKS
 from marrowscope.data.overlaps import Overlap
 from marrowscope.errors import ImageError
-from marrowscope.images import read_image
+from marrowscope.files.images import read_image
+from marrowscope.files.results import write_text
 from marrowscope.locations import within
 from marrowscope.pages import render, thumbnail
-from marrowscope.results import write_text
 
 SHOWN = 60
 """Pairs or pictures of each kind on the page; the lists have all."""

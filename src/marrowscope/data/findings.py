@@ -9,7 +9,7 @@ from marrowscope.data.copies import Copy
 from marrowscope.data.manifest import Manifest
 from marrowscope.data.overlaps import Overlap
 from marrowscope.data.split import DAMAGED_FILE, PAIR_FILES
-from marrowscope.results import csv_file
+from marrowscope.files.results import csv_file
 
 OVERLAPS, DUPLICATES = PAIR_FILES
 PAGE = "audit.html"

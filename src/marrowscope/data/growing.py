@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from marrowscope.results import write_json
+from marrowscope.files.results import write_json
 
 JOURNAL = "journal.json"
 

@@ -21,7 +21,7 @@ from scipy.ndimage import gaussian_filter
 
 from marrowscope.data.corners import BITS, CornerFinder, Corners, Grey
 from marrowscope.errors import ImageError
-from marrowscope.images import SMALLEST, read_image
+from marrowscope.files.images import SMALLEST, read_image
 
 KEYS = BITS // 32
 """Keys of a corner: halves of its words; one of them must be equal in both pictures."""

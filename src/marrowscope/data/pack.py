@@ -14,11 +14,11 @@ from marrowscope.data.growing import GrowingFiles, map_array, read_journal
 from marrowscope.data.manifest import Manifest
 from marrowscope.data.processes import spread
 from marrowscope.errors import ImageError, PackError
-from marrowscope.images import read_image
+from marrowscope.files.images import read_image
+from marrowscope.files.results import REJECT_HEADER, csv_file, reject_row, write_json
 from marrowscope.locations import within
-from marrowscope.preprocess import Preprocessing
+from marrowscope.model.preprocess import Preprocessing
 from marrowscope.records import Cell, Reject
-from marrowscope.results import REJECT_HEADER, csv_file, reject_row, write_json
 
 PIXELS, INDEX, REJECTS, SEAL = "pixels", "index", "rejects.csv", "pack.json"
 CELLS_AT_ONCE = 64

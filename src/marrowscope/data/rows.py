@@ -5,7 +5,8 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
-from marrowscope.containers import (
+from marrowscope.errors import ManifestError
+from marrowscope.files.containers import (
     PARQUET,
     TAR,
     ZIP,
@@ -14,10 +15,9 @@ from marrowscope.containers import (
     picture_column,
     pictures_inside,
 )
-from marrowscope.errors import ManifestError
+from marrowscope.files.results import check_columns, read_csv
 from marrowscope.labels import CLASSES, PBC_FOLDERS, PBC_PREFIXES
 from marrowscope.records import Reject
-from marrowscope.results import check_columns, read_csv
 
 CSV = ".csv"
 PICTURES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")

@@ -9,7 +9,7 @@ from pathlib import Path
 from marrowscope import __version__
 from marrowscope.data.manifest import Manifest
 from marrowscope.errors import ImageError
-from marrowscope.images import read_image
+from marrowscope.files.images import read_image
 from marrowscope.labels import CLASSES
 from marrowscope.locations import Location, within
 from marrowscope.pages import render, thumbnail

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from marrowscope.errors import SplitError
+from marrowscope.files.results import csv_file, read_csv, write_json
 from marrowscope.labels import cell_class
 from marrowscope.records import Cell
-from marrowscope.results import csv_file, read_csv, write_json
 
 HELD_OUT = "held-out"
 """Part of the cells that no step may train, tune or be measured on (the shipped samples)."""

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marrowscope import __version__
-from marrowscope.contents import read_content
 from marrowscope.data.copies import SIGNATURE_LENGTH, signature
 from marrowscope.data.corners import CornerFinder, Corners
 from marrowscope.data.damage import find_damage
@@ -20,7 +19,8 @@ from marrowscope.data.looks import LOOKS, look
 from marrowscope.data.opencv import opencv
 from marrowscope.data.processes import spread
 from marrowscope.errors import ImageError
-from marrowscope.images import decode_image, read_image
+from marrowscope.files.contents import read_content
+from marrowscope.files.images import decode_image, read_image
 from marrowscope.locations import Location
 
 PICTURES_AT_ONCE = 64

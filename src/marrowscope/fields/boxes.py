@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from marrowscope.errors import FieldError
-from marrowscope.results import csv_file, read_csv
+from marrowscope.files.results import csv_file, read_csv
 
 BOXES = "boxes.csv"
 HEADER = ("file", "label", "x0", "y0", "x1", "y1", "score")

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from marrowscope.containers import Stamp
 from marrowscope.errors import FieldError, ImageError
 from marrowscope.fields.boxes import Box
 from marrowscope.fields.field import Field, open_field
-from marrowscope.images import read_image
+from marrowscope.files.containers import Stamp
+from marrowscope.files.images import read_image
 from marrowscope.records import Picture, Place
 
 USUAL_UM = 21.5

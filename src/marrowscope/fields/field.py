@@ -10,7 +10,7 @@ from PIL import Image, UnidentifiedImageError
 from marrowscope.errors import FieldError, ImageError
 from marrowscope.fields.claims import scale_of_dpi
 from marrowscope.fields.slides import SLIDES, LargeTiff, Slide
-from marrowscope.images import FORMATS, check_colours, to_rgb
+from marrowscope.files.images import FORMATS, check_colours, to_rgb
 from marrowscope.locations import Location
 
 SMALLEST = 64

@@ -9,9 +9,9 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from marrowscope.bundle import file_hash
 from marrowscope.errors import FieldError
 from marrowscope.fields.detector import Network
+from marrowscope.files.hashes import file_hash
 
 DEFAULT = Path(__file__).parents[1] / "finders" / "default"
 MODEL, DESCRIPTION = "model.onnx", "finder.json"

@@ -1,6 +1,5 @@
 """What was found on each of many fields, kept in fields.csv and boxes.csv."""
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -13,9 +12,10 @@ from marrowscope.fields.boxes import BOXES, CELL, DECIMALS, Box, read_boxes, wri
 from marrowscope.fields.field import file_of, open_field
 from marrowscope.fields.find import find_cells
 from marrowscope.fields.finder import load_finder
+from marrowscope.files.hashes import file_hash
+from marrowscope.files.results import csv_file, partial_of, read_csv
 from marrowscope.locations import Location
 from marrowscope.records import Found, Reject
-from marrowscope.results import csv_file, partial_of, read_csv
 
 FIELDS = "fields.csv"
 COLUMNS = ("file", "sha256", "width", "height", "um_per_px", "scale", "flags", "cells")
@@ -60,7 +60,7 @@ def look_at(file: Path, um_per_px: float | None = None) -> Looked:
     boxes = tuple(_as_kept(box) for box in found.boxes if box.label == CELL)
     return Looked(
         str(file),
-        sha256_of(file),
+        file_hash(file),
         field.width,
         field.height,
         None if found.um_per_px is None else float(f"{found.um_per_px:.6g}"),
@@ -69,12 +69,6 @@ def look_at(file: Path, um_per_px: float | None = None) -> Looked:
         len(boxes),
         boxes,
     )
-
-
-def sha256_of(file: Path) -> str:
-    """Hash a file's bytes, piece by piece."""
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _as_kept(box: Box) -> Box:
@@ -168,7 +162,7 @@ def _look(file: Location, um_per_px: float | None, known: Mapping[str, Looked]) 
         before = known.get(str(file))
         if before is None:
             return look_at(file_of(file), um_per_px)
-        if sha256_of(file_of(file)) == before.sha256:
+        if file_hash(file_of(file)) == before.sha256:
             return before
     except FieldError as error:
         return Reject(str(file), str(error).removeprefix(f"{file}: "))

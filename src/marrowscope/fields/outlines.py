@@ -8,7 +8,7 @@ import numpy as np
 
 from marrowscope.fields.boxes import Box
 from marrowscope.fields.nuclei import Limits, cells_and_nuclei
-from marrowscope.results import write_json
+from marrowscope.files.results import write_json
 
 Outline = tuple[tuple[float, float], ...]
 """Corners of a polygon, x and y in pixels."""

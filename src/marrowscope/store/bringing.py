@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from marrowscope.case import Case, Slide
-from marrowscope.contents import read_content
+from marrowscope.cases.case import Case, Slide
 from marrowscope.errors import CaseError, FieldError, ImageError
 from marrowscope.fields.field import file_of, open_field
-from marrowscope.images import decode_image
+from marrowscope.files.contents import read_content
+from marrowscope.files.images import decode_image
 from marrowscope.locations import name_of
 from marrowscope.records import Picture, Reject
 from marrowscope.store.blobs import Blobs, chunks_of

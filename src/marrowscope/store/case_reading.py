@@ -8,18 +8,19 @@ from pathlib import Path
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session, aliased, joinedload
 
-from marrowscope.bundle import Bundle
-from marrowscope.case import Case as CaseFacts
-from marrowscope.case import Slide
-from marrowscope.decisions import Decision, Decisions
-from marrowscope.differential import count
+from marrowscope.cases.case import Case as CaseFacts
+from marrowscope.cases.case import Slide
+from marrowscope.cases.decisions import Decision, Decisions
+from marrowscope.cases.reading import CaseCell as ReadCell
+from marrowscope.cases.reading import Reading, SlideReject, adjusted_of, decided
+from marrowscope.counting.differential import count
+from marrowscope.counting.norms import ADULT_MARROW, Norms
+from marrowscope.counting.ratio import ICSH, Formula
+from marrowscope.counting.tally import Tally
 from marrowscope.errors import StoreError
 from marrowscope.fields.cells import OnFields, sum_up, why
 from marrowscope.fields.looked import Looked
-from marrowscope.norms import ADULT_MARROW, Norms
-from marrowscope.ratio import ICSH, Formula
-from marrowscope.reading import CaseCell as ReadCell
-from marrowscope.reading import Reading, SlideReject, adjusted_of, decided
+from marrowscope.model.bundle import Bundle
 from marrowscope.records import Prediction, Reject
 from marrowscope.store.blobs import Blobs
 from marrowscope.store.cells import machine_of
@@ -28,7 +29,6 @@ from marrowscope.store.fields import fields_of
 from marrowscope.store.kinds import CellState, FieldState
 from marrowscope.store.places import cells_by_field
 from marrowscope.store.tables import Case, CaseCell, CellDecision, Field, User
-from marrowscope.tally import Tally
 
 ODD = re.compile(r"[^\w.-]")
 """What the name of a picture's link may not have."""

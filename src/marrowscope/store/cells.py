@@ -10,8 +10,8 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy import case as when
 from sqlalchemy.orm import Session, joinedload
 
-from marrowscope.bundle import Bundle
 from marrowscope.errors import NotThereError, StoreError
+from marrowscope.model.bundle import Bundle
 from marrowscope.records import Prediction, Reject
 from marrowscope.store.audit import Event, append
 from marrowscope.store.cases import Page, change, check_open, lock

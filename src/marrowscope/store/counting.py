@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from marrowscope.bundle import Bundle
-from marrowscope.differential import Differential, count
+from marrowscope.counting.differential import Differential, count
+from marrowscope.counting.norms import ADULT_MARROW, Norms
+from marrowscope.counting.ratio import ICSH, Formula
+from marrowscope.counting.tally import Fate, Tally
+from marrowscope.counting.worklist import Work, work_of
 from marrowscope.errors import StoreError
-from marrowscope.norms import ADULT_MARROW, Norms
-from marrowscope.ratio import ICSH, Formula
+from marrowscope.model.bundle import Bundle
 from marrowscope.records import Prediction
 from marrowscope.store.kinds import CellState
 from marrowscope.store.tables import Case, CaseCell
-from marrowscope.tally import Fate, Tally
-from marrowscope.worklist import Work, work_of
 
 COLUMNS = (
     CaseCell.id,

@@ -1,6 +1,5 @@
 """Pictures in an object store that many servers share, with copies on this machine's disk."""
 
-import hashlib
 import os
 import tempfile
 from collections.abc import Container, Iterator
@@ -8,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from marrowscope.errors import StoreError
+from marrowscope.files.hashes import file_hash
 from marrowscope.locations import asked, store_of
 from marrowscope.store.blobs import NAME, PARTIAL, Blobs
 
@@ -68,7 +68,7 @@ class SharedBlobs(Blobs):
         copy = Path(name)
         try:
             asked(self.url, lambda: self._store.get_file(self._object(sha256), name))
-            if hashlib.sha256(copy.read_bytes()).hexdigest() != sha256:
+            if file_hash(copy) != sha256:
                 raise StoreError(f"{self.location(sha256)}: the object was changed; restore it")
             file.parent.mkdir(exist_ok=True)
             copy.replace(file)

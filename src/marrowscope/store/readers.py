@@ -6,9 +6,9 @@ from pathlib import Path
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from marrowscope.agreement import Agreement, agree
+from marrowscope.cases.agreement import Agreement, agree
+from marrowscope.cases.opinions import Opinion
 from marrowscope.errors import ConflictError, DeniedError
-from marrowscope.opinions import Opinion
 from marrowscope.store.audit import Event, append
 from marrowscope.store.cases import change, lock
 from marrowscope.store.kinds import CellState

@@ -11,9 +11,9 @@ from torch.utils.data import Dataset, Sampler
 
 from marrowscope.data.pack import Pack
 from marrowscope.errors import ImageError
-from marrowscope.images import read_image
+from marrowscope.files.images import read_image
 from marrowscope.locations import within
-from marrowscope.preprocess import Preprocessing
+from marrowscope.model.preprocess import Preprocessing
 from marrowscope.records import Cell, Picture
 
 Item = tuple[Tensor, int, int]

@@ -14,29 +14,30 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from marrowscope.abstention import Abstention, always_in_words, conform
-from marrowscope.bundle import MODEL, Bundle, file_hash, write_description
-from marrowscope.calibration import METHODS, Calibration, calibrate, calibration_error
-from marrowscope.card import write_card
 from marrowscope.data.manifest import Manifest
 from marrowscope.data.split import located
-from marrowscope.engines import Pixels, cores, on_processor
 from marrowscope.errors import ExportError, ImageError
-from marrowscope.images import read_image
-from marrowscope.known_pictures import KnownPictures, write_pictures
+from marrowscope.evaluation.card import write_card
+from marrowscope.files.hashes import file_hash
+from marrowscope.files.images import read_image
+from marrowscope.files.results import DECIMALS, prepare_folder
 from marrowscope.locations import within
-from marrowscope.metrics import confusion_matrix, macro
-from marrowscope.novelty import FALSE_ALARMS
-from marrowscope.predictor import BATCH_SIZE, Predictor, softmax
-from marrowscope.preprocess import Preprocessing
+from marrowscope.model.bundle import MODEL, Bundle, write_description
+from marrowscope.model.engines import Pixels, cores, on_processor
+from marrowscope.model.known_pictures import KnownPictures, write_pictures
+from marrowscope.model.novelty import FALSE_ALARMS
+from marrowscope.model.predictor import BATCH_SIZE, Predictor, softmax
+from marrowscope.model.preprocess import Preprocessing
 from marrowscope.records import Picture
-from marrowscope.results import DECIMALS, prepare_folder
-from marrowscope.selective import ERROR_RATES, Threshold, threshold_for
+from marrowscope.statistics.abstention import Abstention, always_in_words, conform
+from marrowscope.statistics.calibration import METHODS, Calibration, calibrate, calibration_error
+from marrowscope.statistics.metrics import confusion_matrix, macro
+from marrowscope.statistics.selective import ERROR_RATES, Threshold, threshold_for
+from marrowscope.statistics.trust import COVERAGES
 from marrowscope.train.onnx_file import to_onnx
 from marrowscope.train.quantise import to_fp16, to_int8, to_int8_weights
 from marrowscope.train.run import Run
 from marrowscope.train.strangers import Labelled, learn_known
-from marrowscope.trust import COVERAGES
 
 Logits = NDArray[np.floating]
 """(N, C), unbounded."""

@@ -11,7 +11,7 @@ from marrowscope.fields.cutouts import Cutout, cut_out
 from marrowscope.fields.field import Field, open_field
 from marrowscope.fields.scale import ENOUGH, RED_CELL_UM
 from marrowscope.fields.stain import UM_PER_PX, background, densities, shrunk
-from marrowscope.images import read_image
+from marrowscope.files.images import read_image
 from marrowscope.train.finder_net import KINDS
 from marrowscope.train.finder_scenes import Scene
 

@@ -10,10 +10,10 @@ import numpy as np
 import onnx
 import torch
 
-from marrowscope.bundle import file_hash
 from marrowscope.errors import ExportError
 from marrowscope.fields.finder import DESCRIPTION, MODEL, load_network
-from marrowscope.results import write_json
+from marrowscope.files.hashes import file_hash
+from marrowscope.files.results import write_json
 from marrowscope.train.finder_net import FinderNet
 from marrowscope.train.onnx_file import OPSET, strip
 

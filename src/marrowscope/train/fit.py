@@ -16,7 +16,7 @@ from marrowscope.data.pack import Pack
 from marrowscope.data.split import Split, located
 from marrowscope.errors import MissingExtraError, SettingsError
 from marrowscope.labels import CLASSES, in_order
-from marrowscope.preprocess import Preprocessing
+from marrowscope.model.preprocess import Preprocessing
 from marrowscope.records import Cell
 from marrowscope.train.dataset import CellDataset, PackedDataset
 from marrowscope.train.history import write_history

@@ -21,7 +21,7 @@ from transformers import (
 from transformers.utils.hub import cached_file
 
 from marrowscope.errors import BackboneError, SettingsError
-from marrowscope.preprocess import Preprocessing
+from marrowscope.model.preprocess import Preprocessing
 
 HALVES = (0.5, 0.5, 0.5)
 PILLOW_FILTERS = {2: "bilinear", 3: "bicubic"}

@@ -8,8 +8,8 @@ from pathlib import Path
 import onnx
 import torch
 
-from marrowscope.engines import CLASSES_KEY
 from marrowscope.errors import ExportError
+from marrowscope.model.engines import CLASSES_KEY
 from marrowscope.train.outputs import OUTPUTS, Explained
 from marrowscope.train.run import Run
 

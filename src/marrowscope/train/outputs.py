@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from marrowscope.errors import ExportError
-from marrowscope.preprocess import Preprocessing
+from marrowscope.model.preprocess import Preprocessing
 from marrowscope.train.models import is_head
 
 OUTPUTS = ("logits", "embedding", "activation")

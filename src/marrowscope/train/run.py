@@ -14,8 +14,8 @@ from transformers import AutoModelForImageClassification, PreTrainedModel
 
 from marrowscope.data.split import Split, read_split, write_split
 from marrowscope.errors import SettingsError
-from marrowscope.preprocess import Preprocessing
-from marrowscope.results import CONTINUE, prepare_folder, write_json
+from marrowscope.files.results import CONTINUE, prepare_folder, write_json
+from marrowscope.model.preprocess import Preprocessing
 from marrowscope.train.history import write_history
 from marrowscope.train.settings import TrainSettings
 

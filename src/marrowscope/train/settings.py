@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from marrowscope.errors import SettingsError
-from marrowscope.preprocess import Preprocessing
+from marrowscope.model.preprocess import Preprocessing
 
 BALANCES = (
     *("none", "sampler", "weights", "focal"),

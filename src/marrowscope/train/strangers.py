@@ -5,12 +5,12 @@ from collections.abc import Callable, Sequence
 from itertools import chain, zip_longest
 from pathlib import Path
 
-from marrowscope.bundle import file_hash
-from marrowscope.known_pictures import KnownPictures
+from marrowscope.files.hashes import file_hash
 from marrowscope.locations import name_of
-from marrowscope.novelty import METHOD, SHRINKAGE, Novelty, Strangeness, threshold_of
+from marrowscope.model.known_pictures import KnownPictures
+from marrowscope.model.novelty import METHOD, SHRINKAGE, Novelty, Strangeness, threshold_of
+from marrowscope.model.references import Embeddings, cells_that_fit, known_cells, write_references
 from marrowscope.records import Picture
-from marrowscope.references import Embeddings, cells_that_fit, known_cells, write_references
 
 Labelled = tuple[Picture, str]
 """A picture and the code of its class."""

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from marrowscope import __version__
+from marrowscope.files.results import csv_file, write_text
 from marrowscope.pages import render
-from marrowscope.results import csv_file, write_text
 from marrowscope.train.ranges import Ranges
 from marrowscope.train.run import MAY_CHANGE
 from marrowscope.train.settings import TrainSettings

@@ -28,8 +28,8 @@ from transformers import (
 )
 
 from marrowscope.errors import DivergedError, SettingsError, TrainingError
-from marrowscope.metrics import accuracy, confusion_matrix, macro
-from marrowscope.preprocess import Preprocessing
+from marrowscope.model.preprocess import Preprocessing
+from marrowscope.statistics.metrics import accuracy, confusion_matrix, macro
 from marrowscope.train.augment import augment, draw
 from marrowscope.train.balance import class_shares, loss_of, sampling_weights
 from marrowscope.train.dataset import CellDataset, EpochSampler, PackedDataset, stack

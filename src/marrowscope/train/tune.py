@@ -26,7 +26,7 @@ from marrowscope.data.manifest import Manifest
 from marrowscope.data.pack import Pack
 from marrowscope.data.split import Split
 from marrowscope.errors import DivergedError, OutputError, SettingsError, TrainingError
-from marrowscope.results import write_json
+from marrowscope.files.results import write_json
 from marrowscope.train.fit import Watch, fit
 from marrowscope.train.ranges import Ranges
 from marrowscope.train.run import CHECKPOINTS, MAY_CHANGE, WEIGHTS

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import IO
 
-from marrowscope.containers import is_left_by_systems
 from marrowscope.errors import UploadError
+from marrowscope.files.containers import is_left_by_systems
 from marrowscope.web.settings import MIB, Limits
 
 BEGINS = (b"PK\x03\x04", b"PK\x05\x06")

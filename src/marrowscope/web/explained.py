@@ -1,10 +1,10 @@
 """Why the model reads a cell as it does: heatmaps of the likeliest classes, known cells alike."""
 
 from marrowscope.errors import ImageError, NotThereError
-from marrowscope.explain import look
-from marrowscope.predictor import Predictor
+from marrowscope.model.explain import look
+from marrowscope.model.predictor import Predictor
+from marrowscope.model.references import Similar
 from marrowscope.records import Picture, Reject
-from marrowscope.references import Similar
 from marrowscope.web.explanations import Explanation, MapOut, SimilarOut
 from marrowscope.web.room import Room
 

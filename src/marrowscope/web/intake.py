@@ -6,8 +6,8 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import IO, TypeVar
 
-from marrowscope.containers import is_left_by_systems
 from marrowscope.errors import ImageError, UploadError
+from marrowscope.files.containers import is_left_by_systems
 from marrowscope.store.blobs import Blobs
 from marrowscope.store.bringing import keep_picture
 from marrowscope.store.cells import LONGEST, NewCell

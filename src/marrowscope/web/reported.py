@@ -6,10 +6,10 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from marrowscope.case_fhir import facts_of
-from marrowscope.case_report import WRITERS
-from marrowscope.fhir import FHIR, write_fhir
-from marrowscope.sheet import Sheet, sheet_of
+from marrowscope.cases.fhir import FHIR, write_fhir
+from marrowscope.cases.fhir_report import facts_of
+from marrowscope.cases.report import WRITERS
+from marrowscope.cases.sheet import Sheet, sheet_of
 from marrowscope.store.case_reading import reading_of
 from marrowscope.store.kinds import CaseState
 from marrowscope.store.tables import Case

@@ -6,11 +6,11 @@ from functools import cached_property
 
 from fastapi import Request
 
-from marrowscope.adjusted import Adjusted
-from marrowscope.bundle import Bundle, load_bundle, load_pictures
+from marrowscope.counting.adjusted import Adjusted
 from marrowscope.errors import NotReadyError
-from marrowscope.known_pictures import KnownPicture
-from marrowscope.predictor import Predictor
+from marrowscope.model.bundle import Bundle, load_bundle, load_pictures
+from marrowscope.model.known_pictures import KnownPicture
+from marrowscope.model.predictor import Predictor
 from marrowscope.store.counting import CaseCount
 from marrowscope.store.room import open_room, sweep
 from marrowscope.web.attempts import Attempts

@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from marrowscope.errors import SettingsError
-from marrowscope.images import decode_image
+from marrowscope.files.images import decode_image
 from marrowscope.web.room import Room
 
 SIDES = (96, 144, 224, 320)

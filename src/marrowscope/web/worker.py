@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from marrowscope.errors import LostJobError, MarrowscopeError
-from marrowscope.predictor import Predictor
+from marrowscope.model.predictor import Predictor
 from marrowscope.records import Picture, Prediction, Reject
 from marrowscope.store.bringing import READ
 from marrowscope.store.cells import keep_readings, name_model, progress_of, waiting

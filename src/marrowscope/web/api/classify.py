@@ -8,10 +8,10 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
-from marrowscope.differential import count
+from marrowscope.counting.differential import count
+from marrowscope.counting.tally import Tally
 from marrowscope.records import Picture, Prediction
 from marrowscope.store.blobs import Blobs
-from marrowscope.tally import Tally
 from marrowscope.web.api.files import BODY, PARTS, RefusedOut, incoming
 from marrowscope.web.api.plain import plain
 from marrowscope.web.api.shapes import Guess

@@ -5,12 +5,12 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from marrowscope.adjusted import adjust
+from marrowscope.counting.adjusted import adjust
+from marrowscope.counting.tally import Tally
 from marrowscope.labels import CLASSES
 from marrowscope.store.cases import find_case
 from marrowscope.store.counting import CaseCount, check_model, count_case, predictions_of
 from marrowscope.store.readers import labels_in, open_reading_of
-from marrowscope.tally import Tally
 from marrowscope.web.api.plain import plain, plain_fields
 from marrowscope.web.auth import InRoom, Me
 from marrowscope.web.seen import check_not_blind

@@ -1,0 +1,1 @@
+"""A case of one patient: its slides, people's decisions, and the report to sign."""

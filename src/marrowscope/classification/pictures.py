@@ -1,0 +1,105 @@
+"""Small pictures of cells with what is written below them, as pages show them."""
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+from marrowscope.counting.tally import Gallery
+from marrowscope.errors import ImageError
+from marrowscope.fields.crops import read_cell
+from marrowscope.files.results import set_in_words
+from marrowscope.labels import CLASSES
+from marrowscope.locations import location_of, name_of
+from marrowscope.model.bundle import Bundle
+from marrowscope.pages import thumbnail
+from marrowscope.records import Picture as Given
+from marrowscope.records import Prediction
+
+THUMBNAIL_PIXELS = 144
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A cell as the page shows it."""
+
+    name: str
+    data: str
+    label: str
+    percent: float
+    second: str
+    second_percent: float
+    set: str
+    """Classes that it may be of, in words; empty where no coverage was asked for."""
+    reviewer: str = ""
+    """Who gave the label; empty for the machine."""
+    machine: str = ""
+    """The most probable class."""
+    field: str = ""
+    """The field that it was cut from and where; empty for a picture of its own."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """The cells of one class as the page shows them."""
+
+    code: str
+    name: str
+    counted: bool
+    cells: int
+    pictures: list[Picture]
+
+
+def groups_of(gallery: Gallery, bundle: Bundle) -> list[Group]:
+    """Give the kept cells of each class that has any, in the order of the differential."""
+    return [
+        Group(
+            code,
+            kind.name,
+            kind.counted,
+            gallery.cells[code],
+            pictures_of(gallery.least_certain(code), bundle),
+        )
+        for code, kind in CLASSES.items()
+        if gallery.cells.get(code)
+    ]
+
+
+def pictures_of(predictions: Iterable[Prediction], bundle: Bundle) -> list[Picture]:
+    """Give cells as pages show them; they are read side by side, those of one field together."""
+    given = list(predictions)
+    order = sorted(range(len(given)), key=lambda number: given[number].path)
+    with ThreadPoolExecutor() as pool:
+        drawn = pool.map(partial(picture_of, bundle=bundle), (given[number] for number in order))
+        of = dict(zip(order, drawn, strict=True))
+    return [of[number] for number in range(len(given))]
+
+
+def picture_of(prediction: Prediction, bundle: Bundle) -> Picture:
+    """Give one cell as pages show it.
+
+    Raises:
+        ImageError: its picture cannot be read any more.
+    """
+    try:
+        given = Given(location_of(prediction.path), None, prediction.place)
+        image = read_cell(given, bundle.preprocessing.field_um)
+    except ImageError as error:
+        raise ImageError(f"{prediction.path}, to be shown in the report: {error}") from None
+    ranked = sorted(
+        zip(prediction.probabilities, bundle.classes, strict=True), key=lambda pair: -pair[0]
+    )
+    return Picture(
+        name=prediction.place.in_words
+        if prediction.place
+        else name_of(location_of(prediction.path)),
+        data=thumbnail(image, THUMBNAIL_PIXELS),
+        label=prediction.label,
+        percent=100 * prediction.probability,
+        second=ranked[1][1],
+        second_percent=100 * ranked[1][0],
+        set="" if prediction.set is None else set_in_words(prediction.set),
+        reviewer=prediction.reviewer,
+        machine=ranked[0][1],
+        field=prediction.place.in_words if prediction.place else "",
+    )

@@ -1,0 +1,18 @@
+"""The command `marrowscope doctor`: what this machine has, and what it is fit for."""
+
+from marrowscope.commands.terminal import BundleOption, JsonOption, errors_in_words
+
+EPILOG = "Examples:\n\n`marrowscope doctor`\n\n`marrowscope doctor --bundle mine --json`"
+
+
+def doctor(
+    bundle: BundleOption = "default",
+    as_json: JsonOption = False,
+) -> None:
+    """Say what this machine has, which engine it will use, how fast, and what is missing."""
+    with errors_in_words():
+        from marrowscope.commands.doctor_screen import show_examined
+        from marrowscope.model.bundle import load_bundle
+        from marrowscope.model.doctor import examine
+
+        show_examined(examine(load_bundle(bundle)), as_json)

@@ -1,0 +1,301 @@
+"""Measure a bundle on a part of its split, through the predictor that serves it."""
+
+import os
+import platform
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from marrowscope import __version__
+from marrowscope.data.manifest import Manifest
+from marrowscope.data.split import Split, SplitRow, check_split, located, sharing_pixels
+from marrowscope.errors import SplitError
+from marrowscope.evaluation.card import write_card
+from marrowscope.evaluation.drawings import draw
+from marrowscope.evaluation.failures import write_failures
+from marrowscope.evaluation.others import Other, OtherRows, check_others
+from marrowscope.evaluation.scoring import Scored, answers, by_source, score, source_of
+from marrowscope.files.results import (
+    prepare_folder,
+    without_nan,
+    write_json,
+)
+from marrowscope.model.bundle import Bundle, seal_evaluation, seal_tested
+from marrowscope.records import Reject
+from marrowscope.statistics.domains import Domain, drops, most_trained
+from marrowscope.statistics.figures import SetResult, Terms, figures_of_set
+from marrowscope.statistics.prevalence import ADULT_MARROW, Prevalence
+from marrowscope.statistics.tested import LabelledCells
+from marrowscope.statistics.tolerant import TOLERATED
+from marrowscope.statistics.trust import Sealed
+
+METRICS = "metrics.json"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures of a bundle on a part, for all cells and for each source."""
+
+    folder: Path
+    bundle: Bundle
+    grouped_by: str
+    """What the split kept together, in words."""
+    sets: tuple[SetResult, ...]
+    rejects: tuple[Reject, ...]
+    prevalence: Prevalence
+    others: tuple[SetResult, ...] = ()
+    """Further labelled sets, which have nothing to do with the split."""
+    domains: tuple[Domain, ...] = ()
+    """How much worse each set is than the source with most training cells."""
+
+
+@dataclass(frozen=True)
+class _Further:
+    """A further set and what the bundle made of its cells."""
+
+    given: OtherRows
+    scored: list[Scored]
+    """Of classes that the bundle covers."""
+    rejects: list[Reject]
+
+    def in_words(self) -> str:
+        leaks = f", {len(self.given.leaks)} cells of the training left out"
+        return f"{self.given.name} (groups: {self.given.grouped_by}{leaks})"
+
+
+def evaluate(
+    bundle: Bundle,
+    manifest: Manifest,
+    split: Split,
+    folder: Path,
+    *,
+    part: str = "test",
+    pairs: Collection[tuple[str, str]] = (),
+    prevalence: Prevalence = ADULT_MARROW,
+    least_support: int = 10,
+    rounds: int = 2000,
+    seed: int = 0,
+    overwrite: bool = False,
+    each: Callable[[], object] = lambda: None,
+    others: Sequence[Other] = (),
+    leave_out_leaks: bool = False,
+) -> Evaluation:
+    """Classify a part, write predictions, metrics and drawings of them, seal the summary.
+
+    Only the part `test` is sealed into the bundle and its model card, with its cells. The macro
+    means run over the classes with at least `least_support` true cells in a set; all are in the
+    tables. Cells of classes that the bundle does not cover are left out of all figures, counted in
+    `not_covered`; so are cells that, by `pairs` (of paths), share pixels with a cell of another
+    part. All figures can be computed again from `predictions.csv`. Each of `others` gets figures
+    and a `predictions_<name>.csv` of its own; its cells that the model was trained or chosen on
+    are an error, or with `leave_out_leaks` left out and named.
+
+    Raises:
+        SplitError: the split is not the one the bundle was trained with, or leaks, or its cells
+            are not in the manifest, or no cell of a covered class is left; a set of `others` has
+            cells of the training, or a name that is taken.
+        PredictionError: the bundle gives numbers that are no probabilities.
+        OutputError: the folder cannot be used.
+    """
+    _check(bundle, split)
+    sharing = sharing_pixels(split, pairs, part)
+    whole = [row for row in split.part(part) if row.cell.path not in sharing]
+    rows = located(whole, manifest.cells, part)
+    not_of_split = check_others(others, split, leave_out_leaks)
+    prepare_folder(folder, overwrite)
+    scored, rejects = score(bundle, manifest, rows, folder, each)
+    further = [_score_other(bundle, other, folder, each) for other in not_of_split]
+    terms = Terms(prevalence, least_support, rounds, seed)
+    members_of = by_source(scored, bundle)
+    sets = [_figures(name, cells, bundle, rows, terms) for name, cells in members_of.items()]
+    of_others = [_figures_of_other(one, bundle, terms) for one in further]
+    domains = _domains(members_of | {one.given.name: one.scored for one in further}, bundle, terms)
+    for result in (*sets, *of_others):
+        draw(result, bundle, folder)
+    method = (
+        f"{terms.in_words()} Left out for sharing pixels with cells of other "
+        f"parts, by a list of {len(pairs)} pairs: {len(sharing)} cells."
+    )
+    if further:
+        method += f" Other sets: {'; '.join(one.in_words() for one in further)}."
+    shown = [*sets[:-1], *of_others, sets[-1]]  # all cells of the part come last
+    summary = _summary(shown, split, part, method) | {
+        "domains": [without_nan(asdict(one)) for one in domains],
+        "tolerated": TOLERATED,
+        "prevalence": asdict(prevalence),
+    }
+    details = (
+        summary
+        | {"bundle": bundle.name, "model_sha256": bundle.model_sha256}
+        | {"rejects": [asdict(reject) for reject in rejects]}
+        | {"rejects_of_the_data": len(manifest.rejects)}
+        | {"others": [_details_of_other(one) for one in further]}
+    )
+    write_json(folder / METRICS, details)
+    if part == "test":
+        failures = write_failures(folder, manifest.root, bundle)
+        summary["failures"] = asdict(failures) if failures else None
+        bundle = _seal_tested(bundle, members_of)
+        bundle = seal_evaluation(bundle, _without_classes(summary))
+        write_card(bundle)
+    rejects += [reject for one in further for reject in one.rejects]
+    return Evaluation(
+        folder,
+        bundle,
+        split.grouped_by,
+        tuple(sets),
+        tuple(rejects),
+        prevalence,
+        tuple(of_others),
+        domains,
+    )
+
+
+def _check(bundle: Bundle, split: Split) -> None:
+    if split.hash != bundle.split_hash:
+        raise SplitError(
+            f"the split ({split.hash[:12]}) is not the one that the bundle {bundle.name} was "
+            f"trained with ({bundle.split_hash[:12]}); its test cells may be training cells. "
+            "Give the run folder of that training"
+        )
+    check_split(split)
+
+
+def _score_other(
+    bundle: Bundle, other: OtherRows, folder: Path, each: Callable[[], object]
+) -> _Further:
+    """Classify the cells of a further set.
+
+    Raises:
+        SplitError: none belongs to a class that the bundle covers.
+    """
+    files = f"predictions_{other.name}.csv", f"rejects_{other.name}.csv"
+    scored, rejects = score(bundle, other.manifest, other.rows, folder, each, files=files)
+    covered = [item for item in scored if item.row.cell.label in bundle.classes]
+    if not covered:
+        raise SplitError(
+            f"no cell of {other.name!r} belongs to a class that the bundle covers "
+            f"({', '.join(bundle.classes)})"
+        )
+    return _Further(other, covered, rejects)
+
+
+def _figures_of_other(further: _Further, bundle: Bundle, terms: Terms) -> SetResult:
+    labels = Counter(row.cell.label for row in further.given.rows)
+    not_covered = {code: cells for code, cells in labels.items() if code not in bundle.classes}
+    return _measured(further.given.name, further.scored, bundle, terms, not_covered)
+
+
+def _details_of_other(further: _Further) -> dict[str, Any]:
+    """Say what was left out of a further set, cell by cell."""
+    given = further.given
+    return {
+        "name": given.name,
+        "cells": len(further.scored),
+        "grouped_by": given.grouped_by,
+        "cells_of_the_training_left_out": list(given.leaks),
+        "rejects": [asdict(reject) for reject in further.rejects],
+        "rejects_of_the_data": [asdict(reject) for reject in given.manifest.rejects],
+    }
+
+
+def _domains(
+    members_of: Mapping[str, Sequence[Scored]], bundle: Bundle, terms: Terms
+) -> tuple[Domain, ...]:
+    """Compare every source and further set with the source that has most training cells."""
+    answers_of = {
+        name: answers(cells, bundle.classes) for name, cells in members_of.items() if name != "all"
+    }
+    reference = most_trained(bundle.origin["images"], list(answers_of))
+    return drops(
+        answers_of,
+        bundle.classes,
+        reference,
+        least_support=terms.least_support,
+        rounds=terms.rounds,
+        seed=terms.seed,
+    )
+
+
+def _seal_tested(bundle: Bundle, sets: Mapping[str, Sequence[Scored]]) -> Bundle:
+    """Keep the test cells that are counted, so that a count can be corrected for their errors."""
+    cells = [each for name, scored in sets.items() if name != "all" for each in scored]
+    novelty = bundle.novelty
+    kept = [each for each in cells if not (novelty and novelty.is_novel(each.prediction.novelty))]
+    if not kept:
+        return bundle
+    tested = LabelledCells(
+        np.array([each.prediction.probabilities for each in kept], dtype=np.float16),
+        tuple(each.row.cell.label for each in kept),
+        tuple(source_of(each.row) for each in kept),
+        tuple(each.row.group for each in kept),
+    )
+    reference = most_trained(bundle.origin["images"], [name for name in sets if name != "all"])
+    return seal_tested(bundle, tested, reference, len(cells) - len(kept))
+
+
+def _figures(
+    name: str,
+    scored: Sequence[Scored],
+    bundle: Bundle,
+    rows: Sequence[SplitRow],
+    terms: Terms,
+) -> SetResult:
+    not_covered = Counter(
+        row.cell.label
+        for row in rows
+        if row.cell.label not in bundle.classes and name in ("all", source_of(row))
+    )
+    return _measured(name, scored, bundle, terms, not_covered)
+
+
+def _measured(
+    name: str,
+    scored: Sequence[Scored],
+    bundle: Bundle,
+    terms: Terms,
+    not_covered: Mapping[str, int],
+) -> SetResult:
+    return figures_of_set(
+        name,
+        answers(scored, bundle.classes),
+        bundle.classes,
+        terms,
+        not_covered=not_covered,
+        sealed=Sealed(bundle.scaling, bundle.abstention, bundle.review),
+    )
+
+
+def _summary(sets: Sequence[SetResult], split: Split, part: str, method: str) -> dict[str, Any]:
+    """Give the figures as they are sealed: plain values, with how they were come by."""
+    return {
+        "part": part,
+        "split_hash": split.hash,
+        "grouped_by": split.grouped_by,
+        "method": method,
+        "marrowscope": __version__,
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, onnxruntime on the processor",
+        "sets": {result.name: without_nan(asdict(result)) for result in sets},
+    }
+
+
+def _without_classes(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a summary as it is sealed: of classes and curves, only what the model card shows."""
+    sets = {
+        name: result
+        | {
+            "scores": [
+                {key: value for key, value in each.items() if key not in ("per_class", "support")}
+                for each in result["scores"]
+            ],
+            "trust": {
+                key: value for key, value in result["trust"].items() if key != "risk_coverage"
+            },
+        }
+        for name, result in summary["sets"].items()
+    }
+    return {**summary, "sets": sets}

@@ -1,0 +1,112 @@
+"""Out-of-fold predictions: what models made of cells that they did not learn from."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from marrowscope.errors import ComparisonError
+from marrowscope.evaluation.evaluations import Evaluated, read_evaluation
+from marrowscope.files.results import PREDICTIONS, read_csv
+from marrowscope.statistics.scores import check_probabilities
+
+LEARNT = "train"
+"""The part that models learn from."""
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """N cells of the classes that the models cover, and what the models made of them."""
+
+    folders: tuple[str, ...]
+    parts: tuple[str, ...]
+    """Of the splits: where the cells come from."""
+    classes: tuple[str, ...]
+    paths: tuple[str, ...]
+    labels: NDArray[np.int64]
+    """Class index given to each cell (N,)."""
+    probabilities: NDArray[np.float64]
+    """Of every class (N, C)."""
+    not_covered: dict[str, int]
+    """Cells left out because the models do not cover their class, by class."""
+
+
+def read_out_of_fold(folders: Sequence[Path]) -> OutOfFold:
+    """Read evaluations, each of cells that its model did not learn from, as one.
+
+    Raises:
+        ComparisonError: a folder holds no evaluation or one of the part `train`, the bundles cover
+            different classes, or a cell is in two evaluations.
+        PredictionError: a row holds no probabilities.
+    """
+    if not folders:
+        raise ComparisonError("no evaluation given; give the folders that `evaluate` wrote")
+    given = [read_evaluation(folder) for folder in folders]
+    _check(given)
+    first = given[0]
+    index_of = {code: index for index, code in enumerate(first.classes)}
+    paths: list[str] = []
+    labels: list[int] = []
+    probabilities: list[list[float]] = []
+    not_covered: Counter[str] = Counter()
+    for path, truth, values in _rows(given):
+        if truth not in index_of:
+            not_covered[truth] += 1
+            continue
+        paths.append(path)
+        labels.append(index_of[truth])
+        probabilities.append(values)
+    if not paths:
+        raise ComparisonError("no cell is of a class that the bundles cover; nothing to look at")
+    numbers = np.array(probabilities)
+    check_probabilities(numbers, paths)
+    return OutOfFold(
+        folders=tuple(map(str, folders)),
+        parts=tuple(each.part for each in given),
+        classes=first.classes,
+        paths=tuple(paths),
+        labels=np.array(labels, dtype=np.int64),
+        probabilities=numbers,
+        not_covered=dict(sorted(not_covered.items())),
+    )
+
+
+def _check(given: Sequence[Evaluated]) -> None:
+    first = given[0]
+    seen: dict[str, Path] = {}
+    for each in given:
+        if each.part == LEARNT:
+            raise ComparisonError(
+                f"{each.folder} is of the part {LEARNT!r}: a model has learnt the labels of these "
+                "cells, wrong ones too, so its predictions say nothing about them; give "
+                "evaluations of the part test, or of each fold of `data split --folds`"
+            )
+        if each.classes != first.classes:
+            raise ComparisonError(
+                f"{first.folder} covers the classes {' '.join(first.classes)}, {each.folder} "
+                f"{' '.join(each.classes)}; train all folds with the same --classes"
+            )
+        for path in each.cells:
+            if path in seen:
+                raise ComparisonError(
+                    f"{path} is in {seen[path]} and in {each.folder}; give one evaluation of "
+                    "each cell, as the folds of one split are"
+                )
+            seen[path] = each.folder
+
+
+def _rows(given: Sequence[Evaluated]) -> Iterator[tuple[str, str, list[float]]]:
+    """Give path, given label and probabilities of each cell."""
+    for each in given:
+        file = each.folder / PREDICTIONS
+        for row in read_csv(file, ("path", "truth", *each.classes), ComparisonError):
+            try:
+                yield row["path"], row["truth"], [float(row[code]) for code in each.classes]
+            except ValueError as error:
+                raise ComparisonError(
+                    f"{file}: the row of {row['path']!r} holds no probabilities ({error}); "
+                    "evaluate the bundle again"
+                ) from None

@@ -1,0 +1,110 @@
+"""Classify the labelled cells of an evaluation and keep them as they were written."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from marrowscope.data.manifest import Manifest
+from marrowscope.data.split import SplitRow
+from marrowscope.errors import SplitError
+from marrowscope.files.results import (
+    PREDICTIONS,
+    REJECT_HEADER,
+    REJECTS,
+    csv_file,
+    prediction_header,
+    prediction_row,
+    reject_row,
+    rounded,
+)
+from marrowscope.locations import within
+from marrowscope.model.bundle import Bundle
+from marrowscope.model.predictor import Predictor
+from marrowscope.records import Picture, Prediction, Reject
+from marrowscope.statistics.domains import UNNAMED
+from marrowscope.statistics.scores import Answers, check_probabilities
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A test cell and what the bundle made of it."""
+
+    row: SplitRow
+    prediction: Prediction
+
+
+def score(
+    bundle: Bundle,
+    manifest: Manifest,
+    rows: Sequence[SplitRow],
+    folder: Path,
+    each: Callable[[], object],
+    *,
+    files: tuple[str, str] = (PREDICTIONS, REJECTS),
+) -> tuple[list[Scored], list[Reject]]:
+    """Classify cells and write them and the rejects into two files; `each` is called for each.
+
+    Raises:
+        PredictionError: the bundle gives numbers that are no probabilities.
+    """
+    scored: list[Scored] = []
+    rejects: list[Reject] = []
+    outcomes = Predictor(bundle).classify(
+        Picture(within(manifest.root, row.cell.path), row.cell.um_per_px) for row in rows
+    )
+    header = [*prediction_header(bundle.classes), "truth", "source", "group"]
+    with (
+        csv_file(folder / files[0], header) as predictions,
+        csv_file(folder / files[1], REJECT_HEADER) as rejected,
+    ):
+        for row, outcome in zip(rows, outcomes, strict=True):
+            named = replace(outcome, path=row.cell.path)
+            if isinstance(named, Reject):
+                rejects.append(named)
+                rejected.writerow(reject_row(named))
+            else:
+                named = rounded(named)
+                scored.append(Scored(row, named))
+                extra = [row.cell.label, row.cell.source, str(row.group)]
+                predictions.writerow([*prediction_row(named), *extra])
+            each()
+    if scored:
+        check_probabilities(
+            np.array([item.prediction.probabilities for item in scored]),
+            [item.row.cell.path for item in scored],
+        )
+    return scored, rejects
+
+
+def by_source(scored: Sequence[Scored], bundle: Bundle) -> dict[str, list[Scored]]:
+    """Sort the cells of covered classes by source; several sources make a set `all` besides.
+
+    Raises:
+        SplitError: there are none.
+    """
+    covered = [item for item in scored if item.row.cell.label in bundle.classes]
+    if not covered:
+        raise SplitError(
+            f"no test cell belongs to a class that the bundle covers ({', '.join(bundle.classes)})"
+        )
+    names = sorted({source_of(item.row) for item in covered})
+    sets = {name: [item for item in covered if source_of(item.row) == name] for name in names}
+    return sets if len(sets) == 1 else sets | {"all": covered}
+
+
+def source_of(row: SplitRow) -> str:
+    """Name the source of a cell, also where it has none."""
+    return row.cell.source or UNNAMED
+
+
+def answers(scored: Sequence[Scored], classes: Sequence[str]) -> Answers:
+    """Give labels and probabilities as arrays, for figures."""
+    index_of = {code: index for index, code in enumerate(classes)}
+    return Answers(
+        truth=np.array([index_of[item.row.cell.label] for item in scored], dtype=np.int64),
+        predicted=np.array([index_of[item.prediction.label] for item in scored], dtype=np.int64),
+        probabilities=np.array([item.prediction.probabilities for item in scored]),
+        groups=np.unique([item.row.group for item in scored], return_inverse=True)[1],
+    )

@@ -1,0 +1,1 @@
+"""Files and the bytes of pictures: found, opened, read and written."""

@@ -1,0 +1,1 @@
+"""The bundle, and all that runs its model on pictures."""

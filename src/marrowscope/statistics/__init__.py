@@ -1,0 +1,1 @@
+"""Figures of merit and the mathematics of counts: numbers in, numbers out."""
