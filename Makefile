@@ -13,7 +13,7 @@ test: .venv-test/.ready
 	OMP_NUM_THREADS=1 .venv-test/bin/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 .venv/.ready: EXTRAS =
-.venv-test/.ready: EXTRAS = [train,data,fast,slides,web,postgres,stores,scale,dev]
+.venv-test/.ready: EXTRAS = [train,data,fast,slides,web,postgres,stores,scale,sign,dev]
 .venv/.ready .venv-test/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "marrowscope needs Python 3.11 or newer; name one: make PYTHON=python3.12 ..." >&2; exit 1; }

@@ -30,7 +30,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         commands = {
             "--help": ["--help"],
-            "classify, one cell": ["classify", str(CELL), "--overwrite", "--output", folder],
+            "classify, one cell": [
+                "classify",
+                str(CELL),
+                "--um-per-px",
+                "0.086",
+                "--overwrite",
+                "--output",
+                folder,
+            ],
         }
         for name, arguments in commands.items():
             times = seconds(*arguments)

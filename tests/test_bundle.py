@@ -15,7 +15,8 @@ from conftest import SAMPLES
 from marrowscope.data.manifest import Manifest
 from marrowscope.errors import BundleError, ExportError, OutputError, SplitError
 from marrowscope.files.images import read_image
-from marrowscope.model.bundle import FILES, Bundle, class_list_hash, load_bundle, seal_evaluation
+from marrowscope.model.bundle import Bundle, load_bundle, seal_evaluation
+from marrowscope.model.description import FILES, class_list_hash
 from marrowscope.model.predictor import Predictor, softmax
 from marrowscope.train.export import check_close, check_same, export
 from marrowscope.train.fit import Trained
@@ -208,7 +209,7 @@ def test_a_changed_model_is_refused(toy_bundle: Bundle) -> None:
     model = onnx.load(str(toy_bundle.model_file))
     model.doc_string = "changed"
     onnx.save(model, str(toy_bundle.model_file))
-    with pytest.raises(BundleError, match=r"is not the model that bundle\.json describes"):
+    with pytest.raises(BundleError, match=r"is not what bundle\.json describes"):
         load_bundle(str(toy_bundle.folder))
 
 

@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT
 from test_classify import run
 
-GROUPS = ("audit-log", "case", "data", "user")
+GROUPS = ("audit-log", "bundle", "case", "data", "user")
 """Commands that have commands of their own."""
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 

@@ -16,13 +16,13 @@ from marrowscope.errors import BundleError
 from marrowscope.evaluation.card import write_card
 from marrowscope.files.images import read_image
 from marrowscope.model.bundle import (
-    FILES,
     Bundle,
     load_bundle,
     load_pictures,
     load_references,
     write_description,
 )
+from marrowscope.model.description import FILES
 from marrowscope.model.known_pictures import LARGEST, read_pictures, write_pictures
 from marrowscope.model.predictor import Predictor
 from marrowscope.train.export import export

@@ -16,7 +16,8 @@ from marrowscope.data.split import Split
 from marrowscope.errors import BundleError, OutputError
 from marrowscope.evaluation.evaluate import evaluate
 from marrowscope.labels import CLASSES
-from marrowscope.model.bundle import FILES, Bundle, load_bundle, load_tested, seal_tested
+from marrowscope.model.bundle import Bundle, load_bundle, load_tested, seal_tested
+from marrowscope.model.description import FILES
 from marrowscope.records import Picture, Prediction
 from marrowscope.statistics.quantify import (
     Sample,

@@ -7,6 +7,7 @@ import typer
 from marrowscope import __version__
 from marrowscope.commands import (
     agree,
+    bundle,
     classify,
     compare,
     data,
@@ -33,6 +34,7 @@ app = typer.Typer(
     epilog="First look: `marrowscope classify FOLDER_WITH_CELL_PICTURES`",
 )
 app.add_typer(data.data_app, name="data")
+app.add_typer(bundle.bundle_app, name="bundle")
 app.add_typer(store.case_app, name="case")
 app.add_typer(store.user_app, name="user")
 app.add_typer(store.audit_app, name="audit-log")

@@ -180,10 +180,11 @@ def _specimen(facts: Facts) -> Element:
 
 def _device(model: Bundle) -> Element:
     """Describe the model; the same model has the same id in every report."""
-    name = f"Device/{model.name}/{model.model_sha256}/{__version__}"
+    name = f"Device/{model.name}/{model.sha256}/{__version__}"
     versions = (
         ("marrowscope", __version__),
         ("model file, SHA-256", model.model_sha256),
+        ("bundle, SHA-256", model.sha256),
         ("precision", model.precision),
     )
     return {

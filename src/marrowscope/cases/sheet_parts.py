@@ -210,8 +210,8 @@ def _slide_rows(reading: Reading) -> Iterable[tuple[str, ...]]:
 def _model(reading: Reading) -> Part:
     bundle = reading.bundle
     made = (
-        f"Model {bundle.name} ({bundle.precision}), SHA-256 {bundle.model_sha256}, run by "
-        f"{reading.engine}; marrowscope {__version__}."
+        f"Model {bundle.name} ({bundle.precision}), run by {reading.engine}; marrowscope "
+        f"{__version__}. SHA-256 of the bundle {bundle.sha256}, of the model {bundle.model_sha256}."
     )
     lines = [made, bundle.evaluation_in_words, f"It knows {', '.join(bundle.classes)}."]
     if reading.review:

@@ -62,7 +62,7 @@ def summary(sheet: Sheet) -> dict[str, Any]:
         "format": FORMAT,
         "marrowscope": __version__,
         "case": _case(reading),
-        "bundle": {"name": reading.bundle.name, "model_sha256": reading.bundle.model_sha256},
+        "bundle": reading.bundle.identity,
         "engine": reading.engine,
         "cells": len(reading.cells),
         "rejected": len(reading.rejects),

@@ -79,7 +79,7 @@ class Classified:
     def as_dict(self, bundle: Bundle) -> dict[str, Any]:
         """Give the outcome for machines, with the model that it rests on."""
         return {
-            "bundle": {"name": bundle.name, "model_sha256": bundle.model_sha256},
+            "bundle": bundle.identity,
             "engine": self.engine,
             "folder": str(self.folder),
             "cells": self.cells,
@@ -210,6 +210,7 @@ def went_in(
         "format": str(FORMAT),
         "marrowscope": __version__,
         "bundle": bundle.name,
+        "bundle_sha256": bundle.sha256,
         "model_sha256": bundle.model_sha256,
         "batch_size": str(BATCH_SIZE),
         "novelty": str(bundle.novelty.threshold) if bundle.novelty else "",

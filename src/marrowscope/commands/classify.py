@@ -11,6 +11,7 @@ import typer
 from marrowscope.commands.terminal import (
     AUTO,
     SOME_REJECTED,
+    BundleHashOption,
     BundleOption,
     CoresOption,
     EngineOption,
@@ -48,6 +49,7 @@ def classify(
         ),
     ],
     bundle: BundleOption = "default",
+    bundle_sha256: BundleHashOption = "",
     output: Annotated[
         Path | None,
         typer.Option(
@@ -124,7 +126,7 @@ def classify(
         if resume and output is None:
             raise SettingsError("--resume needs --output: the folder of what was interrupted")
         ranges, formula = read_norms(norms), formula_of(me_formula)
-        chosen = load_bundle(bundle)
+        chosen = load_bundle(bundle, bundle_sha256)
         if not fields:
             chosen.preprocessing.check_scale(um_per_px)
         folder = output or new_folder("marrowscope")

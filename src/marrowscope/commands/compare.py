@@ -103,7 +103,7 @@ def compare(
 
 
 def _bundles(folders: list[Path]) -> list[Path]:
-    from marrowscope.model.bundle import DESCRIPTION
+    from marrowscope.model.description import DESCRIPTION
 
     return [folder for folder in folders if (folder / DESCRIPTION).is_file()]
 

@@ -1,12 +1,18 @@
 """The command `marrowscope doctor`: what this machine has, and what it is fit for."""
 
-from marrowscope.commands.terminal import BundleOption, JsonOption, errors_in_words
+from marrowscope.commands.terminal import (
+    BundleHashOption,
+    BundleOption,
+    JsonOption,
+    errors_in_words,
+)
 
 EPILOG = "Examples:\n\n`marrowscope doctor`\n\n`marrowscope doctor --bundle mine --json`"
 
 
 def doctor(
     bundle: BundleOption = "default",
+    bundle_sha256: BundleHashOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Say what this machine has, which engine it will use, how fast, and what is missing."""
@@ -15,4 +21,4 @@ def doctor(
         from marrowscope.model.bundle import load_bundle
         from marrowscope.model.doctor import examine
 
-        show_examined(examine(load_bundle(bundle)), as_json)
+        show_examined(examine(load_bundle(bundle, bundle_sha256)), as_json)

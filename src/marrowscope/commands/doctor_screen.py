@@ -24,7 +24,7 @@ def show_examined(result: Examined, as_json: bool) -> None:
         ("instructions", ", ".join(machine.instructions) or "none that speed networks up"),
         ("memory", f"{machine.memory_gb:.1f} GB, {machine.memory_free_gb:.1f} GB free"),
         ("GPU", gpus),
-        ("bundle", f"{result.bundle}, {result.precision}"),
+        ("bundle", f"{result.bundle}, {result.precision}, {result.signature}"),
     ):
         table.add_row(name, escape(value))
     for name, rate in result.engine_rates.items():
@@ -32,5 +32,6 @@ def show_examined(result: Examined, as_json: bool) -> None:
         table.add_row(f"engine {name}", f"{rate:.1f} cells a second{chosen}")
     table.add_row("from JPEG files", f"{result.cells_per_second:.1f} cells a second")
     Console().print(table)
+    print(f"bundle {result.bundle}, SHA-256: {result.bundle_sha256}")
     for what, line in result.missing.items():
         print(f"not installed: {what}; install it with: {line}")

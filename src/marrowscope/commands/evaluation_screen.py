@@ -15,6 +15,7 @@ from marrowscope.evaluation.compare import Comparison, Difference, Pair
 from marrowscope.evaluation.compare_page import as_dict
 from marrowscope.evaluation.evaluate import Evaluation
 from marrowscope.files.results import without_nan
+from marrowscope.model.bundle import digest
 from marrowscope.statistics.figures import SetResult
 from marrowscope.statistics.metrics import Interval
 from marrowscope.statistics.tolerant import tolerated_in_words
@@ -36,6 +37,7 @@ def show_evaluation(result: Evaluation, as_json: bool) -> None:
         sets = {each.name: asdict(each) for each in (*result.sets, *result.others)}
         domains = [asdict(each) for each in result.domains]
         values = {"grouped_by": result.grouped_by, "sets": sets, "domains": domains}
+        values["bundle_sha256"] = digest(result.bundle)
         print(json.dumps(without_nan(values)))
         return
     table = Table(title=f"{result.bundle.name}: figures with 95% intervals")
@@ -53,6 +55,7 @@ def show_evaluation(result: Evaluation, as_json: bool) -> None:
     for each in (*result.sets, *result.others):
         _show_left_out(each)
     print(f"Split by groups of: {result.grouped_by}")
+    print(f"Bundle: {result.bundle.folder}, SHA-256 {digest(result.bundle)}")
     print(f"Figures: {result.folder}")
 
 

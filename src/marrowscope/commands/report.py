@@ -8,6 +8,7 @@ import typer
 from marrowscope.commands.terminal import (
     AUTO,
     SOME_REJECTED,
+    BundleHashOption,
     BundleOption,
     CoresOption,
     EngineOption,
@@ -43,6 +44,7 @@ def report(
         ),
     ],
     bundle: BundleOption = "default",
+    bundle_sha256: BundleHashOption = "",
     output: Annotated[
         Path | None,
         typer.Option(
@@ -89,7 +91,7 @@ def report(
 
         if resume and output is None:
             raise SettingsError("--resume needs --output: the folder of the earlier report")
-        read, chosen = read_case(case, um_per_px, fields=fields), load_bundle(bundle)
+        read, chosen = read_case(case, um_per_px, fields=fields), load_bundle(bundle, bundle_sha256)
         ranges, formula = read_norms(norms), formula_of(me_formula)
         folder = output or new_folder("marrowscope-report")
         found = find_cells(read, folder, report_files(folder))

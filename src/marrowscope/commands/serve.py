@@ -6,7 +6,13 @@ from typing import Annotated
 import typer
 
 from marrowscope.commands.store import ROOM, DatabaseOption, PicturesOption, RoomOption
-from marrowscope.commands.terminal import AUTO, BundleOption, EngineOption, errors_in_words
+from marrowscope.commands.terminal import (
+    AUTO,
+    BundleHashOption,
+    BundleOption,
+    EngineOption,
+    errors_in_words,
+)
 
 EPILOG = (
     "Examples:\n\n"
@@ -21,6 +27,7 @@ def serve(
     database: DatabaseOption = "",
     pictures: PicturesOption = "",
     bundle: BundleOption = "default",
+    bundle_sha256: BundleHashOption = "",
     host: Annotated[
         str, typer.Option(help="Address to listen at; the default cannot be reached from outside.")
     ] = "127.0.0.1",
@@ -53,6 +60,7 @@ def serve(
                 database=database,
                 pictures=pictures,
                 bundle=bundle,
+                bundle_sha256=bundle_sha256,
                 engine="onnxruntime" if engine == AUTO else engine,
                 threads=threads,
                 host=host,

@@ -96,6 +96,15 @@ FormulaOption = Annotated[
 BundleOption = Annotated[
     str, typer.Option("--bundle", help="Name of a shipped bundle, or the folder of one.")
 ]
+BundleHashOption = Annotated[
+    str,
+    typer.Option(
+        "--bundle-sha256",
+        metavar="DIGEST",
+        help="Refuse any bundle but the one with this digest, as `doctor` prints it.",
+        show_default="any",
+    ),
+]
 KeepNovelOption = Annotated[
     bool, typer.Option("--keep-novel", help="Count cells unlike the known ones all the same.")
 ]

@@ -37,12 +37,15 @@ def show_tuned(result: "Tuned", as_json: bool) -> None:
 
 
 def show_exported(result: "Exported", as_json: bool) -> None:
-    """Print how well the bundle agrees with its run, and where it is."""
+    """Print how well the bundle agrees with its run, where it is, and its digest."""
+    from marrowscope.model.bundle import digest
+
+    whole = digest(result.bundle)
     if as_json:
-        values = {"folder": str(result.bundle.folder), "agreement": list(result.agreement)}
-        print(json.dumps(values))
+        values = {"folder": str(result.bundle.folder), "sha256": whole}
+        print(json.dumps(values | {"agreement": list(result.agreement)}))
         return
     for line in result.agreement:
         print(line)
     size = result.bundle.model_file.stat().st_size / 1e6
-    print(f"Bundle: {result.bundle.folder} ({size:.1f} MB)")
+    print(f"Bundle: {result.bundle.folder} ({size:.1f} MB), SHA-256 {whole}")

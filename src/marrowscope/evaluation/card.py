@@ -1,7 +1,8 @@
 """Write a bundle's model card."""
 
 from marrowscope.labels import CLASSES, FOURTEEN
-from marrowscope.model.bundle import CARD, Bundle
+from marrowscope.model.bundle import Bundle
+from marrowscope.model.description import CARD
 from marrowscope.pages import render
 
 

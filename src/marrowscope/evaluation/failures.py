@@ -12,7 +12,8 @@ from marrowscope.files.hashes import file_hash
 from marrowscope.files.images import read_image
 from marrowscope.labels import CLASSES
 from marrowscope.locations import Location, within
-from marrowscope.model.bundle import FAILURES, Bundle
+from marrowscope.model.bundle import Bundle
+from marrowscope.model.description import FAILURES
 
 OF_A_CLASS = 8
 """Mistakes that are shown of each true class."""

@@ -2,158 +2,81 @@
 
 import hashlib
 import json
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from marrowscope.errors import BundleError, UnknownClassError
 from marrowscope.files.hashes import file_hash
 from marrowscope.files.results import write_json
-from marrowscope.labels import cell_class
-from marrowscope.model.known_pictures import PICTURES, KnownPicture, pictures_of, read_pictures
-from marrowscope.model.novelty import Novelty
-from marrowscope.model.preprocess import Preprocessing
+from marrowscope.model.description import (
+    ALL_FILES,
+    DESCRIPTION,
+    FAILURES,
+    FILES,
+    MODEL,
+    Description,
+    description_of,
+)
+from marrowscope.model.known_pictures import PICTURES, KnownPicture, read_pictures
 from marrowscope.model.references import REFERENCES, References, read_references
-from marrowscope.statistics.abstention import Abstention, abstention_of
-from marrowscope.statistics.calibration import Calibration, uncalibrated
-from marrowscope.statistics.selective import Threshold, thresholds_of
+from marrowscope.model.signature import SIGNATURE, check_signature, trusted_keys
 from marrowscope.statistics.tested import (
     TESTED,
     Adjustment,
     LabelledCells,
-    adjustment_of,
     cells_by_source,
     read_tested,
     to_correct_with,
     write_tested,
 )
 
-FORMAT = 1
-DESCRIPTION, MODEL, CARD = "bundle.json", "model.onnx", "MODEL_CARD.md"
-FAILURES = "failures.jpg"
-FILES = (CARD, DESCRIPTION, MODEL)
-"""The files that every bundle has; one with a `novelty` has `references.npz` besides and, with
-pictures of these cells, `known-cells.zip`, one with an `adjustment` `tested.npz`, one that was
-evaluated and errs `failures.jpg`."""
-
 SHIPPED = {"default": Path(__file__).parents[1] / "bundles" / "default"}
 """Bundles that come with the package, by name."""
 
 
-@dataclass(frozen=True)
-class Bundle:
-    """What `bundle.json` says; the model itself lies beside it."""
+@dataclass(frozen=True, kw_only=True)
+class Bundle(Description):
+    """A described model in its folder."""
 
     folder: Path
-    name: str
-    classes: tuple[str, ...]
-    """Codes of the covered classes, in the order of the model's outputs."""
-    left_out: dict[str, str]
-    """Codes of the classes not covered, each with the reason."""
-    preprocessing: Preprocessing
-    model_sha256: str
-    precision: str
-    """How the weights are stored: `fp32` or `int8`."""
-    split_hash: str
-    """Seal of the split that the model was trained on."""
-    licence: str
-    origin: dict[str, Any]
-    """Training settings, library versions, image counts, attribution, agreement at export."""
-    calibration: Calibration | None = None
-    """What is done to logits before they become probabilities; None for nothing."""
-    abstention: Abstention | None = None
-    """Scores of validation cells, for sets of classes; None in bundles that are older than it."""
-    review: tuple[Threshold, ...] = ()
-    """From which confidence on few enough validation cells were wrong."""
-    evaluation: dict[str, Any] | None = None
-    """Summary of the test figures, sealed by `evaluate`; None before."""
-    novelty: Novelty | None = None
-    """From where on a cell is unlike the known ones; None where the bundle has no known cells."""
-    adjustment: Adjustment | None = None
-    """Test cells that shares are corrected with, sealed by `evaluate`; None before."""
+    sha256: str = ""
+    """Of the whole bundle as it was loaded, by `digest`; empty while it is being made."""
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """Name, digest and the digest of the model alone, as results say them."""
+        return {"name": self.name, "sha256": self.sha256, "model_sha256": self.model_sha256}
 
     @property
     def model_file(self) -> Path:
         """The ONNX file."""
         return self.folder / MODEL
 
-    @property
-    def files(self) -> tuple[str, ...]:
-        """The exact files of the bundle."""
-        more = {
-            REFERENCES: self.novelty,
-            PICTURES: self.novelty and self.novelty.pictures,
-            TESTED: self.adjustment,
-            FAILURES: self.failures,
-        }
-        return (*FILES, *(name for name, there in more.items() if there))
 
-    @property
-    def failures(self) -> dict[str, Any] | None:
-        """What the picture of its surest mistakes shows; None where there is none."""
-        return (self.evaluation or {}).get("failures")
-
-    @property
-    def scaling(self) -> Calibration:
-        """The calibration, or one that changes nothing."""
-        return self.calibration or uncalibrated(len(self.classes))
-
-    @property
-    def sets(self) -> Abstention:
-        """What makes sets of classes.
-
-        Raises:
-            BundleError: the bundle is older than such sets.
-        """
-        if self.abstention is None:
-            raise BundleError(
-                f"the bundle {self.name} has no scores of validation cells to make sets of classes "
-                "from; export its run again with this marrowscope, or leave --coverage away"
-            )
-        return self.abstention
-
-    @property
-    def learnt_from_one_source(self) -> dict[str, list[str]]:
-        """Codes by source of the classes that were learnt from it alone; none if there is but one.
-
-        Cells of such a class may not be recognised in pictures of another source.
-        """
-        cells_of: dict[str, dict[str, int]] = self.origin["images"]
-        sources = [name.removeprefix("train ") for name in cells_of if name.startswith("train ")]
-        alone: dict[str, list[str]] = {}
-        for code in self.classes if len(sources) > 1 else ():
-            known = [source for source in sources if cells_of[f"train {source}"].get(code)]
-            if len(known) == 1:
-                alone.setdefault(known[0], []).append(code)
-        return alone
-
-    @property
-    def evaluation_in_words(self) -> str:
-        """Say how far the bundle's figures can be known."""
-        if self.evaluation is None:
-            return f"The bundle {self.name} has not been evaluated: how often it errs is unknown."
-        sets = (
-            f"accuracy {figures['accuracy']['value']:.3f} on {figures['cells']:,} cells of {name}"
-            for name, figures in self.evaluation["sets"].items()
-        )
-        return (
-            f"The bundle {self.name} on its test cells: {'; '.join(sets)}. "
-            f"Split by groups of: {self.evaluation['grouped_by']}."
-        )
-
-
-def class_list_hash(classes: Sequence[str]) -> str:
-    """SHA-256 of the class codes in their order."""
-    return hashlib.sha256(",".join(classes).encode()).hexdigest()
-
-
-def load_bundle(name_or_folder: str) -> Bundle:
+def load_bundle(name_or_folder: str, sha256: str = "") -> Bundle:
     """Load a shipped bundle by name, or one from its folder, and check that it is whole.
 
+    With a `sha256`, it must be the bundle with this digest. Where `MARROWSCOPE_TRUSTED_KEYS` names
+    public keys, one of them must have signed it.
+
     Raises:
-        BundleError: no such bundle, a file is missing or was changed, or a class is unknown.
+        BundleError: it is not whole, not the bundle demanded, or not signed as demanded.
+        MissingExtraError: the library that checks signatures is not installed.
+    """
+    bundle = whole_bundle(name_or_folder, sha256)
+    if keys := trusted_keys():
+        check_signature(bundle.folder, bundle.sha256, keys)
+    return bundle
+
+
+def whole_bundle(name_or_folder: str, sha256: str = "") -> Bundle:
+    """Load a bundle as `load_bundle` does, whoever signed it.
+
+    Raises:
+        BundleError: no such bundle, a file is missing, was changed or is not of the bundle, a
+            class is unknown, or it is not the bundle demanded.
     """
     folder = SHIPPED.get(name_or_folder, Path(name_or_folder))
     missing = [name for name in FILES if not (folder / name).is_file()]
@@ -162,25 +85,115 @@ def load_bundle(name_or_folder: str) -> Bundle:
             f"{name_or_folder}: not a bundle (no {', '.join(missing)}); give the folder that "
             f"`marrowscope export` wrote, or one of the names {', '.join(SHIPPED)}"
         )
+    bundle = _read(folder)
+    _check_nothing_else(bundle)
+    hashes = _hashes(bundle)
+    _check_described(bundle, hashes)
+    whole = replace(bundle, sha256=_digest(hashes))
+    _check_demanded(whole, sha256)
+    return whole
+
+
+def digest(bundle: Bundle) -> str:
+    """SHA-256 of the whole bundle as it lies there now: of what `sha256sum` writes for its files.
+
+    The lines are in the order of the names, each with its newline, as in
+    `<64 digits>  MODEL_CARD.md`. A terminal tells the same: `LC_ALL=C; sha256sum * | sha256sum`,
+    where there is no signature.
+
+    Raises:
+        BundleError: a file is not there.
+    """
+    return _digest(_hashes(bundle))
+
+
+def _digest(hashes: Mapping[str, str]) -> str:
+    lines = (f"{hashes[name]}  {name}\n" for name in sorted(hashes))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _hashes(bundle: Bundle) -> dict[str, str]:
+    """SHA-256 of each file of a bundle, by name.
+
+    Raises:
+        BundleError: one is not there.
+    """
     try:
-        bundle = _from_dict(folder, json.loads((folder / DESCRIPTION).read_text(encoding="utf-8")))
-    except (KeyError, TypeError, ValueError) as error:
-        raise BundleError(f"{folder / DESCRIPTION} cannot be read: {error!r}") from None
-    except UnknownClassError as error:
-        raise BundleError(f"{folder / DESCRIPTION}: {error}") from None
-    found = file_hash(bundle.model_file)
-    if found != bundle.model_sha256:
+        return {name: file_hash(bundle.folder / name) for name in bundle.files}
+    except OSError as error:
         raise BundleError(
-            f"{bundle.model_file} is not the model that {DESCRIPTION} describes (hash "
-            f"{found[:12]}, expected {bundle.model_sha256[:12]}); fetch or export the bundle again"
+            f"{error.filename} cannot be read ({error.strerror}), and {DESCRIPTION} describes it; "
+            "fetch or export the bundle again"
+        ) from None
+
+
+def _read(folder: Path) -> Bundle:
+    file = folder / DESCRIPTION
+    try:
+        description = description_of(json.loads(file.read_text(encoding="utf-8")))
+    except (
+        ArithmeticError,
+        AttributeError,
+        KeyError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise BundleError(f"{file} cannot be read: {error!r}") from None
+    except (BundleError, UnknownClassError) as error:
+        raise BundleError(f"{file}: {error}") from None
+    return Bundle(folder=folder, **vars(description))
+
+
+def _check_nothing_else(bundle: Bundle) -> None:
+    """Check that nothing lies in the folder that no hash covers: weights may lie beside a model.
+
+    Raises:
+        BundleError: something does.
+    """
+    known = {*bundle.files, SIGNATURE}
+    strange = sorted(each.name for each in bundle.folder.iterdir() if each.name not in known)
+    if strange:
+        raise BundleError(
+            f"{bundle.folder} holds what is not of the bundle: {', '.join(strange)}; remove it, or "
+            "fetch or export the bundle again"
         )
+
+
+def _check_described(bundle: Bundle, hashes: Mapping[str, str]) -> None:
+    """Check that the files are those that `bundle.json` describes.
+
+    Raises:
+        BundleError: one was changed.
+    """
+    described = {MODEL: bundle.model_sha256}
     if bundle.novelty:
-        _check_file(folder / REFERENCES, bundle.novelty.references_sha256)
+        described[REFERENCES] = bundle.novelty.references_sha256
         if bundle.novelty.pictures:
-            _check_file(folder / PICTURES, bundle.novelty.pictures.sha256)
+            described[PICTURES] = bundle.novelty.pictures.sha256
     if bundle.adjustment:
-        _check_file(folder / TESTED, bundle.adjustment.tested_sha256)
-    return bundle
+        described[TESTED] = bundle.adjustment.tested_sha256
+    if bundle.failures:
+        described[FAILURES] = bundle.failures["sha256"]
+    for name, expected in described.items():
+        if hashes[name] != expected:
+            raise BundleError(
+                f"{bundle.folder / name} is not what {DESCRIPTION} describes (hash "
+                f"{hashes[name][:12]}, expected {expected[:12]}); fetch or export the bundle again"
+            )
+
+
+def _check_demanded(bundle: Bundle, sha256: str) -> None:
+    """Check that a bundle is the one that was asked for, if one was.
+
+    Raises:
+        BundleError: it is another.
+    """
+    if sha256 and sha256.lower() != bundle.sha256:
+        raise BundleError(
+            f"{bundle.folder} is not the bundle demanded (SHA-256 {bundle.sha256}, demanded "
+            f"{sha256}); give that bundle, or leave --bundle-sha256 away"
+        )
 
 
 def load_references(bundle: Bundle) -> References:
@@ -227,23 +240,11 @@ def load_tested(bundle: Bundle) -> LabelledCells:
     return read_tested(bundle.folder / TESTED, bundle.classes)
 
 
-def _check_file(file: Path, expected: str) -> None:
-    """Check that cells kept beside the model are those that `bundle.json` describes.
-
-    Raises:
-        BundleError: they are missing or were changed.
-    """
-    found = file_hash(file) if file.is_file() else "no file"
-    if found != expected:
-        raise BundleError(
-            f"{file} does not hold the cells that {DESCRIPTION} describes (hash {found[:12]}, "
-            f"expected {expected[:12]}); fetch or export the bundle again"
-        )
-
-
 def write_description(bundle: Bundle) -> None:
-    """Write `bundle.json` into the bundle's folder."""
-    write_json(bundle.folder / DESCRIPTION, _to_dict(bundle))
+    """Write `bundle.json`; remove files that the bundle has no more, and an earlier signature."""
+    write_json(bundle.folder / DESCRIPTION, bundle.as_dict())
+    for name in {*ALL_FILES, SIGNATURE} - {*bundle.files}:
+        (bundle.folder / name).unlink(missing_ok=True)
 
 
 def seal_evaluation(bundle: Bundle, evaluation: Mapping[str, Any]) -> Bundle:
@@ -267,99 +268,3 @@ def seal_tested(
     sealed = replace(bundle, adjustment=adjustment)
     write_description(sealed)
     return sealed
-
-
-def _to_dict(bundle: Bundle) -> dict[str, Any]:
-    return {
-        "format": FORMAT,
-        "name": bundle.name,
-        "licence": bundle.licence,
-        "model": {
-            "file": MODEL,
-            "sha256": bundle.model_sha256,
-            "precision": bundle.precision,
-        },
-        "classes": list(bundle.classes),
-        "classes_sha256": class_list_hash(bundle.classes),
-        "left_out": bundle.left_out,
-        "preprocessing": asdict(bundle.preprocessing),
-        "split_hash": bundle.split_hash,
-        "origin": bundle.origin,
-        "calibration": asdict(bundle.calibration) if bundle.calibration else None,
-        "abstention": bundle.abstention.as_dict() if bundle.abstention else None,
-        "review": [asdict(threshold) for threshold in bundle.review],
-        "evaluation": bundle.evaluation,
-        "novelty": asdict(bundle.novelty) if bundle.novelty else None,
-        "adjustment": asdict(bundle.adjustment) if bundle.adjustment else None,
-    }
-
-
-def _from_dict(folder: Path, values: dict[str, Any]) -> Bundle:
-    if values["format"] != FORMAT:
-        raise BundleError(
-            f"{folder / DESCRIPTION} has format {values['format']!r}; this marrowscope reads "
-            f"{FORMAT}: update marrowscope or export the bundle again"
-        )
-    classes = tuple(cell_class(code).code for code in values["classes"])
-    if class_list_hash(classes) != values["classes_sha256"]:
-        raise BundleError(f"{folder / DESCRIPTION}: its class list was changed after export")
-    return Bundle(
-        folder=folder,
-        name=values["name"],
-        classes=classes,
-        left_out=values["left_out"],
-        preprocessing=Preprocessing.from_dict(values["preprocessing"]),
-        model_sha256=values["model"]["sha256"],
-        precision=values["model"]["precision"],
-        split_hash=values["split_hash"],
-        licence=values["licence"],
-        origin=values["origin"],
-        calibration=_calibration(values.get("calibration"), len(classes)),
-        abstention=abstention_of(values.get("abstention"), len(classes)),
-        review=thresholds_of(values.get("review", ())),
-        evaluation=values["evaluation"],
-        novelty=_novelty(values.get("novelty")),
-        adjustment=adjustment_of(values.get("adjustment")),
-    )
-
-
-def _calibration(values: dict[str, Any] | None, classes: int) -> Calibration | None:
-    """Read a calibration; bundles that are older than it have none.
-
-    Raises:
-        ValueError: it is not for this number of classes.
-    """
-    if values is None:
-        return None
-    factor, shift = (tuple(map(float, values[name])) for name in ("factor", "shift"))
-    if not len(factor) == len(shift) == classes:
-        raise ValueError(f"its calibration is for {len(factor)} classes, not {classes}")
-    return Calibration(
-        str(values["method"]),
-        factor,
-        shift,
-        int(values["cells"]),
-        float(values.get("bend", 0.0)),
-    )
-
-
-def _novelty(values: dict[str, Any] | None) -> Novelty | None:
-    """Read what is said about strange cells; bundles that are older than it say nothing.
-
-    Raises:
-        ValueError: the threshold is no number.
-    """
-    if values is None:
-        return None
-    novelty = Novelty(
-        str(values["method"]),
-        float(values["shrinkage"]),
-        float(values["threshold"]),
-        float(values["false_alarms"]),
-        int(values["cells"]),
-        str(values["references_sha256"]),
-        pictures_of(values.get("pictures")),
-    )
-    if not math.isfinite(novelty.threshold):
-        raise ValueError(f"its novelty has the threshold {novelty.threshold}")
-    return novelty

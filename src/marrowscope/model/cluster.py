@@ -18,6 +18,7 @@ from marrowscope.files.containers import arrow
 from marrowscope.locations import Location, location_of
 from marrowscope.model.bundle import Bundle, load_bundle
 from marrowscope.model.predictor import BATCH_SIZE, Outcome, Predictor
+from marrowscope.model.signature import SIGNATURE, is_signed
 from marrowscope.records import Found, Picture, Place, Prediction, Reject
 
 LOCAL = "local"
@@ -202,7 +203,8 @@ def _outcome(row: dict[str, Any], found: Found) -> Outcome:
 
 
 def _content(bundle: Bundle) -> dict[str, bytes]:
-    return {name: (bundle.folder / name).read_bytes() for name in bundle.files}
+    signature = (SIGNATURE,) if is_signed(bundle.folder) else ()
+    return {name: (bundle.folder / name).read_bytes() for name in (*bundle.files, *signature)}
 
 
 def _ray() -> Any:

@@ -19,6 +19,7 @@ from marrowscope import __version__
 from marrowscope.model.bundle import Bundle
 from marrowscope.model.engines import Cuda, best_of, cores, installed, measure
 from marrowscope.model.predictor import Predictor
+from marrowscope.model.signature import signature_in_words
 from marrowscope.records import Picture
 
 WORTH_KNOWING = (
@@ -28,6 +29,7 @@ WORTH_KNOWING = (
 """Instruction sets that decide how fast networks run, as processors name them."""
 EXTRAS = {
     "fast": ("openvino",),
+    "sign": ("cryptography",),
     "data": ("cv2", "pyarrow", "simplejpeg"),
     "train": ("torch", "transformers", "accelerate", "onnx", "safetensors", "optuna"),
 }
@@ -57,6 +59,10 @@ class Examined:
     marrowscope: str
     machine: Machine
     bundle: str
+    bundle_sha256: str
+    """Of the whole bundle."""
+    signature: str
+    """Who vouches for it, in words."""
     precision: str
     engine: str
     engine_rates: dict[str, float]
@@ -79,6 +85,8 @@ def examine(bundle: Bundle) -> Examined:
         marrowscope=__version__,
         machine=here,
         bundle=bundle.name,
+        bundle_sha256=bundle.sha256,
+        signature=signature_in_words(bundle.folder, bundle.sha256),
         precision=bundle.precision,
         engine=choice.name,
         engine_rates=choice.rates,

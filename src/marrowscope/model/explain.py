@@ -89,7 +89,7 @@ class Explained:
         """Give the outcome for machines, with the model that it rests on."""
         return {
             "marrowscope": __version__,
-            "bundle": {"name": bundle.name, "model_sha256": bundle.model_sha256},
+            "bundle": bundle.identity,
             "folder": str(self.folder),
             "pictures": [
                 {

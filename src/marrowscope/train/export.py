@@ -22,7 +22,8 @@ from marrowscope.files.hashes import file_hash
 from marrowscope.files.images import read_image
 from marrowscope.files.results import DECIMALS, prepare_folder
 from marrowscope.locations import within
-from marrowscope.model.bundle import MODEL, Bundle, write_description
+from marrowscope.model.bundle import Bundle, write_description
+from marrowscope.model.description import MODEL
 from marrowscope.model.engines import Pixels, cores, on_processor
 from marrowscope.model.known_pictures import KnownPictures, write_pictures
 from marrowscope.model.novelty import FALSE_ALARMS

@@ -39,7 +39,7 @@ class Room:
         self.settings = settings
         opened = open_room(settings.folder, settings.database, settings.pictures)
         self.store, self.blobs = opened.store, opened.blobs
-        self.bundle: Bundle = load_bundle(settings.bundle)
+        self.bundle: Bundle = load_bundle(settings.bundle, settings.bundle_sha256)
         sweep(opened)
         self.attempts = Attempts()
         self.meters = Meters()

@@ -45,6 +45,8 @@ class Settings:
     """URL of the store that keeps pictures; empty for the folder."""
     bundle: str = "default"
     """Name or folder of the bundle that reads cells."""
+    bundle_sha256: str = ""
+    """Digest that the bundle must have; empty for any."""
     engine: str = "onnxruntime"
     threads: int = 0
     """Processor threads that read cells; 0 for all cores but one, which is left to the pages."""

@@ -42,6 +42,7 @@ class ClassifiedOut(BaseModel):
     """What the model read in pictures, and their differential."""
 
     bundle: str
+    bundle_sha256: str
     model_sha256: str
     cells: list[Classified]
     refused: list[RefusedOut]
@@ -80,6 +81,7 @@ def _classify(room: Room, files: list[Incoming], um_per_px: float | None) -> Cla
             refused.append(RefusedOut(file=cell.file, reason=outcome.reason))
     return ClassifiedOut(
         bundle=room.bundle.name,
+        bundle_sha256=room.bundle.sha256,
         model_sha256=room.bundle.model_sha256,
         cells=cells,
         refused=refused,
