@@ -1,7 +1,8 @@
 # The two commands of the README: `make demo` and `make test`. Both can be run again at any time.
+# For releases: `make dist`, `make sbom`, and `make audit`, which asks the network.
 PYTHON ?= python3
 
-.PHONY: demo test
+.PHONY: demo test dist audit sbom
 
 demo: .venv/.ready
 	.venv/bin/marrowscope classify samples/cells --um-per-px 0.086 --output demo --overwrite
@@ -11,6 +12,22 @@ test: .venv-test/.ready
 	.venv-test/bin/ruff check .
 	.venv-test/bin/mypy
 	OMP_NUM_THREADS=1 .venv-test/bin/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
+
+dist: .venv-test/.ready
+	rm -rf dist
+	.venv-test/bin/python -m hatchling build -d dist
+	.venv-test/bin/twine check --strict dist/*
+
+sbom: .venv/.ready .venv-test/.ready
+	.venv-test/bin/python tools/sbom.py .venv/bin/python dist/sbom.cdx.json
+
+audit: .venv-audit/.ready
+	.venv-audit/bin/pip-audit --strict --disable-pip --no-deps --requirement constraints.txt
+
+.venv-audit/.ready:
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet 'pip-audit==2.10.1'
+	@touch $@
 
 .venv/.ready: EXTRAS =
 .venv-test/.ready: EXTRAS = [train,data,fast,slides,web,postgres,stores,scale,sign,dev]

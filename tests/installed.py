@@ -1,0 +1,45 @@
+"""What is installed here: the libraries that a part of marrowscope needs, with their licences."""
+
+import tomllib
+from collections.abc import Iterable
+from functools import cache
+from importlib.metadata import Distribution, distribution
+
+from conftest import ROOT
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def needed_by(requirements: Iterable[str]) -> dict[str, Distribution]:
+    """All distributions that requirements lead to on this machine, by name."""
+    found: dict[str, Distribution] = {}
+    done: set[tuple[str, str]] = set()
+    waiting = [Requirement(each) for each in requirements]
+    while waiting:
+        wanted = waiting.pop()
+        name = canonicalize_name(wanted.name)
+        for extra in wanted.extras | {""}:
+            if (name, extra) not in done:
+                done.add((name, extra))
+                found[name] = distribution(name)
+                waiting += _below(found[name], extra)
+    return found
+
+
+def _below(of: Distribution, extra: str) -> list[Requirement]:
+    all_of_them = map(Requirement, of.requires or ())
+    return [
+        each
+        for each in all_of_them
+        if each.marker is None or each.marker.evaluate({"extra": extra})
+    ]
+
+
+@cache
+def needed() -> dict[str, Distribution]:
+    """What the base install and all extras but `dev` need."""
+    extras = PROJECT["optional-dependencies"]
+    parts = [PROJECT["dependencies"], *(extras[name] for name in extras if name != "dev")]
+    return needed_by(each for part in parts for each in part)

@@ -1,0 +1,79 @@
+"""Write a bill of materials (CycloneDX 1.6): the libraries of an environment, and our models.
+
+    .venv-test/bin/python tools/sbom.py .venv/bin/python dist/sbom.cdx.json
+
+The libraries are those that cyclonedx-py finds in the environment of that Python; to them come the
+shipped models, each with its licence, the SHA-256 of its weights, and what it was made from.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from marrowscope.fields.finder import DEFAULT as FINDER
+from marrowscope.fields.finder import DESCRIPTION as ABOUT_FINDER
+from marrowscope.files.hashes import file_hash
+from marrowscope.model.bundle import load_bundle
+
+ROOT = Path(__file__).parents[1]
+Component = dict[str, Any]
+
+DINOV2 = {
+    "type": "machine-learning-model",
+    "group": "facebook",
+    "name": "dinov2-small",
+    "description": "DINOv2 ViT-S/14 (Oquab et al. 2023): the weights that the training began with",
+    "licenses": [{"license": {"id": "Apache-2.0"}}],
+}
+
+
+def model(name: str, weights: Path, licence: str, description: str) -> Component:
+    return {
+        "type": "machine-learning-model",
+        "bom-ref": f"{name}@{file_hash(weights)}",
+        "name": name,
+        "description": description,
+        "hashes": [{"alg": "SHA-256", "content": file_hash(weights)}],
+        "licenses": [{"license": {"id": licence}}],
+    }
+
+
+def models() -> list[Component]:
+    bundle = load_bundle("default")
+    about = json.loads((FINDER / ABOUT_FINDER).read_text(encoding="utf-8"))
+    reads = f"Classifies single bone marrow cells; {bundle.origin['network']}, {bundle.precision}"
+    reader = model("marrowscope bundle default", bundle.model_file, bundle.licence, reads)
+    reader["pedigree"] = {"ancestors": [DINOV2]}
+    reader["properties"] = [{"name": "marrowscope:bundle:sha256", "value": bundle.sha256}]
+    finds = f"{about['about']}; trained on {about['trained_on']}"
+    weights = FINDER / "model.onnx"
+    return [reader, model("marrowscope finder default", weights, about["licence"], finds)]
+
+
+def libraries(python: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", "cyclonedx_py", "environment", python]
+    form = [
+        "--pyproject",
+        str(ROOT / "pyproject.toml"),
+        "--output-format",
+        "JSON",
+        "--sv",
+        "1.6",
+        "--no-validate",
+    ]
+    told = subprocess.run([*command, *form], check=True, capture_output=True, text=True)  # noqa: S603
+    return dict(json.loads(told.stdout))
+
+
+def main(python: str, target: Path) -> None:
+    bill = libraries(python)
+    bill["components"] = [*bill.get("components", []), *models()]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(json.dumps(bill, indent=2) + "\n", encoding="utf-8")
+    print(f"{target}: {len(bill['components'])} components")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))
