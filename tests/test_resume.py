@@ -240,6 +240,7 @@ def test_another_bundle_or_pixel_size_is_refused(
     assert default.adjustment
     assert str(error.value) == (
         f"{tmp_path / 'out'} was begun with something else: bundle was toy, now it is default; "
+        f"bundle_sha256 was {toy_bundle.sha256}, now it is {default.sha256}; "
         f"model_sha256 was {toy_bundle.model_sha256}, now it is {default.model_sha256}; "
         f"novelty was {toy_bundle.novelty.threshold}, now it is {default.novelty.threshold}; "
         f"tested was nothing, now it is {default.adjustment.tested_sha256}; "

@@ -16,6 +16,9 @@ from marrowscope.errors import MissingExtraError
 Location = Path | str
 """A file, or the URL of an object, such as `s3://smears/monday/1.jpg`."""
 
+STORES = ("abfs", "abfss", "adl", "az", "gcs", "gs", "oci", "oss", "s3", "s3a")
+"""Kinds of stores that are reached. Others of fsspec are not: a manifest that somebody else wrote
+must not have this machine ask for web pages or files in its network."""
 INSTALL = "install it with: pip install 'marrowscope[stores]'"
 COPIES_KEPT = 4
 """Containers copied from a store that are on this machine's disk at a time."""
@@ -141,6 +144,10 @@ def store_of(url: str) -> tuple[Any, str]:
         OSError: there is no such kind of store.
         MissingExtraError: the library for such a store is not installed.
     """
+    kind = url.partition("://")[0].lower()
+    if kind not in STORES:
+        known = ", ".join(STORES)
+        raise OSError(22, f"no such kind of store ({kind}; {known} are reached)", url)
     try:
         return tuple(import_module("fsspec").core.url_to_fs(url))
     except ImportError as error:

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from marrowscope.errors import OutputError
+from marrowscope.files.formulas import row_as_it_was
 from marrowscope.files.results import REJECT_HEADER, prediction_header, prediction_of
 from marrowscope.model.predictor import BATCH_SIZE, Outcome
 from marrowscope.records import Found, Prediction, Reject
@@ -20,7 +21,7 @@ class Cursor:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._read = 0
-        self._rows = csv.reader(self._lines(), strict=True)
+        self._rows = map(row_as_it_was, csv.reader(self._lines(), strict=True))
         self.taken = 0
         """Bytes of the rows taken so far."""
         self.next = self._row()

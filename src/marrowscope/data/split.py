@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from marrowscope.errors import SplitError
+from marrowscope.files.formulas import as_it_was
 from marrowscope.files.results import csv_file, read_csv, write_json
 from marrowscope.labels import cell_class
 from marrowscope.records import Cell
@@ -161,7 +162,10 @@ def read_split(folder: Path) -> Split:
     try:
         seal = json.loads((folder / SEAL_FILE).read_text(encoding="utf-8"))
         with (folder / SPLIT_FILE).open(newline="", encoding="utf-8") as file:
-            rows = tuple(_to_row(row) for row in csv.DictReader(file))
+            rows = tuple(
+                _to_row({key: as_it_was(value or "") for key, value in row.items() if key})
+                for row in csv.DictReader(file)
+            )
         left_out = dict(seal.get("left_out", {}))
         split = Split(rows, int(seal["seed"]), str(seal["grouped_by"]), left_out)
         sealed = str(seal["hash"])

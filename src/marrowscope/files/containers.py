@@ -1,8 +1,10 @@
 """Containers of pictures: zip and tar archives, and Parquet files with a column of pictures."""
 
+import lzma
 import os
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from importlib import import_module
@@ -100,7 +102,14 @@ def _zip_member(stamp: Stamp, name: str) -> bytes:
         return archive.read(name)
     except KeyError:
         raise FileNotFoundError(2, "no such file in the zip archive", name) from None
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
+    except (
+        EOFError,
+        lzma.LZMAError,
+        NotImplementedError,
+        RuntimeError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise OSError(5, f"it cannot be unpacked ({error})", name) from None
 
 

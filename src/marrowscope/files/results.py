@@ -6,9 +6,10 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
 from marrowscope.errors import MarrowscopeError, OutputError
+from marrowscope.files.formulas import as_it_was, harmless_row, row_as_it_was
 from marrowscope.records import Place, Prediction, Reject
 
 PREDICTIONS, REJECTS = "predictions.csv", "rejects.csv"
@@ -29,6 +30,17 @@ class RowWriter(Protocol):
     def writerow(self, row: Sequence[str], /) -> object:
         """Write one row."""
         ...
+
+
+class Table:
+    """Writes the rows of a CSV; no text in it is a formula to a spreadsheet."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._rows = csv.writer(file)
+
+    def writerow(self, row: Sequence[str], /) -> None:
+        """Write one row."""
+        self._rows.writerow(harmless_row(row))
 
 
 def partial_of(path: Path) -> Path:
@@ -54,9 +66,9 @@ def write_text(path: Path, text: str) -> None:
 def csv_file(path: Path, header: Sequence[str]) -> Iterator[RowWriter]:
     """Open a CSV that stands under its name only when it is whole, and write its header."""
     with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(header)
-        yield writer
+        table = Table(file)
+        table.writerow(header)
+        yield table
 
 
 @contextmanager
@@ -67,10 +79,10 @@ def continued_csv(path: Path, header: Sequence[str], keep: int) -> Iterator[RowW
         partial.open("a", buffering=1, newline="", encoding="utf-8") as file,
     ):
         file.truncate(keep)
-        writer = csv.writer(file)
+        table = Table(file)
         if keep == 0:
-            writer.writerow(header)
-        yield writer
+            table.writerow(header)
+        yield table
 
 
 def read_csv(
@@ -86,7 +98,7 @@ def read_csv(
             reader = csv.DictReader(lines)
             check_columns(file, columns, reader.fieldnames or (), failure)
             for row in reader:
-                yield {key: value or "" for key, value in row.items() if key}
+                yield {key: as_it_was(value or "") for key, value in row.items() if key}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise failure(f"{file}: cannot be read as CSV in UTF-8 ({error})") from None
 
@@ -176,7 +188,7 @@ def _divided(rest: Sequence[str]) -> tuple[Place, Sequence[str]]:
 def read_predictions(file: Path) -> Iterator[Prediction]:
     """Give the predictions of a whole `predictions.csv`, one by one."""
     with file.open(newline="", encoding="utf-8") as lines:
-        rows = csv.reader(lines)
+        rows = map(row_as_it_was, csv.reader(lines))
         on_fields = PLACE[0] in next(rows, ())
         yield from (prediction_of(row, on_fields=on_fields) for row in rows)
 

@@ -71,7 +71,7 @@ def install(app: FastAPI, page: Page) -> None:
     def answer(request: Request, error: Exception) -> Response:
         told = tell(error)
         if told.status >= 500:
-            LOG.error("%s %s", request.method, request.url.path, exc_info=error)
+            LOG.error("%s %r", request.method, request.url.path, exc_info=error)
         if request.url.path.startswith("/api/"):
             more = {"errors": told.errors} if told.errors else {}
             return problem(told.status, told.detail, told.headers, **more)

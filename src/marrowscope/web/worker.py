@@ -102,7 +102,7 @@ class Worker:
             else:
                 self._read(job, predictor)
         except LostJobError as error:
-            LOG.warning("%s", error)
+            LOG.warning("%r", str(error))
         except MarrowscopeError as error:
             self._fail(job, str(error), again=False)
         except Exception as error:
