@@ -26,7 +26,8 @@ from marrowscope.records import Reject
 
 SOURCES = sorted((ROOT / "src" / "marrowscope").rglob("*.py"))
 RUNS_DATA = {
-    "cloudpickle", "dill", "joblib", "marshal", "pickle", "shelve", "xml", "lxml", "yaml",
+    "cloudpickle", "dill", "joblib", "lxml", "marshal", "pickle", "shelve", "xml.dom",
+    "xml.dom.minidom", "xml.etree", "xml.etree.ElementTree", "xml.sax", "yaml",
 }  # fmt: skip
 """Modules that execute what they read, or follow what it names."""
 RUNS_TEXT = {"__import__", "compile", "eval", "exec"}
@@ -37,9 +38,9 @@ def calls_and_imports(tree: ast.AST) -> Iterator[str]:
     """Name what a module imports, and the plain functions that it calls."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (each.name.split(".")[0] for each in node.names)
+            yield from (each.name for each in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module.split(".")[0]
+            yield node.module
         elif isinstance(node, ast.Call):
             yield ast.unparse(node.func)
 

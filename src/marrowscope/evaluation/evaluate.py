@@ -137,9 +137,9 @@ def evaluate(
     )
     write_json(folder / METRICS, details)
     if part == "test":
+        bundle = _seal_tested(bundle, members_of)
         failures = write_failures(folder, manifest.root, bundle)
         summary["failures"] = asdict(failures) if failures else None
-        bundle = _seal_tested(bundle, members_of)
         bundle = seal_evaluation(bundle, _without_classes(summary))
         write_card(bundle)
     rejects += [reject for one in further for reject in one.rejects]
