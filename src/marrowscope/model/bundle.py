@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from marrowscope.errors import BundleError, UnknownClassError
 from marrowscope.files.hashes import file_hash
 from marrowscope.files.results import write_json
 from marrowscope.labels import cell_class
+from marrowscope.model.allowed import check_description
 from marrowscope.model.known_pictures import PICTURES, KnownPicture, pictures_of, read_pictures
 from marrowscope.model.novelty import Novelty
 from marrowscope.model.preprocess import Preprocessing
@@ -164,8 +164,8 @@ def load_bundle(name_or_folder: str) -> Bundle:
         )
     try:
         bundle = _from_dict(folder, json.loads((folder / DESCRIPTION).read_text(encoding="utf-8")))
-    except (KeyError, TypeError, ValueError) as error:
-        raise BundleError(f"{folder / DESCRIPTION} cannot be read: {error!r}") from None
+    except (OSError, RecursionError, ValueError) as error:
+        raise BundleError(f"{folder / DESCRIPTION} cannot be read: {error}") from None
     except UnknownClassError as error:
         raise BundleError(f"{folder / DESCRIPTION}: {error}") from None
     found = file_hash(bundle.model_file)
@@ -294,13 +294,16 @@ def _to_dict(bundle: Bundle) -> dict[str, Any]:
     }
 
 
-def _from_dict(folder: Path, values: dict[str, Any]) -> Bundle:
-    if values["format"] != FORMAT:
+def _from_dict(folder: Path, values: Any) -> Bundle:
+    if isinstance(values, dict) and values.get("format", FORMAT) != FORMAT:
         raise BundleError(
             f"{folder / DESCRIPTION} has format {values['format']!r}; this marrowscope reads "
             f"{FORMAT}: update marrowscope or export the bundle again"
         )
+    check_description(values)
     classes = tuple(cell_class(code).code for code in values["classes"])
+    if len(set(classes)) < max(len(classes), 1):
+        raise ValueError(f"classes must be named once each, and at least one; got {classes}")
     if class_list_hash(classes) != values["classes_sha256"]:
         raise BundleError(f"{folder / DESCRIPTION}: its class list was changed after export")
     return Bundle(
@@ -344,14 +347,10 @@ def _calibration(values: dict[str, Any] | None, classes: int) -> Calibration | N
 
 
 def _novelty(values: dict[str, Any] | None) -> Novelty | None:
-    """Read what is said about strange cells; bundles that are older than it say nothing.
-
-    Raises:
-        ValueError: the threshold is no number.
-    """
+    """Read what is said about strange cells; bundles that are older than it say nothing."""
     if values is None:
         return None
-    novelty = Novelty(
+    return Novelty(
         str(values["method"]),
         float(values["shrinkage"]),
         float(values["threshold"]),
@@ -360,6 +359,3 @@ def _novelty(values: dict[str, Any] | None) -> Novelty | None:
         str(values["references_sha256"]),
         pictures_of(values.get("pictures")),
     )
-    if not math.isfinite(novelty.threshold):
-        raise ValueError(f"its novelty has the threshold {novelty.threshold}")
-    return novelty
