@@ -7,7 +7,7 @@ from typing import BinaryIO, Protocol
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from marrowscope.errors import FieldError, ImageError
+from marrowscope.errors import FieldError, ImageError, MissingExtraError
 from marrowscope.fields.claims import scale_of_dpi
 from marrowscope.fields.slides import SLIDES, LargeTiff, Slide
 from marrowscope.files.images import FORMATS, check_colours, to_rgb
@@ -84,8 +84,11 @@ def open_field(path: Path) -> Field:
         ) from None
     except FileNotFoundError:
         raise FieldError(f"{path}: no such file") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise FieldError(f"{path}: the picture is damaged or cut short ({error})") from None
+    except (FieldError, MissingExtraError):
+        raise
+    except Exception as error:  # noqa: BLE001 - each format's decoder raises types of its own
+        why = str(error) or type(error).__name__
+        raise FieldError(f"{path}: the picture is damaged or cut short ({why})") from None
 
 
 def _open_picture(path: Path, file: BinaryIO) -> Field:

@@ -1,5 +1,6 @@
 """Read pictures piece by piece that are too large to be in memory: tiled TIFFs and slides."""
 
+import math
 import weakref
 from collections import OrderedDict
 from importlib import import_module
@@ -70,21 +71,31 @@ class LargeTiff:
         self._check()
         self.height, self.width = self._page.shape[:2]
         self.um_per_px = self._scale()
-        self._plain = self._page.asarray(out="memmap") if self._page.is_memmappable else None
+        self._plain = self._mapped() if self._page.is_memmappable else None
         self._kept: OrderedDict[int, np.ndarray] = OrderedDict()
 
     def _check(self) -> None:
         page = self._page
+        sides = (*page.shape[:2], *page.chunks[:2])
+        if not all(isinstance(side, int) and side > 0 for side in sides):
+            raise FieldError(f"{self._path}: the picture is damaged (its sides are {sides})")
         if page.dtype != np.uint8 or page.axes != "YXS" or page.shape[2] not in {3, 4}:
             raise FieldError(
                 f"{self._path}: its pixels are {page.dtype} {page.axes} {page.shape}; "
                 "RGB with 8 bits a channel, interleaved, is read"
             )
-        if not page.is_memmappable and int(np.prod(page.chunks)) > LARGEST_PIECE:
+        if not page.is_memmappable and math.prod(page.chunks) > LARGEST_PIECE:
             raise FieldError(
                 f"{self._path}: it is packed in pieces of {page.chunks} pixels, too large to be "
                 "read one by one; save it as a tiled TIFF"
             )
+
+    def _mapped(self) -> np.ndarray:
+        """Give the pixels of a TIFF that is not packed, as they lie in the file."""
+        pixels = np.asarray(self._page.asarray(out="memmap"))
+        if pixels.shape != self._page.shape:
+            raise FieldError(f"{self._path}: the picture is damaged or cut short")
+        return pixels
 
     def _scale(self) -> float | None:
         tags = self._page.tags

@@ -1,10 +1,8 @@
 """Containers of pictures: zip and tar archives, and Parquet files with a column of pictures."""
 
-import lzma
 import os
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from importlib import import_module
@@ -92,7 +90,8 @@ def zip_members(path: Path) -> list[str]:
         OSError: it is no zip archive.
     """
     archive = _zip(Stamp(path, path.stat().st_mtime_ns, os.getpid()))
-    return [each.filename for each in archive.infolist() if not each.is_dir()]
+    names = (each.filename for each in archive.infolist())
+    return [name for name in names if not name.endswith("/")]
 
 
 def _zip_member(stamp: Stamp, name: str) -> bytes:
@@ -102,23 +101,24 @@ def _zip_member(stamp: Stamp, name: str) -> bytes:
         return archive.read(name)
     except KeyError:
         raise FileNotFoundError(2, "no such file in the zip archive", name) from None
-    except (
-        EOFError,
-        lzma.LZMAError,
-        NotImplementedError,
-        RuntimeError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        raise OSError(5, f"it cannot be unpacked ({error})", name) from None
+    except OSError:
+        raise
+    except Exception as error:  # noqa: BLE001 - zlib, lzma and zipfile raise types of their own
+        raise OSError(5, f"it cannot be unpacked ({_why(error)})", name) from None
 
 
 @lru_cache(maxsize=8)
 def _zip(stamp: Stamp) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(stamp.path)
-    except zipfile.BadZipFile as error:
-        raise OSError(5, f"it is no whole zip archive ({error})", str(stamp.path)) from None
+    except OSError:
+        raise
+    except Exception as error:  # noqa: BLE001 - damage shows in many types
+        raise OSError(5, f"it is no whole zip archive ({_why(error)})", str(stamp.path)) from None
+
+
+def _why(error: Exception) -> str:
+    return str(error) or type(error).__name__
 
 
 def tar_members(path: Path) -> list[str]:
@@ -147,8 +147,10 @@ def _tar(stamp: Stamp) -> dict[str, tuple[int, int]]:
     try:
         with tarfile.open(stamp.path, "r:") as archive:
             return {each.name: (each.offset_data, each.size) for each in archive if each.isfile()}
-    except tarfile.TarError as error:
-        why = f"it is no whole tar archive without compression ({error})"
+    except OSError:
+        raise
+    except Exception as error:  # noqa: BLE001 - damage shows in many types
+        why = f"it is no whole tar archive without compression ({_why(error)})"
         raise OSError(5, why, str(stamp.path)) from None
 
 

@@ -62,8 +62,11 @@ def decode_image(content: bytes) -> Image.Image:
         raise ImageError(
             f"not a picture that can be read; {', '.join(FORMATS)} with 8 bits a channel are"
         ) from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise ImageError(f"the picture is damaged or cut short ({error})") from None
+    except ImageError:
+        raise
+    except Exception as error:  # noqa: BLE001 - each format's decoder raises types of its own
+        why = str(error) or type(error).__name__
+        raise ImageError(f"the picture is damaged or cut short ({why})") from None
 
 
 def _check_header(image: Image.Image) -> None:

@@ -131,15 +131,8 @@ def _read(folder: Path) -> Bundle:
     file = folder / DESCRIPTION
     try:
         description = description_of(json.loads(file.read_text(encoding="utf-8")))
-    except (
-        ArithmeticError,
-        AttributeError,
-        KeyError,
-        RecursionError,
-        TypeError,
-        ValueError,
-    ) as error:
-        raise BundleError(f"{file} cannot be read: {error!r}") from None
+    except (OSError, RecursionError, ValueError) as error:
+        raise BundleError(f"{file} cannot be read: {error}") from None
     except (BundleError, UnknownClassError) as error:
         raise BundleError(f"{file}: {error}") from None
     return Bundle(folder=folder, **vars(description))

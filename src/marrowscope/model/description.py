@@ -1,13 +1,13 @@
 """What a bundle says of its model: `bundle.json`, checked as it is read."""
 
 import hashlib
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from marrowscope.errors import BundleError
 from marrowscope.labels import cell_class
+from marrowscope.model.allowed import check_description
 from marrowscope.model.known_pictures import PICTURES, pictures_of
 from marrowscope.model.novelty import Novelty
 from marrowscope.model.preprocess import Preprocessing
@@ -153,22 +153,23 @@ def class_list_hash(classes: Sequence[str]) -> str:
     return hashlib.sha256(",".join(classes).encode()).hexdigest()
 
 
-def description_of(values: dict[str, Any]) -> Description:
+def description_of(values: Any) -> Description:
     """Read what `bundle.json` holds.
 
     Raises:
         BundleError: it has another format, or its class list was changed.
         UnknownClassError: it names a class that is not in the class list.
-        KeyError: a field is missing.
-        TypeError: a field is of another type.
-        ValueError: a field holds something that does not fit.
+        ValueError: a value is missing, of another kind, or does not fit; its place is named.
     """
-    if values["format"] != FORMAT:
+    if isinstance(values, dict) and values.get("format", FORMAT) != FORMAT:
         raise BundleError(
             f"its format is {values['format']!r}; this marrowscope reads "
             f"{FORMAT}: update marrowscope or export the bundle again"
         )
+    check_description(values)
     classes = tuple(cell_class(code).code for code in values["classes"])
+    if len(set(classes)) < max(len(classes), 1):
+        raise ValueError(f"classes must be named once each, and at least one; got {classes}")
     if class_list_hash(classes) != values["classes_sha256"]:
         raise BundleError("its class list was changed after export")
     return Description(
@@ -184,7 +185,7 @@ def description_of(values: dict[str, Any]) -> Description:
         calibration=_calibration(values.get("calibration"), len(classes)),
         abstention=abstention_of(values.get("abstention"), len(classes)),
         review=thresholds_of(values.get("review", ())),
-        evaluation=_evaluation(values["evaluation"]),
+        evaluation=values["evaluation"],
         novelty=_novelty(values.get("novelty")),
         adjustment=adjustment_of(values.get("adjustment")),
     )
@@ -210,31 +211,11 @@ def _calibration(values: dict[str, Any] | None, classes: int) -> Calibration | N
     )
 
 
-def _evaluation(values: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Take the test figures, which no one needs to load the bundle, but for the picture's hash.
-
-    Raises:
-        KeyError: there is a picture of mistakes without a hash.
-        TypeError: it is no dict, or the picture's part is none.
-    """
-    if values is None:
-        return None
-    evaluation = dict(values)
-    if evaluation.get("failures") is not None:
-        evaluation["failures"] = dict(evaluation["failures"])
-        evaluation["failures"]["sha256"] = str(evaluation["failures"]["sha256"])
-    return evaluation
-
-
 def _novelty(values: dict[str, Any] | None) -> Novelty | None:
-    """Read what is said about strange cells; bundles that are older than it say nothing.
-
-    Raises:
-        ValueError: the threshold is no number.
-    """
+    """Read what is said about strange cells; bundles that are older than it say nothing."""
     if values is None:
         return None
-    novelty = Novelty(
+    return Novelty(
         str(values["method"]),
         float(values["shrinkage"]),
         float(values["threshold"]),
@@ -243,6 +224,3 @@ def _novelty(values: dict[str, Any] | None) -> Novelty | None:
         str(values["references_sha256"]),
         pictures_of(values.get("pictures")),
     )
-    if not math.isfinite(novelty.threshold):
-        raise ValueError(f"its novelty has the threshold {novelty.threshold}")
-    return novelty

@@ -3,7 +3,6 @@
 import stat
 import struct
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -71,8 +70,11 @@ def _opened(file: IO[bytes], limits: Limits) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(file) as archive:
             yield archive
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, zlib.error) as error:
-        raise UploadError(f"the zip archive is damaged ({error})") from None
+    except UploadError:
+        raise
+    except Exception as error:  # noqa: BLE001 - damage shows in many types
+        why = str(error) or type(error).__name__
+        raise UploadError(f"the zip archive is damaged ({why})") from None
 
 
 def _listed(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
@@ -103,7 +105,7 @@ def _too_many(limits: Limits) -> str:
 
 def _is_left_out(info: zipfile.ZipInfo) -> bool:
     parts = PurePosixPath(info.filename.replace("\\", "/")).parts
-    return info.is_dir() or any(
+    return info.filename.endswith("/") or any(
         part == MACS or (part != ".." and is_left_by_systems(part)) for part in parts
     )
 
@@ -141,10 +143,15 @@ def _members(
             yield Member(info.filename, content)
 
 
+def _stays_inside(path: PurePosixPath) -> bool:
+    return bool(path.parts) and not (
+        path.is_absolute() or ".." in path.parts or ":" in path.parts[0]
+    )
+
+
 def _why_not(info: zipfile.ZipInfo, limits: Limits) -> str:
-    path = PurePosixPath(info.filename.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
-        return "its name leads out of the archive"
+    if not _stays_inside(PurePosixPath(info.filename.replace("\\", "/"))):
+        return "it has no name, or one that leads out of the archive"
     if stat.S_ISLNK(info.external_attr >> 16):
         return "it is a link"
     if info.flag_bits & 1:
