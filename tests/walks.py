@@ -57,13 +57,17 @@ def blocks_of(page: Path) -> list[Block]:
     return [Block(*found) for found in BLOCK.findall(page.read_text(encoding="utf-8"))]
 
 
-def walk(page: Path, folder: Path) -> list[Typed]:
-    """Do what a page says in a folder that has the samples, and check what it says comes out."""
-    (folder / "samples").symlink_to(ROOT / "samples")
+def walk(page: Path, folder: Path, source: Path = ROOT / "src") -> list[Typed]:
+    """Do what a page says in a folder that has the samples, and check what it says comes out.
+
+    `source` is the folder of the package that the commands are of.
+    """
+    if not (folder / "samples").exists():
+        (folder / "samples").symlink_to(ROOT / "samples")
     blocks = blocks_of(page)
     script = "\n".join(_script(blocks)).replace(PORT, str(_free_port()))
     (folder / SCRIPT).write_text(script)
-    printed = _type(folder)
+    printed = _type(folder, source)
     lines = [line for block in blocks for line in _commands(block)]
     answers = re.split(r"\n@@(\d+)\n", printed)
     typed = [
@@ -99,11 +103,11 @@ def _script(blocks: list[Block]) -> Iterator[str]:
             yield f"{line}\ncode=$?; printf '\\n@@%d\\n' $code; [ $code = {_wanted(line)} ] || exit"
 
 
-def _type(folder: Path) -> str:
+def _type(folder: Path, source: Path) -> str:
     """Run the script in a shell of its own, and end all that it leaves; give what it printed."""
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT / "src"),
+        "PYTHONPATH": str(source),
         "COLUMNS": "100",
     }
     with (folder / PRINTED).open("w+") as printed:
