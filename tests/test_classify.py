@@ -271,8 +271,9 @@ def test_a_bundle_that_sees_a_field_must_know_the_size_of_a_pixel(tmp_path: Path
     assert done.returncode == 1
     assert done.stderr == (
         "error: the network sees 21.5 micrometres around a cell, so it must know how large a pixel "
-        "is: give --um-per-px, as your scanner names it, or 7.2 (micrometres, a red cell) by the "
-        "width of a red cell in pixels; about 0.086 for the public bone marrow set, 0.09 for the "
-        "Barcelona blood set\n"
+        "is: give --um-per-px, as your scanner names it, or 7.2 (a red cell's width in "
+        "micrometres) divided by its width in pixels, or what `marrowscope find-cells` tells of a "
+        "whole field of the same scanner; about 0.086 for the public bone marrow set, 0.09 for "
+        "the Barcelona blood set\n"
     )
     assert not (tmp_path / "out").exists()

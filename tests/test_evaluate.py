@@ -27,8 +27,9 @@ from marrowscope.data.plan import SplitPlan
 from marrowscope.data.split import Split
 from marrowscope.errors import PredictionError, SplitError
 from marrowscope.evaluation.card import write_card
-from marrowscope.evaluation.evaluate import evaluate
+from marrowscope.evaluation.evaluate import VOUCHED, evaluate
 from marrowscope.evaluation.failures import CAPTION, MARGIN, TILE
+from marrowscope.evaluation.page import write_page
 from marrowscope.files.hashes import file_hash
 from marrowscope.model.bundle import Bundle, load_bundle
 from marrowscope.model.predictor import Predictor
@@ -270,6 +271,19 @@ def test_another_split_than_the_bundle_was_trained_with_is_refused(
     other = divide(manifest.cells, plan=SplitPlan(min_stratum=10, seed=1))
     with pytest.raises(SplitError, match="its test cells may be training cells"):
         evaluate(toy_bundle, manifest, other, tmp_path / "e")
+
+
+def test_a_bundle_trained_elsewhere_is_measured_on_ones_word_and_not_sealed(
+    toy_bundle: Bundle, manifest: Manifest, tmp_path: Path
+) -> None:
+    other = divide(manifest.cells, plan=SplitPlan(min_stratum=10, seed=1))
+    before = {file.name: file_hash(file) for file in toy_bundle.folder.iterdir()}
+    result = evaluate(toy_bundle, manifest, other, tmp_path / "e", unseen=True, rounds=100)
+    assert result.sets[-1].cells
+    assert {file.name: file_hash(file) for file in toy_bundle.folder.iterdir()} == before
+    metrics = json.loads((tmp_path / "e/metrics.json").read_text())
+    assert metrics["method"].endswith(VOUCHED)
+    assert VOUCHED in write_page(tmp_path / "e", toy_bundle, manifest).read_text()
 
 
 def test_cells_that_share_pixels_with_other_parts_are_left_out_and_counted(

@@ -23,6 +23,7 @@ from marrowscope.store.reviewed import Exported, export_reviewed
 from marrowscope.store.room import Room, find_room, sweep
 from marrowscope.store.signing import mark_reviewed, sign
 from marrowscope.store.tables import Case, User
+from marrowscope.store.tokens import token_of
 from marrowscope.store.users import user_called
 
 CELLS = SAMPLES / "cells" / "pbc"
@@ -182,6 +183,11 @@ def test_the_commands_tell_what_is_in_a_room(tmp_path: Path, cells: Path) -> Non
         {"name": "ada", "role": "reviewer", "active": "yes"}
     ]
     assert run("user", "reset", "ada", *at).stdout.startswith("for ada to choose a password: /wel")
+    token = run("user", "token", "ada", "--name", "import", *at).stdout.strip()
+    with find_room(tmp_path / "made").store.read() as session:
+        found = token_of(session, token)
+        assert found is not None
+        assert (found.user.name, found.name) == ("ada", "import")
     exported = run("audit-log", "export", "--output", str(tmp_path / "audit.jsonl"), *at)
     lines = (tmp_path / "audit.jsonl").read_text().splitlines()
     assert exported.stdout == f"{tmp_path / 'audit.jsonl'}: {len(lines)} lines\n"

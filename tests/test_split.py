@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from marrowscope.commands.data_screen import in_one_part
 from marrowscope.data.divide import divide, folds
 from marrowscope.data.plan import SplitPlan, read_lists, read_names, read_shares
 from marrowscope.data.split import (
@@ -34,6 +35,8 @@ def many_cells() -> list[Cell]:
 
 def test_shares_hold_in_every_stratum() -> None:
     split = divide(many_cells())
+    assert split.grouped_by.startswith("same content, no list of overlapping pictures")
+    assert divide(many_cells(), []).grouped_by.startswith("same content, 0 pairs of an audit")
     for stratum in {(cell.label, cell.source) for cell in many_cells()}:
         parts = Counter(
             row.part for row in split.rows if (row.cell.label, row.cell.source) == stratum
@@ -54,6 +57,7 @@ def test_a_stratum_that_is_too_small_is_only_tested_on() -> None:
     few = [Cell(f"few{n}.jpg", f"f{n:063x}", "EBO", "a") for n in range(19)]
     split = divide(many_cells() + few)
     assert {row.part for row in split.rows if row.cell.label == "EBO"} == {"test"}
+    assert in_one_part(split) == {"test": ["EBO"]}
 
 
 def test_what_overlaps_shares_content_or_patient_stays_together() -> None:

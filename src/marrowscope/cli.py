@@ -31,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Classify single bone marrow cells and count them into a differential.\n\n"
     "Research use only: figures for a person to review, never a diagnosis.",
-    epilog="First look: `marrowscope classify FOLDER_WITH_CELL_PICTURES`",
+    epilog="First look: `marrowscope classify FOLDER_WITH_CELL_PICTURES --um-per-px 0.1`",
 )
 app.add_typer(data.data_app, name="data")
 app.add_typer(bundle.bundle_app, name="bundle")

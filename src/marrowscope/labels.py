@@ -57,6 +57,9 @@ FOURTEEN: tuple[str, ...] = (
 )
 """The fine-grained task: the MLL classes with more than 2,700 images."""
 
+SCHEMES: dict[str, tuple[str, ...]] = {"fourteen": FOURTEEN}
+"""Lists of classes that can be asked for by name."""
+
 PBC_PREFIXES: dict[str, str] = {
     "BA": "BAS",
     "BNE": "NGB",
@@ -111,13 +114,13 @@ def class_of_name(name: str) -> CellClass:
 
 
 def scheme(text: str) -> tuple[str, ...]:
-    """Give the codes of a class scheme: `fourteen`, or codes between commas; none for nothing.
+    """Give the codes of a class scheme: a name of `SCHEMES`, or codes between commas, or nothing.
 
     Raises:
         UnknownClassError: a code is not one of `CLASSES`.
     """
-    if text == "fourteen":
-        return FOURTEEN
+    if text in SCHEMES:
+        return SCHEMES[text]
     return tuple(cell_class(code.strip()).code for code in text.split(",") if code.strip())
 
 

@@ -147,7 +147,7 @@ def _evaluate(
                 manifest,
                 sealed,
                 into,
-                pairs=read_pairs(audit),
+                pairs=read_pairs(audit) if audit else (),
                 each=each,
                 **figures._asdict(),
             )

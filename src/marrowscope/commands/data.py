@@ -178,7 +178,7 @@ def split(
             damaged=read_damaged(audit),
             leave_out_leaks=leave_out_leaks,
         )
-        pairs = read_pairs(audit)
+        pairs = read_pairs(audit) if audit else None
         manifest = read_data(data, quiet=as_json)
         made = (
             {"": divide(manifest.cells, pairs, plan)}

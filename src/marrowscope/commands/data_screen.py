@@ -15,7 +15,7 @@ from marrowscope.data.manifest import Manifest
 from marrowscope.data.pack import Pack
 from marrowscope.data.read import DataRead
 from marrowscope.data.show import Census
-from marrowscope.data.split import Split
+from marrowscope.data.split import HELD_OUT, Split
 from marrowscope.labels import CLASSES, in_order
 
 PAIRS_IN_WORDS = {
@@ -73,10 +73,31 @@ def show_split(splits: Mapping[str, Split], folder: Path, as_json: bool) -> None
         return
     for name, one in splits.items():
         Console().print(_parts_table(name, one))
+        for part, codes in in_one_part(one).items():
+            print(
+                f"In {part} alone: {' '.join(codes)}. Train cannot learn them: too few cells in "
+                "each source (--min-stratum), or listed there"
+            )
     for reason, cells in one.left_out.items():
         print(f"left out: {cells:,} cells {reason}")
     print(f"Kept together: {one.grouped_by}")
     print(f"Split: {folder}")
+
+
+def in_one_part(split: Split) -> dict[str, list[str]]:
+    """Give the codes of the classes that no part `train` has, by the only part that has them.
+
+    With all three plasma cells in `test`, and blasts in both parts, that is `{"test": ["PLM"]}`.
+    """
+    parts_of: dict[str, set[str]] = {}
+    for row in split.rows:
+        parts_of.setdefault(row.cell.label, set()).add(row.part)
+    alone: dict[str, list[str]] = {}
+    for code in in_order(parts_of):
+        part, *others = parts_of[code]
+        if not others and part not in ("train", HELD_OUT):
+            alone.setdefault(part, []).append(code)
+    return alone
 
 
 def _parts_table(name: str, split: Split) -> Table:

@@ -31,6 +31,7 @@ def show_examined(result: Examined, as_json: bool) -> None:
         chosen = "  <- used for many cells" if name == result.engine else ""
         table.add_row(f"engine {name}", f"{rate:.1f} cells a second{chosen}")
     table.add_row("from JPEG files", f"{result.cells_per_second:.1f} cells a second")
+    table.add_row("a count of 500", f"about {500 / result.cells_per_second:.0f} seconds")
     Console().print(table)
     print(f"bundle {result.bundle}, SHA-256: {result.bundle_sha256}")
     for what, line in result.missing.items():

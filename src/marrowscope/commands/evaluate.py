@@ -32,7 +32,9 @@ EPILOG = (
 def evaluate(
     bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="Folder or name of a bundle.")],
     data: DataOption,
-    split: Annotated[Path, typer.Option(help="Folder of the run that the bundle comes from.")],
+    split: Annotated[
+        Path, typer.Option(help="Folder of the run that the bundle comes from, or of the split.")
+    ],
     output: Annotated[
         Path,
         typer.Option(help="Folder for predictions.csv, metrics.json, pictures, and report.html."),
@@ -60,6 +62,14 @@ def evaluate(
             "--leave-out-leaks", help="Leave out cells of --other that the model was trained on."
         ),
     ] = False,
+    unseen: Annotated[
+        bool,
+        typer.Option(
+            "--unseen",
+            help="The bundle was trained elsewhere, and you know that it has seen none of these "
+            "cells: measure it all the same, and seal nothing.",
+        ),
+    ] = False,
     least_support: LeastSupportOption = 10,
     rounds: RoundsOption = 2000,
     seed: BootstrapSeedOption = 0,
@@ -70,6 +80,7 @@ def evaluate(
     with errors_in_words():
         from marrowscope.commands.evaluation_screen import show_evaluation
         from marrowscope.data.split import read_pairs, read_split
+        from marrowscope.evaluation.evaluate import VOUCHED
         from marrowscope.evaluation.evaluate import evaluate as measure
         from marrowscope.evaluation.others import Other, other_of
         from marrowscope.evaluation.page import write_page
@@ -89,7 +100,7 @@ def evaluate(
                 sealed,
                 output,
                 part=part,
-                pairs=read_pairs(audit),
+                pairs=read_pairs(audit) if audit else (),
                 prevalence=mix,
                 least_support=least_support,
                 rounds=rounds,
@@ -98,8 +109,11 @@ def evaluate(
                 each=each,
                 others=others,
                 leave_out_leaks=leave_out_leaks,
+                unseen=unseen,
             )
         show_evaluation(result, as_json)
+        if sealed.hash != result.bundle.split_hash and not as_json:
+            print(f"Not sealed. {VOUCHED}")
         with progress("Drawing mistakes", None) as each:
             page = write_page(
                 output,

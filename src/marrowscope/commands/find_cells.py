@@ -27,6 +27,8 @@ EPILOG = (
     "3 some inputs were rejected. A flagged field is read all the same; its reason is shown."
 )
 SHOWN = 20
+GIVEN = "given"
+"""Where nothing was told by the picture."""
 
 
 def find_cells(
@@ -89,6 +91,7 @@ def find_cells(
 
 
 def _show(result: "Finding") -> None:
+    from marrowscope.fields.cells import scale_in_words, scales_of
     from marrowscope.fields.finding import PICTURES
 
     for read in result.flagged[:SHOWN]:
@@ -102,4 +105,7 @@ def _show(result: "Finding") -> None:
         f"{result.cells:,} cells on {len(result.fields):,} fields, "
         f"{len(result.flagged):,} of them flagged; {len(result.rejects):,} inputs rejected"
     )
+    for row in scales_of((read.scale, read.um_per_px) for read in result.fields):
+        if row[0] != GIVEN:
+            print(scale_in_words(row))
     print(f"Boxes: {result.folder / 'boxes.csv'}; pictures: {result.folder / PICTURES}")

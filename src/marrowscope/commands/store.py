@@ -199,7 +199,7 @@ def add_user(
 
         user = make_user(session, name, role_called(role))
         secret = make_link(session, user)
-        print(f"{user.name} is a {user.role}; to choose a password: /welcome#{secret}")
+        print(f"{user.name} is a {user.role}; to choose a password: {_welcome(secret)}")
 
 
 @user_app.command("list", epilog="Example:\n\n`marrowscope user list --json`")
@@ -229,7 +229,26 @@ def reset(
         from marrowscope.store.users import user_called
 
         user = user_called(session, name)
-        print(f"for {user.name} to choose a password: /welcome#{make_link(session, user)}")
+        print(f"for {user.name} to choose a password: {_welcome(make_link(session, user))}")
+
+
+def _welcome(secret: str) -> str:
+    return f"/welcome#{secret} (after the address of the reading room; once, within a day)"
+
+
+@user_app.command(epilog="Example:\n\n`marrowscope user token ada --name import`")
+def token(
+    user: Annotated[str, typer.Argument(metavar="USER", help="Whose program it is for.")],
+    name: Annotated[str, typer.Option(help="What the token is for, as it will be listed.")],
+    room: RoomOption = ROOM,
+    database: DatabaseOption = "",
+) -> None:
+    """Print a token, once, with which a program does what the user may; `/account` revokes it."""
+    with errors_in_words(), _opened(room, database) as opened, opened.store.write() as session:
+        from marrowscope.store.tokens import make_token
+        from marrowscope.store.users import user_called
+
+        print(make_token(session, user_called(session, user), name)[1])
 
 
 @audit_app.command(

@@ -68,7 +68,7 @@ ScaleOption = Annotated[
         "--um-per-px",
         min=0.001,
         help="Side of a pixel on the slide, in micrometres, if the bundle asks for it: as the "
-        "scanner names it, or 7.2 by the width of a red cell in pixels.",
+        "scanner names it, or 7.2 divided by the width of a red cell in pixels.",
     ),
 ]
 KeepFlaggedOption = Annotated[

@@ -110,4 +110,4 @@ def _split_here(manifest: "Manifest", audit: Path | None, seed: int) -> "Split":
     from marrowscope.data.split import read_damaged, read_pairs
 
     plan = SplitPlan(seed=seed, damaged=read_damaged(audit))
-    return divide(manifest.cells, read_pairs(audit), plan)
+    return divide(manifest.cells, read_pairs(audit) if audit else None, plan)

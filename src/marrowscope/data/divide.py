@@ -20,7 +20,7 @@ Pair = tuple[str, str]
 
 
 def divide(
-    cells: Sequence[Cell], pairs: Iterable[Pair] = (), plan: SplitPlan | None = None
+    cells: Sequence[Cell], pairs: Iterable[Pair] | None = None, plan: SplitPlan | None = None
 ) -> Split:
     """Divide cells by whole groups, the same way in whatever order they come.
 
@@ -40,9 +40,9 @@ def divide(
         or min(plan.shares.values()) < 0
     ):
         raise SplitError(f"shares must be at least 0 and add up to 1; got {dict(plan.shares)}")
-    pairs = list(pairs)
+    found = None if pairs is None else list(pairs)
     ordered = sorted(cells, key=lambda cell: (cell.sha256, cell.path))
-    group_of = groups_of(ordered, pairs)
+    group_of = groups_of(ordered, found or ())
     listed = _listed(ordered, plan)
     leaking = _leaks(ordered, group_of, listed, plan)
     left_out = Counter({"shares a group with a listed cell": len(leaking)})
@@ -60,10 +60,12 @@ def divide(
     rows = tuple(
         SplitRow(ordered[index], group_of[index], part_of[group_of[index]]) for index in chosen
     )
-    return check_split(Split(rows, plan.seed, grouped_by(ordered, len(pairs)), dict(+left_out)))
+    return check_split(Split(rows, plan.seed, grouped_by(ordered, found), dict(+left_out)))
 
 
-def folds(cells: Sequence[Cell], pairs: Iterable[Pair], plan: SplitPlan, count: int) -> list[Split]:
+def folds(
+    cells: Sequence[Cell], pairs: Iterable[Pair] | None, plan: SplitPlan, count: int
+) -> list[Split]:
     """Divide cells into splits whose test parts are disjoint and cover all cells.
 
     Of 5 folds, the first tests on the first fifth, validates on the second and trains on the rest.
@@ -122,11 +124,14 @@ def _keys(cell: Cell) -> list[tuple[str, ...]]:
     return keys
 
 
-def grouped_by(cells: Sequence[Cell], pairs: int) -> str:
-    """Say in words what kept cells together."""
+def grouped_by(cells: Sequence[Cell], pairs: Sequence[Pair] | None) -> str:
+    """Say in words what kept cells together; `pairs` is None where no audit looked for any."""
     known = [name for name in ("patient", "slide", "field") if any(getattr(c, name) for c in cells)]
     words = [*known, "same content"]
-    words.append(f"{pairs:,} pairs of an audit" if pairs else "no list of overlapping pictures")
+    audited = (
+        "no list of overlapping pictures" if pairs is None else f"{len(pairs):,} pairs of an audit"
+    )
+    words.append(audited)
     return ", ".join(words) + ("" if "patient" in known else " (no patient is known)")
 
 

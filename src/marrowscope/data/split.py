@@ -191,16 +191,12 @@ def _to_row(row: Mapping[str, str]) -> SplitRow:
     )
 
 
-def read_pairs(audit: Path | None) -> list[tuple[str, str]]:
+def read_pairs(audit: Path) -> list[tuple[str, str]]:
     """Read the pairs of an audit's folder, or of one CSV with the columns `path_a` and `path_b`.
-
-    Without an audit there are none.
 
     Raises:
         SplitError: a file is missing or has no such columns.
     """
-    if audit is None:
-        return []
     files = [audit / name for name in PAIR_FILES] if audit.is_dir() else [audit]
     return [
         (row["path_a"], row["path_b"])

@@ -34,6 +34,10 @@ from marrowscope.statistics.tolerant import TOLERATED
 from marrowscope.statistics.trust import Sealed
 
 METRICS = "metrics.json"
+VOUCHED = (
+    "The bundle was trained on another split than this one. That it has not seen these cells is "
+    "the word of whoever asked for the figures (--unseen); it was not checked."
+)
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,7 @@ def evaluate(
     each: Callable[[], object] = lambda: None,
     others: Sequence[Other] = (),
     leave_out_leaks: bool = False,
+    unseen: bool = False,
 ) -> Evaluation:
     """Classify a part, write predictions, metrics and drawings of them, seal the summary.
 
@@ -92,16 +97,17 @@ def evaluate(
     `not_covered`; so are cells that, by `pairs` (of paths), share pixels with a cell of another
     part. All figures can be computed again from `predictions.csv`. Each of `others` gets figures
     and a `predictions_<name>.csv` of its own; its cells that the model was trained or chosen on
-    are an error, or with `leave_out_leaks` left out and named.
+    are an error, or with `leave_out_leaks` left out and named. With `unseen`, a bundle of another
+    training is measured on the word that it has not seen the cells, and nothing is sealed.
 
     Raises:
-        SplitError: the split is not the one the bundle was trained with, or leaks, or its cells
-            are not in the manifest, or no cell of a covered class is left; a set of `others` has
-            cells of the training, or a name that is taken.
+        SplitError: the split is not the one the bundle was trained with and `unseen` is not given,
+            or it leaks, or its cells are not in the manifest, or no cell of a covered class is
+            left; a set of `others` has cells of the training, or a name that is taken.
         PredictionError: the bundle gives numbers that are no probabilities.
         OutputError: the folder cannot be used.
     """
-    _check(bundle, split)
+    _check(bundle, split, unseen)
     sharing = sharing_pixels(split, pairs, part)
     whole = [row for row in split.part(part) if row.cell.path not in sharing]
     rows = located(whole, manifest.cells, part)
@@ -120,6 +126,8 @@ def evaluate(
         f"{terms.in_words()} Left out for sharing pixels with cells of other "
         f"parts, by a list of {len(pairs)} pairs: {len(sharing)} cells."
     )
+    if split.hash != bundle.split_hash:
+        method += f" {VOUCHED}"
     if further:
         method += f" Other sets: {'; '.join(one.in_words() for one in further)}."
     shown = [*sets[:-1], *of_others, sets[-1]]  # all cells of the part come last
@@ -136,7 +144,7 @@ def evaluate(
         | {"others": [_details_of_other(one) for one in further]}
     )
     write_json(folder / METRICS, details)
-    if part == "test":
+    if part == "test" and split.hash == bundle.split_hash:
         bundle = _seal_tested(bundle, members_of)
         failures = write_failures(folder, manifest.root, bundle)
         summary["failures"] = asdict(failures) if failures else None
@@ -155,12 +163,13 @@ def evaluate(
     )
 
 
-def _check(bundle: Bundle, split: Split) -> None:
-    if split.hash != bundle.split_hash:
+def _check(bundle: Bundle, split: Split, unseen: bool) -> None:
+    if split.hash != bundle.split_hash and not unseen:
         raise SplitError(
             f"the split ({split.hash[:12]}) is not the one that the bundle {bundle.name} was "
             f"trained with ({bundle.split_hash[:12]}); its test cells may be training cells. "
-            "Give the run folder of that training"
+            "Give the run folder of that training; or, if you know that it has seen none of these "
+            "cells, give --unseen: the figures are then not sealed"
         )
     check_split(split)
 

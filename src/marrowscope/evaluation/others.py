@@ -93,7 +93,7 @@ def _without_leaks(other: Other, part_of: dict[str, str], leave_out: bool) -> Ot
         SplitRow(cell, group, other.name) for cell, group in zip(kept, groups_of(kept), strict=True)
     )
     paths = tuple(cell.path for cell in leaks)
-    return OtherRows(other.name, other.manifest, rows, grouped_by(kept, 0), paths)
+    return OtherRows(other.name, other.manifest, rows, grouped_by(kept, None), paths)
 
 
 def _named(leaks: Sequence[Cell], part_of: dict[str, str]) -> str:

@@ -14,7 +14,7 @@ from marrowscope import __version__
 from marrowscope.data.manifest import Manifest
 from marrowscope.errors import BundleError, ComparisonError
 from marrowscope.evaluation import curves
-from marrowscope.evaluation.evaluate import METRICS
+from marrowscope.evaluation.evaluate import METRICS, VOUCHED
 from marrowscope.evaluation.mistakes import Mistake, Mistakes, read_mistakes
 from marrowscope.files.hashes import file_hash
 from marrowscope.files.results import PREDICTIONS, write_text
@@ -237,7 +237,7 @@ def _kept_apart(metrics: Mapping[str, Any]) -> list[str]:
 
 def _cautions(metrics: Mapping[str, Any]) -> list[str]:
     """Say why new cells would give lower figures."""
-    words = []
+    words = [VOUCHED] if VOUCHED in metrics["method"] else []
     if NO_PATIENT in metrics["grouped_by"]:
         words.append(
             "No patient is known: cells of one patient may be in training and here, so all figures "

@@ -12,8 +12,8 @@ from marrowscope.fields.looked import FIELDS, Looked, read_fields, survey
 from marrowscope.records import Found, Picture, Place, Reject
 
 NO_SCALE = (
-    "the size of its pixels is not known, and too few red cells show it; give --um-per-px (7.2 by "
-    "the width of a red cell in pixels)"
+    "the size of its pixels is not known, and too few red cells show it; give --um-per-px (7.2 "
+    "divided by the width of a red cell in pixels)"
 )
 CELLS_OF_A_FIELD = 20
 """As many are reckoned with before they are found, to choose an engine."""
@@ -107,7 +107,7 @@ class OnFields:
     def in_words(self) -> tuple[str, ...]:
         """Say how many cells were found, what the scale rests on, and which fields are flagged."""
         found = f"{self.cells:,} cells were found on {_fields(self.fields)}."
-        return (found, *map(_scale, self.scales), *self._flagged())
+        return (found, *map(scale_in_words, self.scales), *self._flagged())
 
     def _flagged(self) -> Iterator[str]:
         if self.names:
@@ -149,13 +149,27 @@ def _named(names: Sequence[str]) -> str:
     return f"{shown} and {more:,} more, all in {FIELDS}." if more > 0 else f"{shown}."
 
 
-def _scale(row: tuple[str, int, float, float]) -> str:
+def scale_in_words(row: tuple[str, int, float, float]) -> str:
+    """Say what a row of `scales_of` says."""
     source, number, least, most = row
     if source == "unknown":
         return f"Scale of {_fields(number)} unknown."
     span = f"{least:.3g}" if f"{least:.3g}" == f"{most:.3g}" else f"{least:.3g} to {most:.3g}"
     words = SOURCES.get(source, source)
     return f"Scale of {_fields(number)} {words}: {span} µm per pixel."
+
+
+def scales_of(
+    scales: Iterable[tuple[str, float | None]],
+) -> tuple[tuple[str, int, float, float], ...]:
+    """Sum up what scales rest on: of how many fields, the least and the largest um per pixel.
+
+    Of `("red cells", 0.08)` and `("red cells", 0.1)` that is `("red cells", 2, 0.08, 0.1)`.
+    """
+    of_source: dict[str, list[float]] = {}
+    for source, um_per_px in scales:
+        of_source.setdefault(source, []).append(um_per_px or 0.0)
+    return tuple((source, len(of), min(of), max(of)) for source, of in of_source.items())
 
 
 def on_fields(folder: Path, *, keep_flagged: bool = False) -> OnFields | None:
@@ -171,14 +185,11 @@ def on_fields(folder: Path, *, keep_flagged: bool = False) -> OnFields | None:
 
 def sum_up(fields: Sequence[Looked], *, keep_flagged: bool = False) -> OnFields:
     """Sum up fields that were looked at."""
-    of_source: dict[str, list[float]] = {}
-    for each in fields:
-        of_source.setdefault(each.scale, []).append(each.um_per_px or 0.0)
     reasons = Counter(flag for each in fields for flag in each.flags)
     return OnFields(
         fields=len(fields),
         cells=sum(each.cells for each in fields),
-        scales=tuple((name, len(of), min(of), max(of)) for name, of in of_source.items()),
+        scales=scales_of((each.scale, each.um_per_px) for each in fields),
         flagged=tuple(reasons.most_common()),
         names=tuple(each.file for each in fields if each.flags),
         kept=keep_flagged,

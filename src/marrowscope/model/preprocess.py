@@ -49,8 +49,9 @@ class Preprocessing:
             raise SettingsError(
                 f"the network sees {self.field_um:g} micrometres around a cell, so it must know "
                 "how large a pixel is: give --um-per-px, as your scanner names it, or 7.2 "
-                "(micrometres, a red cell) by the width of a red cell in pixels; about 0.086 for "
-                "the public bone marrow set, 0.09 for the Barcelona blood set"
+                "(a red cell's width in micrometres) divided by its width in pixels, or what "
+                "`marrowscope find-cells` tells of a whole field of the same scanner; about 0.086 "
+                "for the public bone marrow set, 0.09 for the Barcelona blood set"
             )
 
     def resize(self, image: Image.Image, um_per_px: float | None = None) -> NDArray[np.uint8]:
