@@ -10,8 +10,8 @@ from marrowscope.cli import app
 
 INTRODUCTION = """# Commands
 
-Every command with all that it takes, as `--help` says it. A command without options does what most people want;
-it says on the screen where it wrote what.
+Every command with all that it takes, as `--help` says it. A command without options does what most
+people want; it says on the screen where it wrote what.
 
 """
 

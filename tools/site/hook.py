@@ -15,7 +15,7 @@ DOCS = outside_pages.ROOT / "docs"
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Add to the navigation: the decisions, the Python interface, and pages that it does not name."""
+    """Add the decisions, the Python interface and all pages not named to the navigation."""
     nav: list[dict[str, Any]] = config.nav or []
     _section(nav, "Decisions").extend(_pages_below("decisions"))
     reference = [{part.title: f"reference/{part.name}.md"} for part in python_page.PARTS]

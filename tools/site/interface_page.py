@@ -12,8 +12,9 @@ from marrowscope.web.settings import Settings
 Schema = Mapping[str, Any]
 INTRODUCTION = f"""# REST interface, route by route
 
-What a server answers at `{API}/openapi.json`, as tables. [The interface of the reading room](../api.md) says how to log in, how
-errors look, and what sending again does; all addresses are below `{API}`.
+What a server answers at `{API}/openapi.json`, as tables. [The interface of the reading
+room](../api.md) says how to log in, how errors look, and what sending again does; all addresses are
+below `{API}`.
 
 """
 
@@ -99,7 +100,9 @@ def _table(title: str, fields: Iterable[tuple[str, Schema, bool]]) -> str:
 def _limits(schema: Schema, *, required: bool) -> str:
     parts = [] if required or "default" in schema else ["may be left out"]
     parts += [f"`{schema['default']}` by default"] if schema.get("default") is not None else []
-    return ". ".join([*parts, _words(schema.get("description", ""))]).strip(". ").replace("|", "\\|")
+    return (
+        ". ".join([*parts, _words(schema.get("description", ""))]).strip(". ").replace("|", "\\|")
+    )
 
 
 def _type(schema: Schema) -> str:
@@ -112,7 +115,8 @@ def _type(schema: Schema) -> str:
         return _values(schema)
     if schema.get("type") == "array":
         return f"list of {_type(schema.get('items', {}))}"
-    return {"null": "nothing"}.get(schema.get("type", ""), schema.get("format") or schema.get("type", "any"))
+    kind = str(schema.get("format") or schema.get("type", "any"))
+    return "nothing" if kind == "null" else kind
 
 
 def _values(schema: Schema) -> str:

@@ -1,4 +1,4 @@
-"""The pages of the Python interface: which modules, in which order; mkdocstrings writes the rest."""
+"""The pages of the Python interface: which modules, in which order; mkdocstrings does the rest."""
 
 from dataclasses import dataclass
 
@@ -19,15 +19,30 @@ PARTS = (
         "reading",
         "Read cells",
         "From a picture to probabilities, in the same steps as `marrowscope classify`.",
-        ("model.bundle", "model.predictor", "model.preprocess", "files.images", "files.intake")
-        + ("records", "labels", "classification.classify"),
+        (
+            "model.bundle",
+            "model.predictor",
+            "model.preprocess",
+            "files.images",
+            "files.intake",
+            "records",
+            "labels",
+            "classification.classify",
+        ),
     ),
     Part(
         "counting",
         "Count cells",
         "From classes to a differential with its limits.",
-        ("counting.differential", "counting.ratio", "counting.norms", "counting.thresholds")
-        + ("counting.more_cells", "counting.adjusted", "statistics.proportions"),
+        (
+            "counting.differential",
+            "counting.ratio",
+            "counting.norms",
+            "counting.thresholds",
+            "counting.more_cells",
+            "counting.adjusted",
+            "statistics.proportions",
+        ),
     ),
     Part(
         "fields",
@@ -39,8 +54,14 @@ PARTS = (
         "evaluation",
         "Measure a bundle",
         "Figures as `marrowscope evaluate` computes them; scikit-learn's definitions throughout.",
-        ("evaluation.evaluate", "statistics.metrics", "statistics.calibration")
-        + ("statistics.abstention", "statistics.selective", "statistics.tolerant"),
+        (
+            "evaluation.evaluate",
+            "statistics.metrics",
+            "statistics.calibration",
+            "statistics.abstention",
+            "statistics.selective",
+            "statistics.tolerant",
+        ),
     ),
     Part(
         "data",
