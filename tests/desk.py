@@ -34,7 +34,7 @@ SMALL = {
     "data pack": ("--size", "56"),
     "data split": ("--min-stratum", "5"),
     "train": ("--epochs", "1", "--threads", "1"),
-    "tune": ("--epochs", "1", "--threads", "1", "--trials", "2"),
+    "tune": ("--epochs", "1", "--threads", "1", "--trials", "1"),
     "evaluate": ("--rounds", "100"),
     "compare": ("--rounds", "100", "--least-support", "1"),
 }

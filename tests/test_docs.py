@@ -63,3 +63,13 @@ def listed_in(*words: str) -> set[str]:
 def help_of(*command: str) -> str:
     """Ask a command for its help, once."""
     return run(*command, "--help").stdout
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_lists_and_tables_stand_apart_from_the_text_above(page: Path) -> None:
+    """Without an empty line above, the site shows them as text; the repository does not."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    item = r"(?:- |\d+\. |\|)"
+    joined = re.findall(rf"^(?! |{item}|\n)[^\n]+\n(?={item})", text, re.MULTILINE)
+    assert joined == []
+    assert re.findall(r"^ {1,3}- .*", text, re.MULTILINE) == []

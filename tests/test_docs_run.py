@@ -19,6 +19,7 @@ OTHER_PROGRAMS = {
     "torchrun": "tests/test_processes.py trains with several processes",
 }
 NOT_RUN = {
+    "bundles/default": "exporting takes seconds; the README's export is run",
     "figures-1": "needs a training for each fold; tests/test_doubts.py makes such lists",
     "marrowscope case export": "needs a reviewed case; tests/test_room.py exports one",
     "--case 3f0c9a51d2e4b678": "the number of a case; tests/test_room.py exports its log",
