@@ -1,11 +1,15 @@
-# The two commands of the README: `make demo` and `make test`. Both can be run again at any time.
+# The commands of the README: `make demo`, `make test`, `make docs`. All can be run again at any time.
 # For releases: `make dist`, `make sbom`, and `make audit`, which asks the network.
 PYTHON ?= python3
 
-.PHONY: demo test dist audit sbom
+.PHONY: demo docs test dist audit sbom
 
 demo: .venv/.ready
 	.venv/bin/marrowscope classify samples/cells --um-per-px 0.086 --output demo --overwrite
+
+docs: .venv-docs/.ready
+	.venv-docs/bin/python -m mkdocs build --strict --quiet
+	@echo "The documentation: site/index.html"
 
 test: .venv-test/.ready
 	.venv-test/bin/ruff format --check .
@@ -30,8 +34,9 @@ audit: .venv-audit/.ready
 	@touch $@
 
 .venv/.ready: EXTRAS =
-.venv-test/.ready: EXTRAS = [train,data,fast,slides,web,postgres,stores,scale,sign,dev]
-.venv/.ready .venv-test/.ready: pyproject.toml constraints.txt
+.venv-docs/.ready: EXTRAS = [docs,web]
+.venv-test/.ready: EXTRAS = [train,data,fast,slides,web,postgres,stores,scale,sign,docs,dev]
+.venv/.ready .venv-docs/.ready .venv-test/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "marrowscope needs Python 3.11 or newer; name one: make PYTHON=python3.12 ..." >&2; exit 1; }
 	$(PYTHON) -m venv $(@D)

@@ -1,0 +1,117 @@
+"""What README and docs tell people to type is typed, in order, on a desk with what they name."""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from desk import carry_out, copied, lay_out, made_small, prepare
+
+README = ROOT / "README.md"
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+"""The tutorials are run by tests of their own."""
+OTHER_PROGRAMS = {
+    "make": "sets up an environment by pip; .ci/run does it",
+    "pip": "fetches packages",
+    "python": "benchmarks and tools need the data sets that are not in the repository",
+    "torchrun": "tests/test_processes.py trains with several processes",
+}
+NOT_RUN = {
+    "bundles/default": "exporting takes seconds; the README's export is run",
+    "figures-1": "needs a training for each fold; tests/test_doubts.py makes such lists",
+    "marrowscope case export": "needs a reviewed case; tests/test_room.py exports one",
+    "--case 3f0c9a51d2e4b678": "the number of a case; tests/test_room.py exports its log",
+    "marrowscope doctor": "measures all engines; tests/test_doctor.py runs it",
+    "marrowscope serve": "stays up; tests/test_web_worker.py runs it",
+    "--picture-credit": "tests/test_known_pictures.py exports so; it takes seconds",
+    "--no-pictures": "the same",
+    "--ray": "tests/test_cluster.py runs a cluster",
+    "--database postgresql://": "needs a server; tests/test_database.py runs one",
+}
+"""Parts of lines that are not run, each with the reason."""
+PLACES = {"/srv/room": "srv/room", "BM_cytomorphology_data": "path/to/labelled_cells"}
+"""What the docs call otherwise than it is called on the desk."""
+
+
+def lines_of(page: Path) -> list[str]:
+    """Collect the lines of a page's console blocks."""
+    blocks = re.findall(r"```console\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    return [line for block in blocks for line in block.splitlines() if line]
+
+
+def reason_not_to_run(line: str) -> str:
+    """Say why a line is not run; nothing if it is."""
+    program = line.split(maxsplit=1)[0]
+    reasons = [reason for part, reason in NOT_RUN.items() if part in line]
+    return OTHER_PROGRAMS.get(program, "") or "".join(reasons[:1])
+
+
+def cleared(words: list[str]) -> None:
+    """Remove what the command is about to write, as a person would who repeats it."""
+    if "--output" in words and "--overwrite" not in words:
+        output = Path(words[words.index("--output") + 1])
+        if output.is_dir():
+            shutil.rmtree(output)
+        output.unlink(missing_ok=True)
+
+
+def typed(words: list[str]) -> None:
+    """Run a command; one that continues another after it."""
+    begun = [word for word in words if word != "--resume"]
+    cleared(begun)
+    carry_out(begun)
+    if begun != words:
+        carry_out(words)
+
+
+def type_all(page: Path, network: Path) -> None:
+    """Type all lines of a page, but for those with a reason not to."""
+    for line in lines_of(page):
+        if not reason_not_to_run(line):
+            words = [PLACES.get(word, word) for word in shlex.split(line)[1:]]
+            typed(made_small(words, network))
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory, toy_network: Path) -> Path:
+    """A desk on which the README was followed from its first line to its last."""
+    folder = tmp_path_factory.mktemp("desk")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        lay_out(folder, toy_network)
+        type_all(README, toy_network)
+        prepare(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "results/report.html",
+        "results/predictions.csv",
+        "results/differential.json",
+        "report/report.pdf",
+        "audit/audit.html",
+        "split/split.csv",
+        "bundles/first/MODEL_CARD.md",
+        "figures/report.html",
+    ],
+)
+def test_the_readme_leaves_what_it_names(file: str, desk: Path) -> None:
+    assert (desk / file).stat().st_size > 0
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if lines_of(page)], ids=lambda p: p.name)
+def test_every_line_of_a_page_runs(
+    page: Path, desk: Path, tmp_path: Path, toy_network: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(copied(desk, tmp_path, page))
+    type_all(page, toy_network)
+
+
+def test_each_reason_has_a_line() -> None:
+    lines = [line for page in [README, *PAGES] for line in lines_of(page)]
+    for part in [*OTHER_PROGRAMS, *NOT_RUN]:
+        assert any(part in line for line in lines), part
