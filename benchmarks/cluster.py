@@ -21,7 +21,7 @@ import psutil
 from memory import SAMPLES, make_cells
 
 LOOK_S = 0.5
-OWN = []
+OWN: list[str] = []
 RAY = ["--ray", "local"]
 
 

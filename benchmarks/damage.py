@@ -154,8 +154,8 @@ def detection(contents: list[bytes], seed: int = 0) -> None:
                 each["again"] += find_damage(again, decode(again)) is not None
         line(f"{kind}: n {len(contents)}, refused {counts['refused']}", counts)
     line("all", total)
-    for step, counts in sorted(by_step.items()):
-        line(f"differing by {step} levels up to {STEPS[STEPS.index(step) + 1]}", counts)
+    for least, counts in sorted(by_step.items()):
+        line(f"differing by {least} levels up to {STEPS[STEPS.index(least) + 1]}", counts)
 
 
 def line(name: str, counts: Counter[str]) -> None:

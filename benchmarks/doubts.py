@@ -25,14 +25,16 @@ Plant = Callable[[OutOfFold, Labels, np.random.Generator], Labels]
 def any_other(cells: OutOfFold, places: Labels, random: np.random.Generator) -> Labels:
     """Give wrong labels for some cells: any other class, evenly."""
     steps = random.integers(1, len(cells.classes), len(places))
-    return (cells.labels[places] + steps) % len(cells.classes)
+    others: Labels = (cells.labels[places] + steps) % len(cells.classes)
+    return others
 
 
 def likeliest_other(cells: OutOfFold, places: Labels, _: np.random.Generator) -> Labels:
     """Give wrong labels for some cells: the most probable class besides the given one."""
     chances = cells.probabilities[places].copy()
     chances[np.arange(len(places)), cells.labels[places]] = -1
-    return chances.argmax(axis=1)
+    likeliest: Labels = chances.argmax(axis=1)
+    return likeliest
 
 
 PLANTS: dict[str, Plant] = {"any other class": any_other, "the likeliest other": likeliest_other}

@@ -43,7 +43,7 @@ class Logits(nn.Module):
         self.network = network
 
     def forward(self, pixels: Tensor) -> Tensor:
-        logits = self.network(pixel_values=pixels).logits
+        logits: Tensor = self.network(pixel_values=pixels).logits
         return logits - logits.mean(dim=1, keepdim=True)
 
 
@@ -77,7 +77,7 @@ def lost(network: nn.Module, pixels: Tensor, target: int, accounts: Mapping[str,
         strong = torch.from_numpy(strength >= np.quantile(strength, 1 - SHARE))
         mask = nn.functional.interpolate(strong[None, None].float(), pixels.shape[-2:])
         hidden.append((pixels * (1 - mask))[0])
-    logits = network(torch.stack(hidden))[:, target]
+    logits: Tensor = network(torch.stack(hidden))[:, target]
     return logits[0] - logits[1:]
 
 

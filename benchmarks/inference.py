@@ -64,11 +64,22 @@ def bundles(name: str, given: argparse.Namespace, folder: Path) -> dict[str, Any
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         network(torch.zeros(1, 3, given.size, given.size))
     made: dict[str, Any] = {"operations": counter.get_total_flops()}
-    run = SimpleNamespace(network=network, preprocessing=preprocessing, classes=classes)
+    run: Any = SimpleNamespace(network=network, preprocessing=preprocessing, classes=classes)
     for precision in ("fp32", "int8"):
         home = folder / f"{name}-{precision}"
         home.mkdir()
-        bundle = Bundle(home, name, classes, {}, preprocessing, "", precision, "", "", {})
+        bundle = Bundle(
+            folder=home,
+            name=name,
+            classes=classes,
+            left_out={},
+            preprocessing=preprocessing,
+            model_sha256="",
+            precision=precision,
+            split_hash="",
+            licence="",
+            origin={},
+        )
         to_onnx(run, bundle.model_file)
         if precision == "int8":
             cells = files_of(given, "train")[:CALIBRATION_CELLS]
@@ -120,12 +131,13 @@ def by_pipeline(
 
 def by_us(bundle: Any, engine: str) -> Callable[[list[Path]], list[str]]:
     from marrowscope.model.predictor import Predictor
-    from marrowscope.records import Picture
+    from marrowscope.records import Picture, Prediction
 
     predictor = Predictor(bundle, THREADS, engine)
 
     def run(files: list[Path]) -> list[str]:
-        return [each.label for each in predictor.classify(map(Picture, files))]
+        outcomes = predictor.classify(map(Picture, files))
+        return [each.label for each in outcomes if isinstance(each, Prediction)]
 
     return run
 
@@ -205,8 +217,8 @@ def peak_of(folder: Path, precision: str) -> float:
     if precision == "int8":
         stored = [
             numpy_helper.from_array((weight * 30).clip(-127, 127).astype(np.int8), "w8"),
-            numpy_helper.from_array(np.float32(1 / 30), "scale"),
-            numpy_helper.from_array(np.int8(0), "zero"),
+            numpy_helper.from_array(np.array(1 / 30, np.float32), "scale"),
+            numpy_helper.from_array(np.array(0, np.int8), "zero"),
         ]
         nodes = [
             helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["x8"]),

@@ -22,7 +22,7 @@ ROUNDS = 3
 
 
 def stack(items: list[Item]) -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.stack([pixels for pixels, _ in items]), torch.tensor([one for _, one in items])
+    return torch.stack([item[0] for item in items]), torch.tensor([item[1] for item in items])
 
 
 def rate(data: Dataset[Item], workers: int) -> tuple[float, int]:

@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +48,8 @@ PHOTOGRAPHS = (
 )
 """Package, folder in it, files: all in colour."""
 TILE = 128
+T = TypeVar("T")
+Square = tuple[int, int, int, int]
 Shown = tuple[Image.Image, float | None]
 """A picture and its micrometres a pixel."""
 Floats = NDArray[np.float64]
@@ -69,7 +72,7 @@ def interval(known: Floats, strange: Floats) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def some(items: Sequence, most: int) -> list:
+def some(items: Sequence[T], most: int) -> list[T]:
     order = np.random.default_rng(0).permutation(len(items))[:most]
     return [items[place] for place in sorted(order)]
 
@@ -91,7 +94,7 @@ def boxes_of(folder: Path) -> dict[str, list[tuple[str, tuple[float, ...]]]]:
     return found
 
 
-def red_cells(folder: Path) -> Iterator[tuple[Path, tuple[int, ...]]]:
+def red_cells(folder: Path) -> Iterator[tuple[Path, Square]]:
     """Squares around red cells that touch no white cell."""
     for name, boxes in sorted(boxes_of(folder).items()):
         white = [box for label, box in boxes if label == "WBC"]
@@ -102,10 +105,11 @@ def red_cells(folder: Path) -> Iterator[tuple[Path, tuple[int, ...]]]:
             left, top = ((box[i] + box[i + 2] - side) / 2 for i in (0, 1))
             square = left, top, left + side, top + side
             if label == "RBC" and inside(square, size) and not touches(square, white):
-                yield folder / name, tuple(map(round, square))
+                x0, y0, x1, y1 = map(round, square)
+                yield folder / name, (x0, y0, x1, y1)
 
 
-def background(folder: Path) -> Iterator[tuple[Path, tuple[int, ...]]]:
+def background(folder: Path) -> Iterator[tuple[Path, Square]]:
     """Squares of an eighth to a quarter of the field that touch no box."""
     random = np.random.default_rng(0)
     for name, boxes in sorted(boxes_of(folder).items()):
@@ -130,7 +134,7 @@ def touches(square: tuple[float, ...], boxes: Sequence[tuple[float, ...]]) -> bo
     return any(left < b[2] and b[0] < right and top < b[3] and b[1] < bottom for b in boxes)
 
 
-def cut(squares: Sequence[tuple[Path, tuple[int, ...]]], um: float | None) -> list[Shown]:
+def cut(squares: Sequence[tuple[Path, Square]], um: float | None) -> list[Shown]:
     return [(read_image(path).crop(square), um) for path, square in squares]
 
 

@@ -112,8 +112,9 @@ def mix_of(bundle: Bundle, blasts: float, excluded: float) -> np.ndarray:
     counted = np.array([CLASSES[code].counted for code in bundle.classes])
     is_blast = np.array([code == "BLA" for code in bundle.classes])
     others = np.where(is_blast, 0, percent)
-    mix = (1 - blasts) * others / others.sum() + blasts * is_blast
-    return (1 - excluded) * mix + excluded * ~counted / max(1, (~counted).sum())
+    mix: np.ndarray = (1 - blasts) * others / others.sum() + blasts * is_blast
+    whole: np.ndarray = (1 - excluded) * mix + excluded * ~counted / max(1, (~counted).sum())
+    return whole
 
 
 def estimates(

@@ -27,7 +27,7 @@ def pairs(texts: list[str]) -> dict[str, str]:
 def trained(given: argparse.Namespace, recipe: str, seed: int) -> Path:
     """Train, export and evaluate a recipe where that was not done before; give its figures."""
     folder = given.output / f"{recipe}-{seed}"
-    figures = folder / "figures"
+    figures: Path = folder / "figures"
     if (figures / "metrics.json").is_file():
         return figures
     options = []

@@ -81,7 +81,7 @@ def explained(make: Callable[[], PreTrainedModel]) -> tuple[PreTrainedModel, lis
     """A network of random weights, what it gives for two real cells, and the cells normalised."""
     torch.manual_seed(0)
     network = make()
-    network.eval()  # type: ignore[no-untyped-call]
+    network.eval()
     files = sorted((SAMPLES / "cells/mll/NGS").iterdir())[:2]
     cells = np.stack([PREPROCESSING.resize(read_image(file)) for file in files])
     with torch.inference_mode():

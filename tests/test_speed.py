@@ -127,7 +127,7 @@ def test_the_arithmetic_is_chosen_for_the_device_and_written_down(
 def test_attention_written_out_gives_what_the_fused_kernel_gives(toy_network: Path) -> None:
     pixels = torch.rand(2, 3, 56, 56, generator=torch.Generator().manual_seed(0))
     network = load_network(str(toy_network), ["NGS", "EOS"], pretrained=True)
-    network.eval()  # type: ignore[no-untyped-call]
+    network.eval()
     with torch.inference_mode():
         fused = network(pixel_values=pixels).logits
         choose_attention(network, "bf16")

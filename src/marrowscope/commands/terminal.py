@@ -169,8 +169,8 @@ def prepare_training(*also: str) -> None:
     logging.basicConfig(level=logging.WARNING)
     from transformers.utils import logging as of_transformers
 
-    of_transformers.set_verbosity_error()  # type: ignore[no-untyped-call]
-    of_transformers.disable_progress_bar()  # type: ignore[no-untyped-call]
+    of_transformers.set_verbosity_error()
+    of_transformers.disable_progress_bar()
 
 
 def read_data(data: Path, quiet: bool) -> "Manifest":

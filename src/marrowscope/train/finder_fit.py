@@ -54,7 +54,7 @@ def fit_finder(
         if not torch.isfinite(wrong):
             raise TrainingError(f"the loss of the finder is no number at step {step}")
         optimiser.zero_grad()
-        wrong.backward()  # type: ignore[no-untyped-call]
+        wrong.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         optimiser.step()
         plan.step()

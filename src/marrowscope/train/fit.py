@@ -127,12 +127,12 @@ def _log(trainer: CellTrainer, settings: TrainSettings, folder: Path) -> None:
             from torch.utils.tensorboard import SummaryWriter
             from transformers.integrations.integration_utils import TensorBoardCallback
 
-            trainer.add_callback(TensorBoardCallback(SummaryWriter(folder / LOGS)))  # type: ignore[no-untyped-call]
+            trainer.add_callback(TensorBoardCallback(SummaryWriter(folder / LOGS)))
         elif settings.log == "mlflow":
             import mlflow  # noqa: F401 - only to see whether it is there
             from transformers.integrations.integration_utils import MLflowCallback
 
-            trainer.add_callback(MLflowCallback())  # type: ignore[no-untyped-call]
+            trainer.add_callback(MLflowCallback())
     except ImportError:
         raise MissingExtraError(
             f"logging to {settings.log} needs it; install it with: pip install {settings.log}, "

@@ -118,9 +118,7 @@ def load_network(name: str, classes: Sequence[str], *, pretrained: bool = True) 
     if spec is not None and not (pretrained and spec.checkpoint):
         config = spec.config()
         config.update({"num_labels": len(classes), **labels})
-        network: PreTrainedModel = AutoModelForImageClassification.from_config(  # type: ignore[no-untyped-call]
-            config
-        )
+        network: PreTrainedModel = AutoModelForImageClassification.from_config(config)
         return network
     source = spec.checkpoint if spec else name
     try:

@@ -229,7 +229,7 @@ class _Averaging(TrainerCallback):
 def _average_of(network: nn.Module, decay: float) -> AveragedModel | None:
     if not decay:
         return None
-    average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+    average = get_ema_multi_avg_fn(decay)
     return AveragedModel(network, multi_avg_fn=average, use_buffers=True)
 
 
