@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -28,6 +29,10 @@ from marrowscope.train.export import export
 from marrowscope.train.fit import Trained, fit
 from marrowscope.train.run import read_run
 from marrowscope.train.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from browsers import Served
+    from playwright.sync_api import Browser, Page
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = ROOT / "samples"
@@ -188,3 +193,35 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3fs.S3FileSystem]:
         yield store
         s3fs.S3FileSystem.clear_instance_cache()
     server.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """A real browser; where there is none, the test is left out and says so."""
+    from browsers import a_browser
+
+    with a_browser() as running:
+        yield running
+
+
+@pytest.fixture
+def room(tmp_path: Path, toy_bundle: Bundle) -> Iterator["Served"]:
+    """A reading room that answers at an address."""
+    from browsers import served
+
+    with served(tmp_path, toy_bundle) as running:
+        yield running
+
+
+@pytest.fixture
+def page(browser: "Browser") -> Iterator["Page"]:
+    """A wide page of the browser, in which no script fails."""
+    from browsers import WIDE
+
+    context = browser.new_context(viewport={"width": WIDE[0], "height": WIDE[1]})
+    shown = context.new_page()
+    wrong: list[str] = []
+    shown.on("pageerror", lambda error: wrong.append(str(error)))
+    yield shown
+    context.close()
+    assert wrong == []

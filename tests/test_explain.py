@@ -85,7 +85,6 @@ def test_known_cells_without_pictures_are_shown_by_class(
     assert toy_bundle.novelty
     old = replace(toy_bundle, novelty=replace(toy_bundle.novelty, pictures=None))
     write_description(old)
-    (old.folder / "known-cells.zip").unlink()
     old = load_bundle(str(old.folder))
     explain([Picture(min(CELLS.iterdir()))], old, tmp_path / "seen", threads=1)
     page = (tmp_path / "seen/explain.html").read_text()

@@ -1,43 +1,18 @@
 """Whole fields in a real browser: dropped, boxed, a cell drawn, one removed, by mouse and keys."""
 
 import base64
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 import pytest
-from browsers import NARROW, WIDE, Served, a_browser, faults, log_in, served
+from browsers import NARROW, WIDE, Served, faults, log_in
 from conftest import SAMPLES
 from playwright.sync_api import Browser, Page, expect
 from test_fields_read import a_field
 from test_room_pages import DROP
 
 from marrowscope.fields.boxes import read_boxes
-from marrowscope.model.bundle import Bundle
 from marrowscope.web.pages_keys import KEYS
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with a_browser() as running:
-        yield running
-
-
-@pytest.fixture
-def room(tmp_path: Path, toy_bundle: Bundle) -> Iterator[Served]:
-    with served(tmp_path, toy_bundle) as running:
-        yield running
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": WIDE[0], "height": WIDE[1]})
-    shown = context.new_page()
-    wrong: list[str] = []
-    shown.on("pageerror", lambda error: wrong.append(str(error)))
-    yield shown
-    context.close()
-    assert wrong == []
 
 
 def drop_field(page: Page, folder: Path) -> int:

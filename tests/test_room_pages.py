@@ -6,17 +6,15 @@ import re
 import shutil
 import subprocess
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 import pytest
-from browsers import NARROW, WIDE, Served, a_browser, faults, log_in, served
+from browsers import NARROW, WIDE, Served, faults, log_in
 from conftest import SAMPLES
 from playwright.sync_api import Browser, Page, expect
 
 from marrowscope.labels import CLASSES
-from marrowscope.model.bundle import Bundle
 from marrowscope.web.pages_keys import KEYS
 
 STATIC = Path(__file__).parents[1] / "src/marrowscope/web/static"
@@ -27,29 +25,6 @@ DROP = """([name, text]) => {
   dataTransfer.items.add(new File([bytes], name));
   document.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with a_browser() as running:
-        yield running
-
-
-@pytest.fixture
-def room(tmp_path: Path, toy_bundle: Bundle) -> Iterator[Served]:
-    with served(tmp_path, toy_bundle) as running:
-        yield running
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": WIDE[0], "height": WIDE[1]})
-    shown = context.new_page()
-    wrong: list[str] = []
-    shown.on("pageerror", lambda error: wrong.append(str(error)))
-    yield shown
-    context.close()
-    assert wrong == []
 
 
 def zip_of(number: int) -> bytes:

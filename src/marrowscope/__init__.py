@@ -1,3 +1,3 @@
 """Train, evaluate and serve classifiers of single bone marrow cell images."""
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"

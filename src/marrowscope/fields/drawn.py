@@ -3,25 +3,23 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from PIL import Image, ImageDraw
+from PIL import ImageDraw
 
 from marrowscope.fields.boxes import Box
 from marrowscope.fields.field import Field
 from marrowscope.fields.outlines import Outline
+from marrowscope.fields.overview import overview, times_smaller
 
 LONGEST = 2048
 """Side of the picture in pixels; a larger field is drawn smaller."""
-BAND = 1024
-"""Rows of a large field that are read at once."""
 BOX_COLOUR, OUTLINE_COLOUR = (0, 110, 60), (255, 200, 0)
 """Boxes are dark, outlines bright, so that one of them is seen on any stain."""
 
 
 def draw_found(field: Field, boxes: Sequence[Box], outlines: Sequence[Outline], file: Path) -> None:
     """Write a JPEG of the field, at most 2048 pixels a side, with boxes and outlines."""
-    shrink = max(1, -(-max(field.width, field.height) // LONGEST))
-    picture = _overview(field, shrink)
+    picture = overview(field, LONGEST)
+    shrink = times_smaller(field, LONGEST)
     pen = ImageDraw.Draw(picture)
     width = max(1, round(max(picture.size) / 400))
     for box, outline in zip(boxes, outlines, strict=True):
@@ -30,13 +28,3 @@ def draw_found(field: Field, boxes: Sequence[Box], outlines: Sequence[Outline], 
         pen.line(corners, fill=OUTLINE_COLOUR, width=width)
         pen.rectangle((sides.x0, sides.y0, sides.x1, sides.y1), outline=BOX_COLOUR, width=width)
     picture.save(file, quality=90)
-
-
-def _overview(field: Field, shrink: int) -> Image.Image:
-    """Read a field in bands, each scaled down at once."""
-    band = BAND // shrink * shrink
-    rows = []
-    for y in range(0, field.height, band):
-        part = field.read(0, y, field.width, min(y + band, field.height))
-        rows.append(np.asarray(Image.fromarray(part).reduce(shrink)))
-    return Image.fromarray(np.concatenate(rows))

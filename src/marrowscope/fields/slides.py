@@ -44,7 +44,11 @@ class Slide:
         self.um_per_px = scale_of_dpi(UM_PER_INCH / float(said)) if said else None
 
     def read(self, x0: int, y0: int, x1: int, y1: int) -> np.ndarray:
-        """Give a part as `(y1 - y0, x1 - x0, 3) uint8`, RGB; what was not scanned is white."""
+        """Give a part as `(y1 - y0, x1 - x0, 3) uint8`, RGB; what was not scanned is white.
+
+        Raises:
+            FieldError: OpenSlide cannot read it.
+        """
         try:
             region = self._slide.read_region((x0, y0), 0, (x1 - x0, y1 - y0))
         except (OSError, self._failure) as error:

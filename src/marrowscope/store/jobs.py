@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.orm import Session
 
-from marrowscope.errors import LostJobError, NotThereError
+from marrowscope.errors import LostJobError
 from marrowscope.store.kinds import JobState
 from marrowscope.store.moments import now
 from marrowscope.store.tables import Case, Job
@@ -177,18 +177,6 @@ def _own(session: Session, job_id: int, owner: str) -> Job:
 def _end(job: Job, state: JobState, error: str = "") -> None:
     job.state, job.owner, job.lease_until = state, "", None
     job.error, job.changed_at = error, now()
-
-
-def find_job(session: Session, job_id: int) -> Job:
-    """Give a job.
-
-    Raises:
-        NotThereError: there is none of this number.
-    """
-    job = session.get(Job, job_id)
-    if job is None:
-        raise NotThereError(f"there is no job {job_id}")
-    return job
 
 
 def jobs_of(session: Session, case: Case, limit: int = 20) -> Sequence[Job]:
