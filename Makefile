@@ -8,7 +8,7 @@ demo: .venv/.ready
 	.venv/bin/marrowscope classify samples/cells --um-per-px 0.086 --output demo --overwrite
 
 docs: .venv-docs/.ready
-	.venv-docs/bin/python -m mkdocs build --strict --quiet
+	.venv-docs/bin/python -m mkdocs build --strict
 	@echo "The documentation: site/index.html"
 
 test: .venv-test/.ready

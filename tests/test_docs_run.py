@@ -10,35 +10,44 @@ from conftest import ROOT
 from desk import carry_out, copied, lay_out, made_small, prepare
 
 README = ROOT / "README.md"
-PAGES = sorted((ROOT / "docs").glob("*.md"))
-"""The tutorials are run by tests of their own."""
+PAGES = [page for page in sorted((ROOT / "docs").rglob("*.md")) if page.parent.name != "tutorials"]
+"""The tutorials are run by a test of their own."""
 OTHER_PROGRAMS = {
     "make": "sets up an environment by pip; .ci/run does it",
     "pip": "fetches packages",
     "python": "benchmarks and tools need the data sets that are not in the repository",
     "torchrun": "tests/test_processes.py trains with several processes",
 }
+ONE_EXPORT = "an export takes seconds; the README's is run"
 NOT_RUN = {
-    "bundles/default": "exporting takes seconds; the README's export is run",
+    "bundles/default": ONE_EXPORT,
     "figures-1": "needs a training for each fold; tests/test_doubts.py makes such lists",
     "marrowscope case export": "needs a reviewed case; tests/test_room.py exports one",
     "--case 3f0c9a51d2e4b678": "the number of a case; tests/test_room.py exports its log",
     "marrowscope doctor": "measures all engines; tests/test_doctor.py runs it",
     "marrowscope serve": "stays up; tests/test_web_worker.py runs it",
-    "--picture-credit": "tests/test_known_pictures.py exports so; it takes seconds",
-    "--no-pictures": "the same",
+    "--false-alarms": ONE_EXPORT,
+    "--picture-credit": ONE_EXPORT,
+    "--no-pictures": ONE_EXPORT,
     "--ray": "tests/test_cluster.py runs a cluster",
     "--database postgresql://": "needs a server; tests/test_database.py runs one",
 }
 """Parts of lines that are not run, each with the reason."""
+FRAGMENTS = {"fhir.md": "goes on from a count that a program has; tests/test_fhir.py writes one"}
+"""Pages whose Python is no whole program, each with the reason."""
 PLACES = {"/srv/room": "srv/room", "BM_cytomorphology_data": "path/to/labelled_cells"}
 """What the docs call otherwise than it is called on the desk."""
 
 
+def blocks_of(page: Path, language: str) -> list[str]:
+    """Collect a page's blocks of a language."""
+    text = page.read_text(encoding="utf-8")
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
 def lines_of(page: Path) -> list[str]:
     """Collect the lines of a page's console blocks."""
-    blocks = re.findall(r"```console\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
-    return [line for block in blocks for line in block.splitlines() if line]
+    return [line for block in blocks_of(page, "console") for line in block.splitlines() if line]
 
 
 def reason_not_to_run(line: str) -> str:
@@ -109,6 +118,19 @@ def test_every_line_of_a_page_runs(
 ) -> None:
     monkeypatch.chdir(copied(desk, tmp_path, page))
     type_all(page, toy_network)
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if blocks_of(page, "python")], ids=lambda p: p.name
+)
+def test_the_python_of_a_page_runs(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for block in blocks_of(page, "python"):
+        imports = re.sub(r"^(?!from |import ).*$", "", block, flags=re.MULTILINE)
+        compile(block, page.name, "exec")
+        exec(imports if page.name in FRAGMENTS else block, {})  # noqa: S102 - our own pages
 
 
 def test_each_reason_has_a_line() -> None:
