@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from marrowscope.commands.screen import show_comparison
+from marrowscope.commands.evaluation_screen import show_comparison
 from marrowscope.evaluation.compare import compare
 from marrowscope.evaluation.compare_page import write_comparison
 from marrowscope.evaluation.evaluations import read_evaluation
