@@ -8,13 +8,14 @@ JSON (`words`, `folder`, and a fault), outcomes go the same way.
 import ctypes
 import importlib
 import json
+import logging
 import os
 import resource
 import signal
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,26 +25,26 @@ CAPABILITIES = 0x20080522
 """Version of the structure that the kernel takes."""
 OVERRIDES = 0b110
 """What lets root write and read everywhere: CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH."""
-LOADED = (
-    "marrowscope.cli",
+STORE = ("marrowscope.cli", "marrowscope.store.bringing", "marrowscope.store.reviewed")
+"""What the commands of the reading room need."""
+ALL = (
+    *STORE,
     "marrowscope.classification.classify",
     "marrowscope.classification.parquet",
     "marrowscope.cases.report",
     "marrowscope.data.audit",
-    "marrowscope.data.doubts",
     "marrowscope.evaluation.compare_page",
     "marrowscope.evaluation.doubts_page",
     "marrowscope.evaluation.evaluate",
     "marrowscope.evaluation.page",
     "marrowscope.fields.finding",
     "marrowscope.model.explain",
-    "marrowscope.store.bringing",
-    "marrowscope.store.reviewed",
     "marrowscope.train.export",
     "marrowscope.train.fit",
     "marrowscope.train.preview",
     "transformers.models.dinov2.modeling_dinov2",
 )
+"""What all commands need."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +80,11 @@ class Commands:
 
 
 @contextmanager
-def commands() -> Iterator[Commands]:
-    """Start the process, and end it."""
-    with subprocess.Popen(
-        [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
+def commands(loaded: Sequence[str] = ALL) -> Iterator[Commands]:
+    """Start the process, with some modules loaded, and end it."""
+    command = [sys.executable, __file__, *loaded]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
         yield Commands(process)
         assert process.stdin is not None
         process.stdin.close()
@@ -92,10 +93,8 @@ def commands() -> Iterator[Commands]:
 def _serve() -> None:
     outcomes = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    for name in LOADED:
-        with_it = importlib.util.find_spec(name.partition(".")[0]) is not None
-        if with_it and importlib.util.find_spec(name) is not None:
-            importlib.import_module(name)
+    for name in sys.argv[1:]:
+        importlib.import_module(name)
     for line in sys.stdin:
         outcomes.write(json.dumps(_outcome(json.loads(line))) + "\n")
         outcomes.flush()
@@ -124,6 +123,7 @@ def _run(job: dict[str, Any], counts: int) -> None:
     code, steps = 99, [0]
     try:
         os.chdir(job["folder"])
+        logging.disable(logging.INFO)
         _count_steps(job, steps)
         if "largest" in job:
             resource.setrlimit(resource.RLIMIT_FSIZE, (job["largest"], job["largest"]))
@@ -176,6 +176,4 @@ def _give_up_override() -> None:
 
 
 if __name__ == "__main__":
-    import importlib.util
-
     _serve()
