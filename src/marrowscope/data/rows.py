@@ -105,7 +105,7 @@ def _parquet_rows(file: Path, inner: PurePosixPath) -> Rows:
     names = parquet.schema_arrow.names
     if pictures is None:
         check_columns(file, REQUIRED_COLUMNS, names, ManifestError)
-    elif "label" not in names:
+    elif "label" not in names or pictures == "label":
         raise ManifestError(f"{file}: no column label beside its pictures; it has {names}")
     wanted = [name for name in COLUMNS if name in names and name != pictures]
     code_of = _class_names(parquet.schema_arrow.metadata)
