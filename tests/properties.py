@@ -15,7 +15,7 @@ bounded = settings(
 """Of a test; `@settings(bounded, max_examples=N)` for another number of examples."""
 
 codes = some.sampled_from(tuple(CLASSES))
-words = some.text(some.characters(exclude_categories=("Cs",)), max_size=12)
+words = some.text(some.characters(exclude_categories=["Cs"]), max_size=12)
 """Any text that UTF-8 can hold: line breaks, quotes, commas, signs of all scripts."""
 names = words.filter(lambda name: name.strip(".") and "/" not in name and "\0" not in name)
 """What a file can be called."""

@@ -116,7 +116,7 @@ def test_any_value_in_a_description_is_refused_or_can_be_used(
 def test_a_value_that_is_missing_is_refused_unless_it_may_be() -> None:
     for place in PLACES:
         description = whole_description()
-        within = description
+        within: Any = description
         for key in place[:-1]:
             within = within[key]
         if isinstance(within, list):

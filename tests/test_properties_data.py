@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from properties import bounded, codes, names, words
 
-from marrowscope.classification.outcomes import BATCH_SIZE, Outcomes
+from marrowscope.classification.outcomes import Outcomes
 from marrowscope.data.divide import divide
 from marrowscope.data.manifest import manifest_file, read_manifest
 from marrowscope.data.plan import SplitPlan
@@ -28,6 +28,7 @@ from marrowscope.files.results import (
     reject_row,
     rounded,
 )
+from marrowscope.model.predictor import BATCH_SIZE
 from marrowscope.records import Cell, Picture, Place, Prediction, Reject
 
 CLASSES = ("BLA", "LYT")
@@ -40,9 +41,9 @@ def labelled(draw: some.DrawFn) -> dict[str, Cell]:
     cells = {}
     for name in draw(some.lists(names, min_size=1, max_size=6, unique=True)):
         scale = draw(some.none() | some.floats(0.001, 99, allow_subnormal=False))
-        facts = [draw(words) for _ in range(4)]
+        source, patient, slide, field = (draw(words) for _ in range(4))
         digest = sha256(name.encode()).hexdigest()
-        cells[name] = Cell(name, digest, draw(codes), *facts, um_per_px=scale)
+        cells[name] = Cell(name, digest, draw(codes), source, patient, slide, field, scale)
     return cells
 
 

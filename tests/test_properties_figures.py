@@ -46,7 +46,8 @@ def test_a_differential_adds_up_in_whatever_order_cells_come(
     whole = [row for row in found.lineages if row.lineage in LINEAGES]
     assert sum(row.cells for row in whole) == found.counted
     assert all(0 <= row.low <= row.percent <= row.high <= 100 for row in found.lineages)
-    listed = {row.code: row.cells for row in (*found.rows, *found.excluded)}
+    listed = {row.code: row.cells for row in found.rows}
+    listed |= {row.code: row.cells for row in found.excluded}
     assert listed == {code: cells.get(code, 0) for code in CLASSES if code in {*cells, *covered}}
     mixed = list(cells.items())
     random.Random(0).shuffle(mixed)

@@ -100,7 +100,12 @@ def _containers() -> Iterator[bytes]:
 
 def _bundles() -> Iterator[bytes]:
     yield json.dumps(whole_description()).encode()
-    without = {"calibration": None, "abstention": None, "review": [], "evaluation": None}
+    without: dict[str, object] = {
+        "calibration": None,
+        "abstention": None,
+        "review": [],
+        "evaluation": None,
+    }
     yield json.dumps(whole_description() | without | {"origin": {"images": {}}}).encode()
     for number in range(len(list(places(whole_description())))):
         value = ODD_VALUES[number % len(ODD_VALUES)]

@@ -68,6 +68,8 @@ def decisions_in(file: Path) -> Iterator[Decision]:
         for name in ("path", "reviewer"):
             if not row[name].strip():
                 raise CaseError(f"{where}: no {name}; every row needs {', '.join(COLUMNS)}")
+        if "\0" in row["path"]:
+            raise CaseError(f"{where}: the path {row['path']!r} cannot be that of a file")
         yield Decision(
             row["path"].strip(),
             _label(where, row["label"].strip()),

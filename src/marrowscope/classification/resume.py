@@ -47,6 +47,8 @@ def open_folder(folder: Path, went_in: Mapping[str, str], *, overwrite: bool, re
             return True
         (folder / TABLE).unlink(missing_ok=True)
         return False
+    if resume:
+        partial_of(folder / WENT_IN).unlink(missing_ok=True)
     prepare_folder(folder, overwrite, _what_else(folder, resume))
     for file in result_files(folder):
         file.unlink(missing_ok=True)

@@ -61,11 +61,13 @@ def _opened(
     folder: Path, database: str, pictures: str = "", *, new: bool = False
 ) -> "Iterator[Room]":
     """Open a reading room, and close it; one that is not there is made only if it may be `new`."""
+    from marrowscope.store.database import failures_in_words
     from marrowscope.store.room import find_room, open_room
 
     room = (open_room if new else find_room)(folder, database, pictures)
     try:
-        yield room
+        with failures_in_words():
+            yield room
     finally:
         room.close()
 

@@ -2,8 +2,9 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
 
 from marrowscope.errors import ManifestError
 from marrowscope.files.containers import (
@@ -18,6 +19,9 @@ from marrowscope.files.containers import (
 from marrowscope.files.results import check_columns, read_csv
 from marrowscope.labels import CLASSES, PBC_FOLDERS, PBC_PREFIXES
 from marrowscope.records import Reject
+
+if TYPE_CHECKING:
+    from pyarrow.parquet import ParquetFile
 
 CSV = ".csv"
 PICTURES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
@@ -101,26 +105,51 @@ def _parquet_rows(file: Path, inner: PurePosixPath) -> Rows:
     names = parquet.schema_arrow.names
     if pictures is None:
         check_columns(file, REQUIRED_COLUMNS, names, ManifestError)
-    elif "label" not in names:
+    elif "label" not in names or pictures == "label":
         raise ManifestError(f"{file}: no column label beside its pictures; it has {names}")
     wanted = [name for name in COLUMNS if name in names and name != pictures]
     code_of = _class_names(parquet.schema_arrow.metadata)
     number = 0
-    for batch in parquet.iter_batches(batch_size=1000, columns=wanted):
-        for values in batch.to_pylist():
-            row = {key: "" if value is None else str(value) for key, value in values.items()}
+    try:
+        for values in _values(parquet, wanted):
+            given = {key: str(value) for key, value in values.items() if value is not None}
+            row = dict.fromkeys(wanted, "") | given
             if pictures is not None:
                 row["path"] = str(inner / str(number))
             row["label"] = code_of.get(row["label"], row["label"])
             number += 1
             yield row
+    except OSError as error:
+        yield Reject(str(inner), f"it is damaged after {number:,} rows ({error.strerror})")
+
+
+def _values(parquet: "ParquetFile", wanted: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Give the rows of a Parquet file, some columns of each.
+
+    Raises:
+        OSError: it is damaged.
+    """
+    batches = parquet.iter_batches(batch_size=1000, columns=wanted)
+    while True:
+        try:
+            rows = next(batches).to_pylist()
+        except StopIteration:
+            return
+        except Exception as error:  # noqa: BLE001 - damage shows in many types
+            raise OSError(5, str(error) or type(error).__name__) from None
+        yield from rows
 
 
 def _class_names(metadata: Mapping[bytes, bytes] | None) -> dict[str, str]:
     """Give the names that Hugging Face keeps for numbered labels, by number."""
-    stored = json.loads((metadata or {}).get(b"huggingface", b"{}"))
-    label = stored.get("info", {}).get("features", {}).get("label", {})
-    return {str(number): name for number, name in enumerate(label.get("names", ()))}
+    try:
+        stored: Any = json.loads((metadata or {}).get(b"huggingface", b"{}"))
+    except (ValueError, RecursionError):
+        return {}
+    for key in ("info", "features", "label", "names"):
+        stored = stored.get(key) if isinstance(stored, dict) else None
+    names = stored if isinstance(stored, list) else ()
+    return {str(number): str(name) for number, name in enumerate(names)}
 
 
 FORMS: dict[str, Callable[[Path, PurePosixPath], Rows]] = {

@@ -10,6 +10,7 @@ from marrowscope import __version__
 from marrowscope.data.manifest import Manifest
 from marrowscope.errors import ImageError
 from marrowscope.files.images import read_image
+from marrowscope.files.results import write_text
 from marrowscope.labels import CLASSES
 from marrowscope.locations import Location, within
 from marrowscope.pages import render, thumbnail
@@ -61,7 +62,7 @@ def show(manifest: Manifest, file: Path, *, per_class: int = 12, seed: int = 0) 
         version=__version__,
     )
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8")
+    write_text(file, text)
     return census
 
 

@@ -1,5 +1,6 @@
 """Write a bundle's model card."""
 
+from marrowscope.files.results import write_text
 from marrowscope.labels import CLASSES, FOURTEEN
 from marrowscope.model.bundle import Bundle
 from marrowscope.model.description import CARD
@@ -19,4 +20,4 @@ def write_card(bundle: Bundle) -> None:
         ],
         others_left_out=[CLASSES[code] for code in bundle.left_out if code not in FOURTEEN],
     )
-    (bundle.folder / CARD).write_text(text, encoding="utf-8")
+    write_text(bundle.folder / CARD, text)

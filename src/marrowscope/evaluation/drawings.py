@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from marrowscope.files.results import write_text
 from marrowscope.model.bundle import Bundle
 from marrowscope.pages import render
 from marrowscope.statistics.figures import SetResult
@@ -17,4 +18,4 @@ def draw(result: SetResult, bundle: Bundle, folder: Path) -> None:
         caption=f"accuracy {result.accuracy.value:.3f}",
     )
     name = "".join(c if c.isalnum() or c in "-_" else "-" for c in result.name)
-    (folder / f"confusion_{name}.svg").write_text(picture, encoding="utf-8")
+    write_text(folder / f"confusion_{name}.svg", picture)

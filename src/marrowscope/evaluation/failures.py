@@ -10,6 +10,7 @@ from marrowscope.errors import ImageError
 from marrowscope.evaluation.mistakes import Mistake, read_mistakes
 from marrowscope.files.hashes import file_hash
 from marrowscope.files.images import read_image
+from marrowscope.files.results import whole_file
 from marrowscope.labels import CLASSES
 from marrowscope.locations import Location, within
 from marrowscope.model.bundle import Bundle
@@ -50,7 +51,8 @@ def write_failures(folder: Path, root: Path, bundle: Bundle) -> Failures | None:
     if not rows:
         return None
     file = bundle.folder / FAILURES
-    _sheet(rows, root).save(file, "JPEG", quality=QUALITY)
+    with whole_file(file) as partial:
+        _sheet(rows, root).save(partial, "JPEG", quality=QUALITY)
     return Failures(mistakes.wrong, sum(map(len, rows.values())), file_hash(file))
 
 

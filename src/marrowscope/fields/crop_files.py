@@ -8,6 +8,7 @@ from marrowscope.fields.cells import NO_SCALE, place_of
 from marrowscope.fields.crops import crop, png_of, side_of
 from marrowscope.fields.field import open_field
 from marrowscope.fields.looked import Looked
+from marrowscope.files.results import whole_file
 
 CROPS = "crops"
 """Folder of the crops in a folder of results."""
@@ -32,6 +33,7 @@ def write_crops(looked: Looked, folder: Path, field_um: float = 0.0) -> list[Pat
     for place in dict.fromkeys(places):
         pixels = crop(field, Box(place.x0, place.y0, place.x1, place.y1), side)
         target = folder / f"{file.name}-{Path(place.path).name}.png"
-        target.write_bytes(png_of(pixels, looked.sha256, place))
+        with whole_file(target) as partial:
+            partial.write_bytes(png_of(pixels, looked.sha256, place))
         written.append(target)
     return written

@@ -9,6 +9,7 @@ from marrowscope.fields.boxes import Box
 from marrowscope.fields.field import Field
 from marrowscope.fields.outlines import Outline
 from marrowscope.fields.overview import overview, times_smaller
+from marrowscope.files.results import whole_file
 
 LONGEST = 2048
 """Side of the picture in pixels; a larger field is drawn smaller."""
@@ -27,4 +28,5 @@ def draw_found(field: Field, boxes: Sequence[Box], outlines: Sequence[Outline], 
         corners = [(x / shrink, y / shrink) for x, y in (*outline, outline[0])]
         pen.line(corners, fill=OUTLINE_COLOUR, width=width)
         pen.rectangle((sides.x0, sides.y0, sides.x1, sides.y1), outline=BOX_COLOUR, width=width)
-    picture.save(file, quality=90)
+    with whole_file(file) as partial:
+        picture.save(partial, "JPEG", quality=90)

@@ -181,10 +181,13 @@ def arrow() -> ModuleType:
 
 @lru_cache(maxsize=8)
 def _parquet(stamp: Stamp) -> "ParquetFile":
+    parquet = arrow().parquet
     try:
-        return arrow().parquet.ParquetFile(stamp.path)
-    except arrow().ArrowInvalid as error:
-        raise OSError(5, f"it is no whole Parquet file ({error})", str(stamp.path)) from None
+        return parquet.ParquetFile(stamp.path)
+    except (FileNotFoundError, PermissionError):
+        raise
+    except Exception as error:  # noqa: BLE001 - damage shows in many types
+        raise OSError(5, f"it is no whole Parquet file ({_why(error)})", str(stamp.path)) from None
 
 
 def picture_column(parquet: "ParquetFile") -> str | None:
@@ -210,11 +213,16 @@ def _parquet_picture(stamp: Stamp, row: str) -> bytes:
     ends = _row_group_ends(stamp)
     group = int(np.searchsorted(ends, int(row), side="right"))
     start = ends[group - 1] if group else 0
-    value = _row_group(stamp, group)[int(row) - start].as_py()
+    rows = _row_group(stamp, group)
+    if int(row) - start >= len(rows):
+        raise OSError(5, f"it has fewer rows than the {parquet.metadata.num_rows} it tells of", row)
+    value = rows[int(row) - start].as_py()
     content = value.get("bytes") if isinstance(value, dict) else value
     if content is None:
         raise FileNotFoundError(2, "the row holds no picture", row)
-    return bytes(content)
+    if not isinstance(content, bytes):
+        raise OSError(5, f"the row holds no picture, but {type(content).__name__}", row)
+    return content
 
 
 @lru_cache(maxsize=8)
@@ -231,7 +239,10 @@ def _row_group(stamp: Stamp, group: int) -> Any:
     column = picture_column(parquet)
     if column is None:
         raise FileNotFoundError(2, "the Parquet file has no column of pictures", str(stamp.path))
-    return parquet.read_row_group(group, columns=[column])[column]
+    try:
+        return parquet.read_row_group(group, columns=[column])[column]
+    except Exception as error:  # noqa: BLE001 - damage shows in many types
+        raise OSError(5, f"its pictures cannot be unpacked ({_why(error)})") from None
 
 
 def _rows_with_pictures(file: Path) -> int:

@@ -50,16 +50,27 @@ def partial_of(path: Path) -> Path:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Give the name to write a file under; it gets its own name only when nothing went wrong."""
+    """Give the name to write a file under; it gets its own name only when nothing went wrong.
+
+    An error of a full disk, which names no file, is given the name.
+    """
     partial = partial_of(path)
-    yield partial
-    partial.replace(path)
+    try:
+        yield partial
+        partial.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 def write_text(path: Path, text: str) -> None:
     """Write text; the file changes as a whole or not at all."""
     with whole_file(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        try:
+            partial.write_text(text, encoding="utf-8")
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
 from marrowscope.errors import MissingExtraError, StoreError
@@ -82,6 +82,21 @@ def open_store(url: str) -> Store:
         engine.dispose()
         raise StoreError(f"{_shown(read)}: {error}") from None
     return Store(engine)
+
+
+@contextmanager
+def failures_in_words() -> Iterator[None]:
+    """Turn what a database raises when its disk is full or locked into an error of ours.
+
+    Raises:
+        StoreError: the database cannot be used; what the transaction did is undone.
+    """
+    try:
+        yield
+    except OperationalError as error:
+        raise StoreError(
+            f"the database cannot be used ({_reason(error)}); what was begun is undone"
+        ) from None
 
 
 def _url(text: str) -> URL:

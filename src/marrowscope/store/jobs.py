@@ -14,6 +14,8 @@ from marrowscope.store.tables import Case, Job
 
 LEASE = timedelta(seconds=60)
 """So long a job belongs to a worker that is not heard of."""
+NEVER_GIVEN = timedelta(hours=1)
+"""A lease with more time left than this was given before the clock was set back, and is over."""
 ATTEMPTS = 5
 """A job whose worker has died or failed so often has failed itself."""
 TURN = 5_201_314_072
@@ -102,10 +104,12 @@ def _free(kinds: Sequence[str]) -> Select[Job]:
             other.c.id != Job.id,
             other.c.state == JobState.RUNNING,
             other.c.lease_until > moment,
+            other.c.lease_until <= moment + NEVER_GIVEN,
         )
         .exists()
     )
-    over = and_(Job.state == JobState.RUNNING, Job.lease_until <= moment)
+    ended = or_(Job.lease_until <= moment, Job.lease_until > moment + NEVER_GIVEN)
+    over = and_(Job.state == JobState.RUNNING, ended)
     query = select(Job).where(or_(and_(Job.state == JobState.QUEUED, ~busy), over))
     if kinds:
         query = query.where(Job.kind.in_(kinds))

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from marrowscope.errors import DeniedError
 from marrowscope.store.audit import SYSTEM, Event, append
 from marrowscope.store.kinds import Role
-from marrowscope.store.moments import now
+from marrowscope.store.moments import is_between, now
 from marrowscope.store.secrets import new_secret, secret_hash
 from marrowscope.store.tables import Link, User
 from marrowscope.store.users import make_user, set_password
@@ -76,7 +76,9 @@ def _link(session: Session, secret: str) -> Link:
     """Find a link that can be used, and keep others from using it meanwhile."""
     query = select(Link).where(Link.secret_hash == secret_hash(secret)).with_for_update()
     link = session.scalar(query)
-    if link is None or link.used_at is not None or link.expires_at <= now():
+    if link is None or link.used_at is not None:
+        raise DeniedError(DEAD)
+    if not is_between(now(), link.created_at, link.expires_at):
         raise DeniedError(DEAD)
     if link.user_id is None and _has_users(session):
         raise DeniedError(DEAD)

@@ -8,7 +8,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from marrowscope.store.audit import Event, append
-from marrowscope.store.moments import now
+from marrowscope.store.moments import is_between, now
 from marrowscope.store.secrets import new_secret, secret_hash
 from marrowscope.store.tables import Login, User
 
@@ -46,9 +46,9 @@ def open_login(session: Session, user: User, lasts: timedelta = LASTS) -> Opened
 def login_of(session: Session, secret: str) -> Login | None:
     """Give the login of a cookie, with its user; None if it is over, or the account is off."""
     login = session.scalar(select(Login).where(Login.secret_hash == secret_hash(secret)))
-    if login is None or login.expires_at <= now() or not login.user.active:
+    if login is None or not login.user.active:
         return None
-    return login
+    return login if is_between(now(), login.created_at, login.expires_at) else None
 
 
 def close_login(session: Session, secret: str) -> None:

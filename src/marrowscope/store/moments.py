@@ -1,15 +1,27 @@
 """Points in time: always with a zone, always UTC, the same on both engines."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import DateTime
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
+SKEW = timedelta(minutes=5)
+"""By which the clocks of servers may differ."""
+
 
 def now() -> datetime:
     """Give the time, in UTC."""
     return datetime.now(UTC)
+
+
+def is_between(moment: datetime, made: datetime, ends: datetime) -> bool:
+    """Tell whether what was made then still holds at a moment.
+
+    What was made more than five minutes later than the moment does not hold: the clock was set
+    back, and would give it more time than it was meant to have. Servers' clocks may differ by less.
+    """
+    return made - SKEW <= moment < ends
 
 
 class Moment(TypeDecorator[datetime]):

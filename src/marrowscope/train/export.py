@@ -20,7 +20,7 @@ from marrowscope.errors import ExportError, ImageError
 from marrowscope.evaluation.card import write_card
 from marrowscope.files.hashes import file_hash
 from marrowscope.files.images import read_image
-from marrowscope.files.results import DECIMALS, prepare_folder
+from marrowscope.files.results import DECIMALS, prepare_folder, whole_file
 from marrowscope.locations import within
 from marrowscope.model.bundle import Bundle, write_description
 from marrowscope.model.description import MODEL
@@ -124,7 +124,8 @@ def export(
                 partial(_check_engines, full, score, scores, truth, precision),
             )
             agreement += words
-        shutil.copyfile(model, folder / MODEL)
+        with whole_file(folder / MODEL) as copy:
+            shutil.copyfile(model, copy)
     fitted = calibrate(logits.astype(np.float64), truth, calibration)
     agreement.append(calibration_in_words(fitted, logits, truth))
     chances = softmax(fitted.apply(logits)).round(DECIMALS)

@@ -10,6 +10,7 @@ from PIL import Image
 
 from marrowscope import __version__
 from marrowscope.data.manifest import Manifest
+from marrowscope.files.results import write_text
 from marrowscope.labels import CLASSES
 from marrowscope.pages import render, thumbnail
 from marrowscope.records import Cell
@@ -57,7 +58,7 @@ def preview(
         version=__version__,
     )
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8")
+    write_text(file, text)
     return rows
 
 

@@ -6,7 +6,7 @@ from itertools import chain, zip_longest
 from pathlib import Path
 
 from marrowscope.files.hashes import file_hash
-from marrowscope.locations import name_of
+from marrowscope.locations import Location, name_of
 from marrowscope.model.known_pictures import KnownPictures
 from marrowscope.model.novelty import METHOD, SHRINKAGE, Novelty, Strangeness, threshold_of
 from marrowscope.model.references import Embeddings, cells_that_fit, known_cells, write_references
@@ -34,7 +34,7 @@ def learn_known(
     seen = embed(validation)
     chosen = choose(training, cells_that_fit(seen.shape[1]))
     labels = [label for _, label in chosen]
-    paths = [Path(picture.path).relative_to(root).as_posix() for picture, _ in chosen]
+    paths = [_named(picture.path, root) for picture, _ in chosen]
     references = known_cells(embed(chosen), labels, paths)
     file = write_references(references, folder)
     scores = Strangeness(references)(seen)
@@ -48,6 +48,13 @@ def learn_known(
         references_sha256=file_hash(file),
         pictures=draw(chosen),
     )
+
+
+def _named(location: Location, root: Path) -> str:
+    """Name a cell as the manifest does: from the root on, or by what leads elsewhere."""
+    if isinstance(location, Path) and location.is_relative_to(root):
+        return location.relative_to(root).as_posix()
+    return str(location)
 
 
 def choose(cells: Sequence[Labelled], limit: int) -> list[Labelled]:

@@ -68,6 +68,7 @@ def thumbnail(room: Room, sha256: str, side: int) -> Shown:
 def keep_jpeg(image: Image.Image, file: Path, quality: int) -> None:
     """Write a JPEG whole or not at all; several may write the same one at once."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as partial:
+    with tempfile.TemporaryDirectory(dir=file.parent) as folder:
+        partial = Path(folder, file.name)
         image.save(partial, "JPEG", quality=quality)
-    Path(partial.name).replace(file)
+        partial.replace(file)
