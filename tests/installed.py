@@ -12,6 +12,10 @@ from packaging.utils import canonicalize_name
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
+CONTRIBUTORS = ("dev", "fuzz")
+"""Extras that are of use in a clone alone."""
+
+
 def needed_by(requirements: Iterable[str]) -> dict[str, Distribution]:
     """All distributions that requirements lead to on this machine, by name."""
     found: dict[str, Distribution] = {}
@@ -39,7 +43,8 @@ def _below(of: Distribution, extra: str) -> list[Requirement]:
 
 @cache
 def needed() -> dict[str, Distribution]:
-    """What the base install and all extras but `dev` need."""
+    """What the base install and all extras need, but for those of contributors."""
     extras = PROJECT["optional-dependencies"]
-    parts = [PROJECT["dependencies"], *(extras[name] for name in extras if name != "dev")]
+    chosen = [extras[name] for name in extras if name not in CONTRIBUTORS]
+    parts = [PROJECT["dependencies"], *chosen]
     return needed_by(each for part in parts for each in part)

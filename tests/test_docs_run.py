@@ -14,6 +14,9 @@ PAGES = [page for page in sorted((ROOT / "docs").rglob("*.md")) if page.parent.n
 """The tutorials are run by a test of their own."""
 OTHER_PROGRAMS = {
     "make": "sets up an environment by pip; .ci/run does it",
+    "export": "sets a variable; tests/test_signature.py sets it",
+    "openssl": "the desk has a key; tests/test_signature.py signs by OpenSSL",
+    "printf": "what OpenSSL signs in the next line",
     "pip": "fetches packages",
     "python": "benchmarks and tools need the data sets that are not in the repository",
     "torchrun": "tests/test_processes.py trains with several processes",
@@ -23,6 +26,8 @@ NOT_RUN = {
     "bundles/default": ONE_EXPORT,
     "figures-1": "needs a training for each fold; tests/test_doubts.py makes such lists",
     "marrowscope case export": "needs a reviewed case; tests/test_room.py exports one",
+    "--bundle-sha256": "the digest of the shipped bundle; tests/test_signature.py compares it",
+    "--room room-copy": "a copy made by hand; tests/test_walk_laboratory.py makes and verifies one",
     "--case 3f0c9a51d2e4b678": "the number of a case; tests/test_room.py exports its log",
     "marrowscope doctor": "measures all engines; tests/test_doctor.py runs it",
     "marrowscope serve": "stays up; tests/test_web_worker.py runs it",

@@ -286,6 +286,16 @@ def test_a_bundle_trained_elsewhere_is_measured_on_ones_word_and_not_sealed(
     assert VOUCHED in write_page(tmp_path / "e", toy_bundle, manifest).read_text()
 
 
+def test_where_no_cell_can_be_read_the_error_says_why(
+    manifest: Manifest, split: Split, tmp_path: Path
+) -> None:
+    cells = tuple(replace(cell, um_per_px=None) for cell in manifest.cells)
+    rows = tuple(replace(row, cell=replace(row.cell, um_per_px=None)) for row in split.rows)
+    manifest, split = replace(manifest, cells=cells), replace(split, rows=rows)
+    with pytest.raises(SplitError, match=r"0 are of classes .* could not be read, such as .*pixel"):
+        evaluate(load_bundle("default"), manifest, split, tmp_path / "e", unseen=True)
+
+
 def test_cells_that_share_pixels_with_other_parts_are_left_out_and_counted(
     toy_bundle: Bundle, manifest: Manifest, split: Split, tmp_path: Path
 ) -> None:

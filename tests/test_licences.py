@@ -33,6 +33,7 @@ PERMISSIVE = (
 )
 EXCEPTIONS = {
     "certifi": "MPL-2.0, a list of certificates that is used as it is; with [scale]",
+    "pathspec": "MPL-2.0, used as it is; with [docs]",
     "openslide-bin": "LGPL-2.1, used as it is; with [slides]",
     "openslide-python": "LGPL-2.1, used as it is; with [slides]",
     "psycopg": "LGPL-3.0, used as it is; with [postgres]",

@@ -9,7 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from conftest import SAMPLES
+from conftest import ROOT, SAMPLES
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
@@ -57,6 +57,10 @@ def test_a_terminal_gives_the_same_digest(toy_bundle: Bundle) -> None:
         ["sh", "-c", command], cwd=toy_bundle.folder, capture_output=True, text=True, check=True
     )
     assert told.stdout.split()[0] == toy_bundle.sha256
+
+
+def test_the_page_names_the_digest_of_the_shipped_bundle() -> None:
+    assert load_bundle("default").sha256 in (ROOT / "docs/security.md").read_text()
 
 
 def test_every_file_is_in_the_digest(toy_bundle: Bundle) -> None:

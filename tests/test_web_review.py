@@ -170,7 +170,7 @@ def test_a_bundle_without_pictures_names_known_cells_by_class(
     assert toy_bundle.novelty
     old = replace(toy_bundle, novelty=replace(toy_bundle.novelty, pictures=None))
     write_description(old)
-    (old.folder / "known-cells.zip").unlink()
+    assert not (old.folder / "known-cells.zip").exists()
     with opened(settings_of(tmp_path, old)) as app:
         ada = browser(app, "Ada")
         case = read_case(ada, 1)

@@ -116,7 +116,7 @@ def evaluate(
     scored, rejects = score(bundle, manifest, rows, folder, each)
     further = [_score_other(bundle, other, folder, each) for other in not_of_split]
     terms = Terms(prevalence, least_support, rounds, seed)
-    members_of = by_source(scored, bundle)
+    members_of = by_source(scored, rejects, bundle)
     sets = [_figures(name, cells, bundle, rows, terms) for name, cells in members_of.items()]
     of_others = [_figures_of_other(one, bundle, terms) for one in further]
     domains = _domains(members_of | {one.given.name: one.scored for one in further}, bundle, terms)

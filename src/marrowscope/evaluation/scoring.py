@@ -78,7 +78,9 @@ def score(
     return scored, rejects
 
 
-def by_source(scored: Sequence[Scored], bundle: Bundle) -> dict[str, list[Scored]]:
+def by_source(
+    scored: Sequence[Scored], rejects: Sequence[Reject], bundle: Bundle
+) -> dict[str, list[Scored]]:
     """Sort the cells of covered classes by source; several sources make a set `all` besides.
 
     Raises:
@@ -87,11 +89,17 @@ def by_source(scored: Sequence[Scored], bundle: Bundle) -> dict[str, list[Scored
     covered = [item for item in scored if item.row.cell.label in bundle.classes]
     if not covered:
         raise SplitError(
-            f"no test cell belongs to a class that the bundle covers ({', '.join(bundle.classes)})"
+            f"no cell is left to measure the bundle on: {len(scored)} are of classes that it does "
+            f"not cover (it covers {', '.join(bundle.classes)}), {_in_words(rejects)}"
         )
     names = sorted({source_of(item.row) for item in covered})
     sets = {name: [item for item in covered if source_of(item.row) == name] for name in names}
     return sets if len(sets) == 1 else sets | {"all": covered}
+
+
+def _in_words(rejects: Sequence[Reject]) -> str:
+    such_as = "".join(f", such as {each.path}: {each.reason}" for each in rejects[:1])
+    return f"{len(rejects)} could not be read{such_as}"
 
 
 def source_of(row: SplitRow) -> str:
