@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from marrowscope.errors import FieldError
-from marrowscope.fields.boxes import BOXES, Box, read_boxes, write_boxes
+from marrowscope.fields.boxes import BOXES, write_boxes
 from marrowscope.fields.crop_files import CROPS, write_crops
 from marrowscope.fields.drawn import draw_found
 from marrowscope.fields.field import Field, file_of, open_field
@@ -14,35 +14,15 @@ from marrowscope.fields.find import Found as FoundCells
 from marrowscope.fields.find import find_cells
 from marrowscope.fields.finder import Finder
 from marrowscope.fields.flags import FLAGS
-from marrowscope.fields.looked import Looked
+from marrowscope.fields.looked import COLUMNS, FIELDS, Looked, looked_of, row_of
 from marrowscope.fields.outlines import write_outlines
-from marrowscope.files.hashes import file_hash
 from marrowscope.files.results import REJECT_HEADER, REJECTS, csv_file, prepare_folder, write_json
 from marrowscope.records import Found, Reject
 
-FIELDS, SUMMARY = "fields.csv", "find.json"
-HEADER = ("file", "width", "height", "um_per_px", "scale", "cells", "flags", "outlines", "picture")
+SUMMARY = "find.json"
 OUTLINES, PICTURES = "outlines", "pictures"
-
-
-@dataclass(frozen=True)
-class FieldRead:
-    """One field and what was found on it."""
-
-    file: str
-    width: int
-    """In pixels."""
-    height: int
-    """In pixels."""
-    um_per_px: float | None
-    """None where it is not known."""
-    scale: str
-    """Where it comes from: given, red cells, unknown."""
-    cells: int
-    flags: tuple[str, ...]
-    """Codes of `FLAGS`."""
-    name: str
-    """Of its outlines and picture, without the ending."""
+HEADER = (*COLUMNS, "outlines", "picture")
+"""Of `fields.csv`: what every such table has, and the files drawn here."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +30,7 @@ class Finding:
     """What was found on all fields, and the folder that holds it."""
 
     folder: Path
-    fields: tuple[FieldRead, ...]
+    fields: tuple[Looked, ...]
     rejects: tuple[Reject, ...]
 
     @property
@@ -59,7 +39,7 @@ class Finding:
         return sum(each.cells for each in self.fields)
 
     @property
-    def flagged(self) -> tuple[FieldRead, ...]:
+    def flagged(self) -> tuple[Looked, ...]:
         """Fields out of the plain range."""
         return tuple(each for each in self.fields if each.flags)
 
@@ -93,8 +73,7 @@ def find_on_fields(
     prepare_folder(folder, overwrite)
     for name in (OUTLINES, PICTURES):
         (folder / name).mkdir(exist_ok=True)
-    boxes: dict[str, tuple[Box, ...]] = {}
-    fields: list[FieldRead] = []
+    fields: list[Looked] = []
     rejects: list[Reject] = []
     for item in found:
         if isinstance(item, Reject):
@@ -104,15 +83,15 @@ def find_on_fields(
                 file = file_of(item.path)
                 field = open_field(file)
                 cells = find_cells(field, item.um_per_px, finder)
-                read = _kept(file, field, cells, folder, len(fields))
+                read = looked_of(file, field, cells, item.um_per_px)
+                _draw(field, cells, *_files(folder, len(fields), read))
             except FieldError as error:
                 rejects.append(Reject(str(item.path), str(error).removeprefix(f"{item.path}: ")))
             else:
-                boxes[read.file] = cells.boxes
                 fields.append(read)
         each()
     finding = Finding(folder, tuple(fields), tuple(rejects))
-    write_boxes(folder / BOXES, boxes)
+    write_boxes(folder / BOXES, {read.file: read.boxes for read in fields})
     _write_tables(finding)
     return finding
 
@@ -125,54 +104,35 @@ def write_all_crops(finding: Finding) -> int:
     Raises:
         FieldError: a field cannot be read any more.
     """
-    boxes = read_boxes(finding.folder / BOXES)
-    written = 0
-    for read in finding.fields:
-        if read.um_per_px is not None:
-            some = boxes.get(read.file, ())
-            size = (read.width, read.height, read.um_per_px, read.scale)
-            sha256 = file_hash(Path(read.file))
-            looked = Looked(read.file, sha256, *size, read.flags, read.cells, some)
-            written += len(write_crops(looked, finding.folder / CROPS / read.name))
-    return written
-
-
-def _kept(path: Path, field: Field, cells: FoundCells, folder: Path, place: int) -> FieldRead:
-    """Write outlines and picture of a field; its place in the run keeps equal names apart."""
-    name = f"{place + 1:04d}-{path.stem}"
-    write_outlines(folder / OUTLINES / f"{name}.geojson", cells.boxes, cells.outlines)
-    draw_found(field, cells.boxes, cells.outlines, folder / PICTURES / f"{name}.jpg")
-    return FieldRead(
-        str(path),
-        field.width,
-        field.height,
-        cells.um_per_px,
-        cells.scale,
-        len(cells.boxes),
-        cells.flags,
-        name,
+    crops = finding.folder / CROPS
+    return sum(
+        len(write_crops(read, crops / _name(place, read)))
+        for place, read in enumerate(finding.fields)
+        if read.um_per_px is not None
     )
+
+
+def _name(place: int, read: Looked) -> str:
+    """Name the files of a field; its place in the run keeps equal names apart."""
+    return f"{place + 1:04d}-{Path(read.file).stem}"
+
+
+def _files(folder: Path, place: int, read: Looked) -> tuple[Path, Path]:
+    name = _name(place, read)
+    return folder / OUTLINES / f"{name}.geojson", folder / PICTURES / f"{name}.jpg"
+
+
+def _draw(field: Field, found: FoundCells, outlines: Path, picture: Path) -> None:
+    write_outlines(outlines, found.boxes, found.outlines)
+    draw_found(field, found.boxes, found.outlines, picture)
 
 
 def _write_tables(finding: Finding) -> None:
     with csv_file(finding.folder / FIELDS, HEADER) as rows:
-        for read in finding.fields:
-            rows.writerow(_row(read))
+        for place, read in enumerate(finding.fields):
+            drawn = _files(Path(), place, read)
+            rows.writerow((*row_of(read), *(file.as_posix() for file in drawn)))
     with csv_file(finding.folder / REJECTS, REJECT_HEADER) as rows:
         for reject in finding.rejects:
             rows.writerow((reject.path, reject.reason))
     write_json(finding.folder / SUMMARY, finding.as_dict())
-
-
-def _row(read: FieldRead) -> tuple[str, ...]:
-    return (
-        read.file,
-        str(read.width),
-        str(read.height),
-        "" if read.um_per_px is None else f"{read.um_per_px:.4f}",
-        read.scale,
-        str(read.cells),
-        "; ".join(read.flags),
-        f"{OUTLINES}/{read.name}.geojson",
-        f"{PICTURES}/{read.name}.jpg",
-    )

@@ -9,7 +9,8 @@ from typing import Any
 
 from marrowscope.errors import FieldError, OutputError
 from marrowscope.fields.boxes import BOXES, CELL, DECIMALS, Box, read_boxes, write_boxes
-from marrowscope.fields.field import file_of, open_field
+from marrowscope.fields.field import Field, file_of, open_field
+from marrowscope.fields.find import Found as FoundCells
 from marrowscope.fields.find import find_cells
 from marrowscope.fields.finder import load_finder
 from marrowscope.files.hashes import file_hash
@@ -56,11 +57,19 @@ def look_at(file: Path, um_per_px: float | None = None) -> Looked:
         OSError: it is not there.
     """
     field = open_field(file)
-    found = find_cells(field, um_per_px)
+    return looked_of(file, field, find_cells(field, um_per_px), um_per_px)
+
+
+def looked_of(path: Path, field: Field, found: FoundCells, um_per_px: float | None) -> Looked:
+    """Give what is kept of a field: boxes of nucleated cells and a scale of six digits.
+
+    Raises:
+        OSError: the file is not there any more.
+    """
     boxes = tuple(_as_kept(box) for box in found.boxes if box.label == CELL)
     return Looked(
-        str(file),
-        file_hash(file),
+        str(path),
+        file_hash(path),
         field.width,
         field.height,
         None if found.um_per_px is None else float(f"{found.um_per_px:.6g}"),
@@ -196,10 +205,15 @@ def write_looked(folder: Path, every: Sequence[Looked]) -> None:
     write_boxes(folder / BOXES, {each.file: each.boxes for each in every})
     with csv_file(folder / FIELDS, COLUMNS) as rows:
         for each in every:
-            scale = "" if each.um_per_px is None else f"{each.um_per_px:.6g}"
-            size = (str(each.width), str(each.height))
-            found = (each.scale, "; ".join(each.flags), str(each.cells))
-            rows.writerow((each.file, each.sha256, *size, scale, *found))
+            rows.writerow(row_of(each))
+
+
+def row_of(looked: Looked) -> tuple[str, ...]:
+    """Give the row of a field in `fields.csv`: `COLUMNS`."""
+    scale = "" if looked.um_per_px is None else f"{looked.um_per_px:.6g}"
+    size = (str(looked.width), str(looked.height))
+    found = (looked.scale, "; ".join(looked.flags), str(looked.cells))
+    return (looked.file, looked.sha256, *size, scale, *found)
 
 
 def read_looked(folder: Path) -> list[Looked]:
