@@ -81,7 +81,7 @@ def _json(values: Values | None) -> str:
 
 
 def hash_of(entry: AuditEntry) -> str:
-    """SHA-256 of the previous line's hash and this line's fields, as a JSON list in UTF-8.
+    """Give the SHA-256 of the previous line's hash and this line's fields, a JSON list in UTF-8.
 
     For an empty first line it is that of `["000...", 1, "", "", "", "", "", "", "", ""]`.
     """

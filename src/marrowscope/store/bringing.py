@@ -38,17 +38,22 @@ class Brought:
     fields: Added
     """Whole fields, whose cells are still to be found."""
     rejects: tuple[Reject, ...]
-    """Files that are no pictures of cells; nothing of them is kept."""
+    """Files that are no pictures of cells, or no fields; nothing of them joins the case."""
 
 
 def bring(room: Room, who: str, case: Case, each: Callable[[], object] = lambda: None) -> Brought:
     """Make a case of one on the disk, in one transaction once all pictures are kept.
 
+    `who` is the name of the user that it will belong to; `each` is called after each file.
+
     Raises:
         NotThereError: there is no such user.
         DeniedError: the user is a reader.
-        CaseError: no file is a picture of a cell, or slides have pixels of different sizes.
-        StoreError: a fact or a file's name cannot be kept.
+        CaseError: no file is a picture of a cell or a field, or slides have pixels of different
+            sizes.
+        StoreError: a fact, a file's or a slide's name, or a picture cannot be kept.
+        MissingExtraError: a file lies in a container or store, or is a slide, that needs an extra
+            which is not installed.
     """
     with room.store.read() as session:
         check_role(user_called(session, who), Role.REVIEWER, "making a case")

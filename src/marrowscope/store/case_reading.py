@@ -46,12 +46,14 @@ def reading_of(
     norms: Norms = ADULT_MARROW,
     formula: Formula = ICSH,
 ) -> Reading:
-    """Give a case as `case_report.report_case` takes it; in the folder, links lead to its pictures.
+    """Give a case as `cases.report.report_case` takes it; links in the folder lead to its pictures.
 
-    A name is the number of the cell and the name that its picture came with.
+    A link is named by the number of the cell and the name that its picture came with. `engine` is
+    what the report says the cells were read with.
 
     Raises:
-        StoreError: another model has read the case, or cells still wait to be read.
+        StoreError: another model has read the case, cells still wait to be read, or fields to be
+            looked at.
         BundleError: the bundle's test cells cannot be read.
     """
     check_model(case, bundle)

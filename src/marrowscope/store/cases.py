@@ -50,7 +50,8 @@ def make_case(session: Session, who: User, facts: Facts) -> Case:
 
     Raises:
         DeniedError: the user is a reader.
-        StoreError: a fact is no line, the date no day, or the size of a pixel out of range.
+        StoreError: the title is empty, a fact too long or not one line, the date no day, or the
+            size of a pixel out of range.
     """
     check_role(who, Role.REVIEWER, "making a case")
     made = now()
@@ -72,7 +73,8 @@ def checked(facts: Facts) -> Facts:
     """Give facts without blanks around them.
 
     Raises:
-        StoreError: a fact is no line, the date no day, or the size of a pixel out of range.
+        StoreError: the title is empty, a fact too long or not one line, the date no day, or the
+            size of a pixel out of range.
     """
     if facts.um_per_px is not None and not 0.001 <= facts.um_per_px <= 10:
         raise StoreError(f"the side of a pixel is 0.001 to 10 micrometres, got {facts.um_per_px:g}")
@@ -105,7 +107,8 @@ def change_facts(session: Session, who: User, case: Case, facts: Facts) -> None:
     Raises:
         DeniedError: the user is a reader.
         FrozenError: the case is signed or archived.
-        StoreError: a fact is no line, the date no day, or the size of a pixel out of range.
+        StoreError: the title is empty, a fact too long or not one line, the date no day, or the
+            size of a pixel out of range.
     """
     check_role(who, Role.REVIEWER, "changing a case")
     change(session, case)
@@ -271,7 +274,7 @@ def restore(session: Session, who: User, case: Case) -> None:
 
 
 def delete_case(session: Session, who: User, case: Case, confirmed: str) -> None:
-    """Delete a case with its cells, decisions and jobs for good; its audit lines stay.
+    """Delete a case with its fields, cells, decisions and jobs for good; its audit lines stay.
 
     `confirmed` is the title, typed by who deletes. Pictures that no case has any more are removed
     by `room.sweep`.

@@ -76,7 +76,7 @@ def slide_called(session: Session, case: Case, name: str) -> Slide:
     """Give the slide of a name, which is made if the case has none; the case must be locked.
 
     Raises:
-        StoreError: the name is empty or no line.
+        StoreError: the name is empty, longer than 64 characters or not one line.
     """
     called = needed("name of the slide", name, 64)
     query = select(Slide).where(Slide.case_id == case.id, Slide.name == called)
@@ -96,7 +96,8 @@ def add_cells(
     Raises:
         DeniedError: the user is a reader.
         FrozenError: the case is signed or archived.
-        StoreError: a name is no line, or longer than 255 characters.
+        StoreError: a name is empty, not one line or too long (a slide's has 64 characters, a
+            file's 255).
     """
     check_role(who, Role.REVIEWER, "adding cells")
     change(session, case)
@@ -243,7 +244,7 @@ def list_cells(
     offset: int = 0,
     limit: int = PAGE,
 ) -> Page[CaseCell]:
-    """List cells of a case."""
+    """List the cells of a case that are wanted, and count them all."""
     query = select(CaseCell).where(CaseCell.case_id == case.id, *_filters(wanted or Wanted()))
     total = session.scalar(select(func.count()).select_from(query.subquery())) or 0
     rows = query.order_by(*ORDERS[order], CaseCell.id).offset(offset).limit(limit)

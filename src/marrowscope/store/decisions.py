@@ -32,8 +32,9 @@ def decide(
 ) -> Sequence[CellDecision]:
     """Give cells of a case a class, all of them or none; give what was decided.
 
-    The same `request` (1 to 64 characters, chosen by the caller) is not done twice: the decisions
-    of the first time come back. While the user reads the case blind, decisions go to that reading.
+    The same `request` (1 to 64 characters, chosen by the caller; empty for a new one) is not done
+    twice: the decisions of the first time come back. While the user reads the case blind, decisions
+    go to that reading.
 
     Raises:
         DeniedError: the user is a reader and reads nothing blind here.
@@ -41,7 +42,7 @@ def decide(
         NotThereError: a cell is not of the case.
         ConflictError: a cell was not read yet, or the request was one for something else.
         UnknownClassError: there is no such class.
-        StoreError: no cells or too many, or the request is too long.
+        StoreError: no cells or more than 5,000, or the request is too long or not one line.
     """
     code = cell_class(label).code
     named = _checked_request(request)
@@ -79,8 +80,9 @@ def undo(session: Session, who: User, case: Case, *, request: str = "") -> Seque
     Raises:
         FrozenError: the case is signed or archived.
         NotThereError: there is nothing to take back.
-        ConflictError: another decision came later on one of the cells.
-        StoreError: the request is too long.
+        ConflictError: another decision came later on one of the cells, or the request was one for
+            something else.
+        StoreError: the request is too long or not one line.
     """
     named = _checked_request(request)
     change(session, case)

@@ -55,9 +55,13 @@ class Outcome:
 
     state: FieldState
     um_per_px: float | None = None
+    """Side of a pixel on the slide, in micrometres; None where nothing tells."""
     scale: str = ""
+    """What that rests on: given, file, red cells, other fields or unknown."""
     flags: tuple[str, ...] = ()
+    """Why it is outside the plain range."""
     reason: str = ""
+    """Why it was rejected."""
     cells: tuple[Cut, ...] = ()
 
 
@@ -69,7 +73,8 @@ def add_fields(
     Raises:
         DeniedError: the user is a reader.
         FrozenError: the case is signed or archived.
-        StoreError: a name is no line, or longer than 255 characters.
+        StoreError: a name is empty, not one line or too long (a slide's has 64 characters, a
+            file's 255).
     """
     check_role(who, Role.REVIEWER, "adding fields")
     change(session, case)
@@ -116,7 +121,7 @@ def next_field(session: Session, case: Case) -> Field | None:
 
 
 def fields_by_state(session: Session, case: Case) -> dict[FieldState, int]:
-    """Count the fields of a case by their state, those without any too."""
+    """Count the fields of a case by their state; 0 for states without any."""
     query = select(Field.state, func.count()).where(Field.case_id == case.id)
     found = {row[0]: row[1] for row in session.execute(query.group_by(Field.state))}
     return {state: found.get(state, 0) for state in FieldState}
@@ -149,7 +154,7 @@ def keep_found(session: Session, case: Case, number: int, outcome: Outcome) -> i
 
 
 def neighbours_scale(session: Session, case: Case, field: Field) -> float | None:
-    """Give the middle scale by red cells of fields of the same size; None for fewer than three."""
+    """Give the median scale by red cells of fields of the same size; None for fewer than three."""
     query = select(Field.um_per_px).where(
         Field.case_id == case.id,
         Field.scale == RED_CELLS,

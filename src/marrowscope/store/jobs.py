@@ -151,6 +151,8 @@ def finish_job(session: Session, job_id: int, owner: str) -> None:
 def fail_job(session: Session, job_id: int, owner: str, error: str, *, again: bool = True) -> None:
     """Give a job back that went wrong: to be tried again, or for good after the fifth time.
 
+    Without `again` it has failed for good at once.
+
     Raises:
         LostJobError: another worker has it by now.
     """
@@ -184,13 +186,13 @@ def _end(job: Job, state: JobState, error: str = "") -> None:
 
 
 def jobs_of(session: Session, case: Case, limit: int = 20) -> Sequence[Job]:
-    """Give the jobs of a case, the latest first."""
+    """Give the jobs of a case, the latest first, at most `limit`."""
     query = select(Job).where(Job.case_id == case.id).order_by(Job.id.desc()).limit(limit)
     return session.scalars(query).all()
 
 
 def jobs_by_state(session: Session) -> dict[JobState, int]:
-    """Count all jobs by their state, those without any too."""
+    """Count all jobs by their state; 0 for states without any."""
     rows = session.execute(select(Job.state, func.count()).group_by(Job.state))
     found = {row[0]: row[1] for row in rows}
     return {state: found.get(state, 0) for state in JobState}

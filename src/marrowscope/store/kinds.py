@@ -9,7 +9,7 @@ class Role(StrEnum):
     """What a user may do; each may do what those before it may."""
 
     READER = "reader"
-    """Sees the cases it is a member of."""
+    """Sees the cases that are shared with it, and reads them blind."""
     REVIEWER = "reviewer"
     """Makes cases, decides on cells, signs."""
     ADMIN = "admin"
@@ -26,12 +26,12 @@ class CaseState(StrEnum):
 
 
 class CellState(StrEnum):
-    """Whether the model has read a cell."""
+    """Whether the model has read a cell, and whether it is one."""
 
     WAITING = "waiting"
     READ = "read"
     REJECTED = "rejected"
-    """It cannot be read; the reason stands beside."""
+    """It cannot be read, or a person said that it is no cell; the reason stands beside."""
 
 
 class FieldState(StrEnum):

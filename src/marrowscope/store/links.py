@@ -61,7 +61,8 @@ def use_link(session: Session, secret: str, password: str, name: str = "") -> Us
 
     Raises:
         DeniedError: the link is used or too old, or there is no such link.
-        StoreError: the password is too short or too long, or the name no line.
+        StoreError: the password is too short or too long, or the first administrator's name is
+            empty, longer than 64 characters or not one line.
     """
     link = _link(session, secret)
     link.used_at = now()

@@ -26,8 +26,13 @@ def look(
     """Find the cells of a field.
 
     The `scales` are what the case says, and what the red cells of other fields of its camera
-    tell; None where they say nothing. Crops show `field_um` micrometres (0: the usual 21.5). More
-    cells than `most` are refused.
+    tell; None where they say nothing. Crops show `field_um` micrometres (0: the usual 21.5).
+
+    A field that cannot be read, has no scale or has more cells than `most` comes back as rejected,
+    with the reason.
+
+    Raises:
+        StoreError: the store of the pictures does not answer, or the field was changed in it.
     """
     try:
         given, others = scales
@@ -59,6 +64,8 @@ def cut_out(blobs: Blobs, field: Field, place: Place, field_um: float) -> Cut:
 
     Raises:
         FieldError: the field cannot be read.
+        MissingExtraError: it is large or a slide, and the extra `slides` is not installed.
+        StoreError: the store of the pictures does not answer, or the field was changed in it.
     """
     return _cut(blobs, open_field(blobs.path(field.sha256)), field.sha256, place, field_um)
 

@@ -38,10 +38,12 @@ class SharedBlobs(Blobs):
             ) from None
 
     def path(self, sha256: str) -> Path:
-        """Give the copy of a content, fetched from the store unless it is here.
+        """Give the place of a copy, fetched from the store unless it is here.
+
+        It stays empty where the store has no such content.
 
         Raises:
-            StoreError: this is no SHA-256, or the store does not answer.
+            StoreError: this is no SHA-256, the store does not answer, or the object was changed.
         """
         file = super().path(sha256)
         if not file.is_file():
@@ -49,7 +51,11 @@ class SharedBlobs(Blobs):
         return file
 
     def location(self, sha256: str) -> str:
-        """Give the URL of a content, which may not be there."""
+        """Give the URL of a content, which may not be there.
+
+        Raises:
+            StoreError: this is no SHA-256.
+        """
         return f"{self.url}/{super().path(sha256).relative_to(self.root).as_posix()}"
 
     def _name(self, partial: Path, sha256: str) -> None:

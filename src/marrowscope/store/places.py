@@ -29,7 +29,7 @@ def boxes_on(session: Session, field: Field) -> Sequence[CellPlace]:
 
 
 def cells_by_field(session: Session, case: Case) -> dict[int, tuple[int, int]]:
-    """Count the cells on each field of a case that stand, and those removed."""
+    """Count the cells on each field of a case that stand, and those removed, by its `id`."""
     removed = func.sum(when((CellPlace.removed_by.is_not(None), 1), else_=0))
     query = select(CellPlace.field_id, func.count(), removed).join(
         Field, Field.id == CellPlace.field_id
@@ -42,7 +42,7 @@ def place_drawn(field: Field, x0: int, y0: int, x1: int, y1: int) -> Place:
     """Give a box that a person drew on a field, whichever corner came first.
 
     Raises:
-        ConflictError: the scale of the field is not known, so no cell can be cut from it.
+        ConflictError: the scale of the field is not known (yet), so no cell can be cut from it.
         StoreError: the box lies outside the field, or is smaller than 8 pixels a side.
     """
     if field.um_per_px is None or field.state is FieldState.WAITING:
@@ -84,7 +84,7 @@ def remove_cell(session: Session, who: User, case: Case, cell: CaseCell) -> None
     Raises:
         DeniedError: the user is a reader.
         FrozenError: the case is signed or archived.
-        NotThereError: the cell was not found on a field.
+        NotThereError: the cell lies on no field.
         ConflictError: it is removed already.
     """
     check_role(who, Role.REVIEWER, "removing a cell")
@@ -106,7 +106,7 @@ def restore_cell(session: Session, who: User, case: Case, cell: CaseCell) -> Non
     Raises:
         DeniedError: the user is a reader.
         FrozenError: the case is signed or archived.
-        NotThereError: the cell was not found on a field.
+        NotThereError: the cell lies on no field.
         ConflictError: it is not removed.
     """
     check_role(who, Role.REVIEWER, "taking a removal back")

@@ -72,7 +72,7 @@ def most_worth(session: Session, limit: int = SHOWN, who: User | None = None) ->
 
 
 def waiting_for_a_look(session: Session, who: User | None = None) -> int:
-    """Count the cells that were read, nobody decided on, and somebody can."""
+    """Count the cells that `most_worth` chooses from: nobody decided on them, and somebody can."""
     query = select(func.count()).select_from(CaseCell).join(Case, Case.id == CaseCell.case_id)
     return session.scalar(query.where(*_open(who))) or 0
 

@@ -56,7 +56,7 @@ def close_reading(session: Session, who: User, case: Case) -> BlindReading:
 
 
 def reading_of(session: Session, case: Case, who: User) -> BlindReading | None:
-    """Give a user's blind reading of a case, open or closed."""
+    """Give a user's blind reading of a case, open or closed; None if there is none."""
     query = select(BlindReading).where(
         BlindReading.case_id == case.id, BlindReading.user_id == who.id
     )
@@ -64,7 +64,7 @@ def reading_of(session: Session, case: Case, who: User) -> BlindReading | None:
 
 
 def open_reading_of(session: Session, case: Case, who: User) -> BlindReading | None:
-    """Give a user's blind reading of a case, if it is open."""
+    """Give a user's open blind reading of a case; None if there is none."""
     reading = reading_of(session, case, who)
     return reading if reading and reading.closed_at is None else None
 

@@ -53,6 +53,7 @@ def export_reviewed(
 
     Raises:
         ManifestError: the file is named neither .csv nor .parquet.
+        MissingExtraError: the file is named .parquet, and pyarrow is not installed.
         NotThereError: there is no such cell, or a picture is missing.
     """
     seen = true() if who is None else is_visible_to(who)

@@ -38,7 +38,8 @@ def open_room(folder: Path, url: str = "", pictures: str = "") -> Room:
 
     Raises:
         StoreError: the folder cannot be made, or the database or the store cannot be used.
-        MissingExtraError: the library for such a store is not installed.
+        MissingExtraError: the library for such a store, or the driver of PostgreSQL, is not
+            installed.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -52,7 +53,9 @@ def find_room(folder: Path, url: str = "", pictures: str = "") -> Room:
     """Open a reading room that is there.
 
     Raises:
-        StoreError: there is none in this folder, or its database cannot be used.
+        StoreError: there is none in this folder, or its database or store cannot be used.
+        MissingExtraError: the library for such a store, or the driver of PostgreSQL, is not
+            installed.
     """
     if not (pictures or (folder / BLOBS).is_dir()):
         raise StoreError(

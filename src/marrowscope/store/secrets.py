@@ -12,5 +12,5 @@ def new_secret(kind: str) -> str:
 
 
 def secret_hash(secret: str) -> str:
-    """SHA-256 of a secret; as it is random and long, no slow hash is needed."""
+    """Give the SHA-256 of a secret in hexadecimal; long and random, it needs no slow hash."""
     return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()

@@ -28,8 +28,8 @@ def mark_reviewed(session: Session, who: User, case: Case, version: int) -> None
     Raises:
         DeniedError: the user is a reader.
         FrozenError: the case is signed or archived.
-        ConflictError: the case has changed since, has no cells, or cells or blind readings that
-            are not done.
+        ConflictError: the case has changed since, no cell of it was read, or cells, fields or
+            blind readings of it are not done.
     """
     check_role(who, Role.REVIEWER, "reviewing a case")
     _check_seen(session, case, version)
@@ -64,7 +64,7 @@ def reopen(session: Session, who: User, case: Case, reason: str) -> None:
     Raises:
         DeniedError: the user is a reader.
         ConflictError: the case is not signed, or archived.
-        StoreError: the reason is empty, or longer than 500 characters.
+        StoreError: the reason is empty, longer than 500 characters or not one line.
     """
     check_role(who, Role.REVIEWER, "reopening a case")
     why = needed("reason for reopening", reason, 500)
@@ -81,7 +81,10 @@ def reopen(session: Session, who: User, case: Case, reason: str) -> None:
 
 
 def seal_of(session: Session, case: Case) -> str:
-    """SHA-256 of what is signed: the case's facts and model, and every cell with its classes."""
+    """Give the SHA-256 of what is signed, in hexadecimal.
+
+    That is the case's facts and model, and every cell with its classes and who decided on it.
+    """
     digest = hashlib.sha256()
     for line in _lines(session, case):
         digest.update(json.dumps(line, ensure_ascii=False).encode() + b"\n")

@@ -24,7 +24,7 @@ HASH = String(64)
 
 
 def word_of(kind: type[StrEnum], name: str) -> Enum:
-    """A column for one of a few words, checked by the database."""
+    """Give the type of a column for one of a few words, checked by the database."""
     return Enum(
         kind,
         name=name,
@@ -130,7 +130,7 @@ class Case(Base):
     material: Mapped[str] = mapped_column(default="")
     stain: Mapped[str] = mapped_column(default="")
     um_per_px: Mapped[float | None]
-    """Side of a pixel on the slide, in micrometres."""
+    """Side of a pixel on the slide, in micrometres; None where it is not known."""
     state: Mapped[CaseState] = mapped_column(word_of(CaseState, "state"), default=CaseState.DRAFT)
     owner_id: Mapped[int] = mapped_column(ForeignKey("users.id"), index=True)
     version: Mapped[int] = mapped_column(default=1)
@@ -195,7 +195,9 @@ class CaseCell(Base):
     sha256: Mapped[str] = mapped_column(HASH, index=True)
     """Of the picture's bytes: its name among the blobs."""
     width: Mapped[int]
+    """Pixels."""
     height: Mapped[int]
+    """Pixels."""
     state: Mapped[CellState] = mapped_column(word_of(CellState, "state"), default=CellState.WAITING)
     machine: Mapped[str] = mapped_column(default="")
     """Class code by the model; empty before it was read."""
@@ -212,7 +214,7 @@ class CaseCell(Base):
     novel: Mapped[bool] = mapped_column(default=False)
     """Whether that is above the bundle's threshold."""
     reason: Mapped[str] = mapped_column(default="")
-    """Why it was rejected."""
+    """Why it was rejected; empty unless it was."""
     label: Mapped[str] = mapped_column(default="")
     """Class code by a person; empty where the model's counts."""
     decided_by: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
@@ -238,12 +240,15 @@ class Field(Base):
     """Name of the picture as it came."""
     sha256: Mapped[str] = mapped_column(HASH, index=True)
     width: Mapped[int]
+    """Pixels."""
     height: Mapped[int]
+    """Pixels."""
     um_per_px: Mapped[float | None]
-    """Side of a pixel on the slide, in micrometres."""
+    """Side of a pixel on the slide, in micrometres; None where it is not known."""
     scale: Mapped[str] = mapped_column(default="")
-    """What that rests on: given, file, red cells or unknown; empty before it was looked at."""
+    """What it rests on: given, file, red cells, other fields, unknown; empty before a look."""
     flags: Mapped[list[str]] = mapped_column(default=list)
+    """Why it is outside the plain range."""
     state: Mapped[FieldState] = mapped_column(word_of(FieldState, "state"))
     reason: Mapped[str] = mapped_column(default="")
     keep_flagged: Mapped[bool] = mapped_column(default=False)
@@ -308,6 +313,7 @@ class CellDecision(Base):
     before: Mapped[str]
     """Class code by a person; empty for the model's."""
     after: Mapped[str]
+    """As `before`."""
     at: Mapped[datetime]
     model_sha256: Mapped[str]
     undoes: Mapped[int | None] = mapped_column(ForeignKey("decisions.id"), unique=True)

@@ -23,7 +23,7 @@ def needed(what: str, text: str, longest: int = LONGEST) -> str:
     """Give a text as `one_line` does; it must not be empty.
 
     Raises:
-        StoreError: it is empty, or no such text.
+        StoreError: it is empty, or `one_line` refuses it.
     """
     if not (line := one_line(what, text, longest)):
         raise StoreError(f"the {what} is empty; give one")

@@ -21,7 +21,7 @@ def make_token(session: Session, user: User, name: str) -> tuple[Token, str]:
     """Make a token with a name; give it and its secret, which is shown this once.
 
     Raises:
-        StoreError: the name is empty or no line.
+        StoreError: the name is empty, longer than 64 characters or not one line.
     """
     secret = new_secret("marrow")
     token = Token(

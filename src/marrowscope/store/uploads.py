@@ -24,7 +24,7 @@ def answered(session: Session, who: User, key: str, fingerprint: str) -> dict[st
 
     Raises:
         ConflictError: the key was used for something else.
-        StoreError: the key is empty or no line.
+        StoreError: the key is empty, longer than 120 characters or not one line.
     """
     session.refresh(who, with_for_update={"key_share": True})
     query = select(Upload).where(
@@ -41,7 +41,11 @@ def answered(session: Session, who: User, key: str, fingerprint: str) -> dict[st
 def remember(
     session: Session, who: User, key: str, fingerprint: str, answer: dict[str, Any]
 ) -> None:
-    """Keep the answer to an upload, in the transaction of what it did; old ones are removed."""
+    """Keep the answer to an upload, in the transaction of what it did; old ones are removed.
+
+    Raises:
+        StoreError: the key is empty, longer than 120 characters or not one line.
+    """
     session.execute(delete(Upload).where(Upload.created_at <= now() - KEPT))
     upload = Upload(
         user_id=who.id,

@@ -1,4 +1,4 @@
-"""Users: local accounts with a role and a password that only its hash is kept of."""
+"""Users: local accounts with a role, and a password of which only a hash is kept."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -28,8 +28,9 @@ def make_user(
     """Make an account; without a password, it is used by a link (`links.make_link`).
 
     Raises:
-        ConflictError: there is one of this name, in whatever letters.
-        StoreError: the name is empty or no line, or the password too short.
+        ConflictError: there is one of this name, in whatever case of letters.
+        StoreError: the name is empty, longer than 64 characters or not one line, or the password
+            is too short or too long.
     """
     called = needed("name of the user", name, 64)
     _take_turns(session)

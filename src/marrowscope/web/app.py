@@ -71,8 +71,9 @@ def create_app(
     Cells are read by a thread, or by what `reader` makes for the room, such as `apart.Apart`.
 
     Raises:
-        StoreError: the database or the folder cannot be used.
-        BundleError: the bundle is not whole.
+        StoreError: the database, the folder or the store of the pictures cannot be used.
+        BundleError: the bundle is not whole, not the one demanded, or not signed as demanded.
+        MissingExtraError: the library for such a database, store or signature is not installed.
     """
     room = Room(settings)
 

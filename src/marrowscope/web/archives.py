@@ -42,7 +42,8 @@ def is_zip(file: IO[bytes]) -> bool:
 def members(file: IO[bytes], limits: Limits) -> Iterator[Member]:
     """Give the files within a zip archive; hidden ones and folders are left out.
 
-    A file is refused if its name leads elsewhere, it is encrypted, a link, or an archive itself.
+    A file is refused if its name leads elsewhere, or it is encrypted, a link, an archive itself,
+    too large, or packed in another way than deflate.
 
     Raises:
         UploadError: the archive is damaged, holds too many files, or unpacks to far more than it

@@ -61,7 +61,7 @@ def _by_cookie(room: Room, secret: str) -> Caller | None:
 
 
 def cookie_name(room: Room) -> str:
-    """Name the cookie; by HTTPS, so that no other name of the host can set it."""
+    """Name the cookie; over HTTPS, by a name that no other host of the domain can set."""
     return SECURE_COOKIE if room.settings.secure else COOKIE
 
 
@@ -90,7 +90,7 @@ def administrator(caller: Annotated[Caller, Depends(signed_in)]) -> Caller:
     """Give who asks, for a route that needs an administrator.
 
     Raises:
-        DeniedError: it is none.
+        DeniedError: it is no administrator.
     """
     check_role(caller.user, Role.ADMIN, "this")
     return caller

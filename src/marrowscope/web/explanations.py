@@ -4,18 +4,18 @@ from pydantic import BaseModel
 
 
 class MapOut(BaseModel):
-    """Where the model sees a class."""
+    """Where the model sees a class, and its probability, 0..1."""
 
     code: str
     probability: float
     strongest: float
-    """Of the evidence, in logits."""
+    """The strongest evidence at one place, in logits."""
     layer: str
     """See-through PNG as a data URL, to be laid over the picture."""
 
 
 class SimilarOut(BaseModel):
-    """A known cell."""
+    """A known cell that the model finds alike; `label` is its class code."""
 
     label: str
     similarity: float

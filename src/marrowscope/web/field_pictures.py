@@ -17,7 +17,9 @@ def field_picture(room: Room, field: Field, side: int) -> Shown:
     Raises:
         SettingsError: pictures of this side are not made.
         FieldError: the field cannot be read.
+        MissingExtraError: it is large or a slide, and the extra `slides` is not installed.
         NotThereError: it is not there.
+        StoreError: the file was changed, or the store of the pictures does not answer.
     """
     if side not in SIDES:
         raise SettingsError(f"side is one of {', '.join(map(str, SIDES))}; got {side}")

@@ -23,6 +23,8 @@ def find_on_next(
 
     Raises:
         LostJobError: another worker has the job by now, or the case was deleted.
+        FrozenError: the case was signed or archived meanwhile.
+        StoreError: the store of the pictures does not answer, or the field was changed in it.
     """
     with room.store.read() as session:
         case = _case(session.get(Case, job.case_id), job)

@@ -120,7 +120,8 @@ def _keep(member: Member, blobs: Blobs) -> NewCell | Refused:
 def shown_name(name: str) -> str:
     r"""Give the last part of a file's name, in characters that can be shown.
 
-    `C:\\cells\\a.jpg` is `a.jpg`, a line break becomes `?`.
+    `C:\cells\a.jpg` is `a.jpg`, a line break within becomes `?`, nothing `unnamed`; of a long name,
+    the last 255 characters stay.
     """
     last = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
     shown = "".join(each if each.isprintable() else "?" for each in last).strip()

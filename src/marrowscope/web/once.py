@@ -31,7 +31,7 @@ def once(
 
     Raises:
         ConflictError: the key was used for something else.
-        StoreError: the key is empty or no line.
+        StoreError: the key is empty, longer than 120 characters or not one line.
     """
     with store.write() as session:
         if key is None:

@@ -1,4 +1,4 @@
-"""The pages for people: log in, cases, and the review of a case."""
+"""The pages for people: log in, cases, the review of a case, and its whole fields."""
 
 from dataclasses import asdict
 from typing import Annotated
@@ -32,7 +32,7 @@ router.include_router(pages_admin.router)
 
 @router.get("/")
 def home() -> Response:
-    """Show the cases."""
+    """Lead to the cases."""
     return RedirectResponse("/cases", 303)
 
 
@@ -96,7 +96,7 @@ def case_page(request: Request, caller: Me, room: InRoom, case_id: CaseId) -> Re
 
 @router.get("/cases/{case_id}/fields")
 def fields_page(request: Request, caller: Me, room: InRoom, case_id: CaseId) -> Response:
-    """Show the whole fields of a case with the boxes of its cells."""
+    """Show the whole fields of a case with the boxes of their cells."""
     return _case_page("fields.html.j2", request, caller, room, case_id)
 
 

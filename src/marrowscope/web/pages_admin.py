@@ -20,7 +20,7 @@ LINES = 200
 
 @router.get("/tokens")
 def tokens_page() -> Response:
-    """Show one's own tokens: they stand on the page of the account."""
+    """Lead to one's own tokens, which stand on the page of the account."""
     return RedirectResponse("/account#tokens", 303)
 
 

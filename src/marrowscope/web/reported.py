@@ -20,7 +20,9 @@ def report_file(session: Session, room: Room, case: Case, name: str) -> bytes:
     """Write one file of the report on a case, one of `WRITERS`; give its content.
 
     Raises:
-        StoreError: another model has read the case, or cells still wait to be read.
+        StoreError: another model has read the case, cells still wait to be read, or fields to be
+            looked at.
+        BundleError: the bundle's test cells cannot be read.
     """
     engine = room.settings.engine
     with tempfile.TemporaryDirectory(prefix="marrowscope-") as folder:
@@ -35,7 +37,7 @@ def report_file(session: Session, room: Room, case: Case, name: str) -> bytes:
 
 
 def signed(sheet: Sheet, case: Case) -> Sheet:
-    """Give a report the names of those who reviewed and signed the case."""
+    """Give a report that says who signed the case, when and with which seal, or that nobody did."""
     if case.state is CaseState.SIGNED and case.signer and case.signed_at:
         words = (
             f"Signed by {case.signer.name}, {case.signed_at:%Y-%m-%d %H:%M} UTC; seal "

@@ -33,8 +33,9 @@ class Room:
         Pictures that no case has any more, and that are older than a day, are removed.
 
         Raises:
-            StoreError: the database or the folder cannot be used.
-            BundleError: the bundle is not whole.
+            StoreError: the database, the folder or the store of the pictures cannot be used.
+            BundleError: the bundle is not whole, not the one demanded, or not signed as demanded.
+            MissingExtraError: the library for such a database, store or signature is not installed.
         """
         self.settings = settings
         opened = open_room(settings.folder, settings.database, settings.pictures)
@@ -58,11 +59,21 @@ class Room:
 
     @cached_property
     def known_pictures(self) -> tuple[KnownPicture, ...]:
-        """The pictures of the bundle's known cells; empty where it keeps none."""
+        """The pictures of the bundle's known cells; empty where it keeps none.
+
+        Raises:
+            BundleError: the file cannot be read, or holds something else.
+        """
         return load_pictures(self.bundle)
 
     def load(self) -> Predictor:
-        """Give the model; the first call loads it, which takes a second or two."""
+        """Give the model; the first call loads it, which takes a second or two.
+
+        Raises:
+            SettingsError: no engine has the name in the settings.
+            MissingExtraError: the engine is not installed.
+            BundleError: the model cannot be loaded, or does not fit the bundle.
+        """
         with self._loading:
             return self._loaded
 

@@ -21,12 +21,13 @@ PATIENCE_S = 10
 def open_room(settings: Settings, say: Callable[[str], object]) -> None:
     """Open a reading room and serve it until the process is told to stop.
 
-    `say` gets the address and, at the first start, the link that makes the administrator.
+    `say` gets the address and, while there are no users, the link that makes the administrator.
 
     Raises:
         SettingsError: the address cannot be listened at.
-        StoreError: the database or the folder cannot be used.
-        BundleError: the bundle is not whole.
+        StoreError: the database, the folder or the store of the pictures cannot be used.
+        BundleError: the bundle is not whole, not the one demanded, or not signed as demanded.
+        MissingExtraError: the library for such a database, store or signature is not installed.
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     listening = _listen(settings.host, settings.port)

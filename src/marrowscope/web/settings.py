@@ -58,8 +58,9 @@ class Settings:
     https: bool = False
     """Whether browsers speak HTTPS with it, itself or through a proxy."""
     certificate: Path | None = None
+    """PEM file, for a server that speaks HTTPS itself."""
     key: Path | None = None
-    """Of the certificate, for a server that speaks HTTPS itself."""
+    """PEM file of the certificate's private key."""
     lease_s: float = 30.0
     """Seconds after which a dead worker's job is taken up."""
     batch: int = 16

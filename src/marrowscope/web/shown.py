@@ -32,6 +32,8 @@ def picture(room: Room, sha256: str) -> Shown:
 
     Raises:
         NotThereError: it is not there.
+        StoreError: the file was changed, or the store of the pictures does not answer.
+        ImageError: it cannot be decoded.
     """
     content = room.blobs.read(sha256)
     if shown := as_it_came(content):
@@ -54,6 +56,8 @@ def thumbnail(room: Room, sha256: str, side: int) -> Shown:
     Raises:
         SettingsError: thumbnails of this side are not made.
         NotThereError: the picture is not there.
+        StoreError: the file was changed, or the store of the pictures does not answer.
+        ImageError: it cannot be decoded.
     """
     if side not in SIDES:
         raise SettingsError(f"side is one of {', '.join(map(str, SIDES))}; got {side}")

@@ -1,4 +1,4 @@
-"""The worker: a thread that takes jobs from the store and reads the cells that wait."""
+"""The worker: a thread that takes jobs: it finds cells on fields, and reads those that wait."""
 
 import logging
 import os

@@ -43,7 +43,7 @@ def audit(
     after: After = 0,
     limit: Limit = 100,
 ) -> PageOut[dict[str, Any]]:
-    """Show lines of the audit log, the oldest first."""
+    """Show lines of the audit log, the oldest first; for administrators."""
     return _lines(room, case, after, limit)
 
 
@@ -51,7 +51,7 @@ def audit(
 def audit_of_case(
     caller: Me, room: InRoom, case_id: CaseId, after: After = 0, limit: Limit = 100
 ) -> PageOut[dict[str, Any]]:
-    """Show the lines of one case; not to who reads it blind."""
+    """Show the lines of one case, the oldest first; not to who reads it blind."""
     with room.store.read() as session:
         check_not_blind(session, find_case(session, caller.user, case_id), caller.user)
     return _lines(room, case_id, after, limit)
@@ -65,7 +65,7 @@ def _lines(room: Room, case: str, after: int, limit: int) -> PageOut[dict[str, A
 
 @router.get("/audit/verify")
 def check(caller: Admin, room: InRoom) -> Verified:  # noqa: ARG001 - it needs one
-    """Check every line of the log against its hash and the line before it."""
+    """Check every line of the log against its hash and the line before it; for administrators."""
     with room.store.read() as session:
         found = verify(session)
         broken = BrokenOut(seq=found.seq, reason=found.reason) if found else None
@@ -78,7 +78,7 @@ def export_log(
     room: InRoom,
     case: Annotated[Words, Query()] = "",
 ) -> StreamingResponse:
-    """Give the log as lines of JSON."""
+    """Give the log, or that of one case, as lines of JSON; for administrators."""
 
     def lines() -> Iterator[str]:
         with room.store.read() as session:

@@ -50,7 +50,7 @@ class PageOut(BaseModel, Generic[Row]):
 
 
 class FactsIn(BaseModel):
-    """What is known of a sample."""
+    """What is known of a sample; `um_per_px` is the side of a pixel, in micrometres."""
 
     title: Words
     date: Words = ""
@@ -67,7 +67,10 @@ class NewCase(FactsIn):
 
 
 class FactsChange(BaseModel):
-    """What is to be changed of it; what is left away stays."""
+    """What is to be changed of a sample's facts; what is left away stays.
+
+    Null stands for left away too, but makes `um_per_px` unknown.
+    """
 
     title: Words | None = None
     date: Words | None = None
@@ -129,7 +132,7 @@ def check_scale(room: Room, facts: Facts) -> None:
 
 @router.get("/cases/{case_id}")
 def show_case(caller: Me, room: InRoom, case_id: CaseId) -> CaseFull:
-    """Show a case with its progress and its latest job."""
+    """Show a case with its progress, its fields by their state and its latest job."""
     with room.store.read() as session:
         return case_full(session, find_case(session, caller.user, case_id), caller.user)
 
@@ -162,7 +165,7 @@ def _changed(facts: Facts, change: FactsChange) -> Facts:
 
 @router.delete("/cases/{case_id}", status_code=204)
 def remove_case(caller: Me, room: InRoom, case_id: CaseId, confirmed: Confirmation) -> Response:
-    """Delete a case for good; its title confirms it."""
+    """Delete a case for good; its title confirms it. A signed one must be reopened first."""
     with room.store.write() as session:
         case = find_case(session, caller.user, case_id)
         delete_case(session, caller.user, case, confirmed.title)
@@ -171,7 +174,7 @@ def remove_case(caller: Me, room: InRoom, case_id: CaseId, confirmed: Confirmati
 
 @router.post("/cases/{case_id}/archive")
 def put_away(caller: Me, room: InRoom, case_id: CaseId) -> CaseFull:
-    """Put a case away."""
+    """Put a case into the archive: it is listed apart, and cannot be changed until restored."""
     with room.store.write() as session:
         case = find_case(session, caller.user, case_id)
         archive(session, caller.user, case)
@@ -180,7 +183,7 @@ def put_away(caller: Me, room: InRoom, case_id: CaseId) -> CaseFull:
 
 @router.post("/cases/{case_id}/restore")
 def take_out(caller: Me, room: InRoom, case_id: CaseId) -> CaseFull:
-    """Take a case out of the archive."""
+    """Take a case out of the archive; what of it still waits is read."""
     with room.store.write() as session:
         case = find_case(session, caller.user, case_id)
         restore(session, caller.user, case)
@@ -192,7 +195,7 @@ def take_out(caller: Me, room: InRoom, case_id: CaseId) -> CaseFull:
 
 @router.post("/cases/{case_id}/read")
 def read_on(caller: Me, room: InRoom, case_id: CaseId) -> CaseFull:
-    """Read the cells that still wait, after a job of theirs has failed."""
+    """Go on with the cells and fields that still wait, after a job of theirs has failed."""
     check_role(caller.user, Role.REVIEWER, "reading cells")
     with room.store.write() as session:
         case = find_case(session, caller.user, case_id)
@@ -235,7 +238,7 @@ def add_member(caller: Me, room: InRoom, case_id: CaseId, name: Words) -> Respon
 
 @router.delete("/cases/{case_id}/members/{name}", status_code=204)
 def remove_member(caller: Me, room: InRoom, case_id: CaseId, name: Words) -> Response:
-    """Take a case from a user's sight again."""
+    """Take a case from the sight of a user it was shared with."""
     with room.store.write() as session:
         case = _case(session, caller, case_id)
         unshare(session, caller.user, case, user_called(session, name))
@@ -244,6 +247,6 @@ def remove_member(caller: Me, room: InRoom, case_id: CaseId, name: Words) -> Res
 
 @router.get("/cases/{case_id}/jobs")
 def jobs(caller: Me, room: InRoom, case_id: CaseId) -> list[JobOut]:
-    """Show the latest jobs of a case."""
+    """List the 20 latest jobs of a case, the latest first."""
     with room.store.read() as session:
         return [job_out(job) for job in jobs_of(session, _case(session, caller, case_id))]

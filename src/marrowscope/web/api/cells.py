@@ -29,7 +29,7 @@ FOR_GOOD = "private, max-age=31536000, immutable"
 
 
 class PastDecision(BaseModel):
-    """A decision on a cell."""
+    """A decision on a cell; `before` and `after` are a person's class, empty for the model's."""
 
     who: str
     at: datetime
@@ -63,7 +63,7 @@ def cells(
     offset: Offset = 0,
     limit: Annotated[int, Query(ge=1, le=2000)] = 200,
 ) -> PageOut[CellOut]:
-    """List cells of a case."""
+    """List the cells of a case that fit all that is given; `label` is the class that counts."""
     wanted = Wanted(label, state, slide, decided, novel)
     with room.store.read() as session:
         case = find_case(session, caller.user, case_id)
@@ -120,7 +120,7 @@ def show_thumbnail(
     number: Number,
     side: Annotated[int, Query(description=f"One of {', '.join(map(str, SIDES))}.")] = GALLERY,
 ) -> Response:
-    """Give a small JPEG of a cell."""
+    """Give a JPEG of a cell, at most `side` pixels a side."""
     cell = _cell(room, caller, case_id, number)
     return answer_picture(
         request, f"{cell.sha256}-{side}", lambda: thumbnail(room, cell.sha256, side)

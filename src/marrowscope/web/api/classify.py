@@ -57,7 +57,11 @@ async def classify(
     room: InRoom,
     um_per_px: Scale = None,
 ) -> ClassifiedOut:
-    """Classify pictures, as files or in zip archives."""
+    """Classify pictures, as files or in zip archives, and count them; nothing of them is kept.
+
+    The differential leaves out the cells that are `novel`. 422 says that `um_per_px` is missing
+    where the model needs it, 503 that the model is still being loaded.
+    """
     room.predictor()
     room.bundle.preprocessing.check_scale(um_per_px)
     async with request.form(max_files=PARTS, max_fields=PARTS) as form:

@@ -48,7 +48,10 @@ def classes(caller: Me, room: InRoom) -> list[ClassOut]:  # noqa: ARG001 - it ne
 
 @router.get("/cases/{case_id}/differential")
 def differential(caller: Me, room: InRoom, case_id: CaseId) -> dict[str, Any]:
-    """Count a case as it stands for you, with limits, thresholds and what to review first."""
+    """Count a case as it stands for you, with limits, thresholds and what to review first.
+
+    While you read it blind, your own classes count and no other person's.
+    """
     with room.store.read() as session:
         case = find_case(session, caller.user, case_id)
         reading = open_reading_of(session, case, caller.user)
@@ -82,7 +85,10 @@ def _out(counted: CaseCount) -> dict[str, Any]:
 
 @router.get("/cases/{case_id}/differential/adjusted")
 def adjusted(caller: Me, room: InRoom, case_id: CaseId) -> dict[str, Any]:
-    """Give the shares with the model's errors taken out, by its test; it takes a second."""
+    """Give the shares of blasts and plasma cells less the model's errors on its test cells.
+
+    It takes a second, and is refused while you read the case blind.
+    """
     with room.store.read() as session:
         case = find_case(session, caller.user, case_id)
         check_not_blind(session, case, caller.user)

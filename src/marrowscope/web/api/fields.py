@@ -54,7 +54,7 @@ class FieldOut(BaseModel):
     height: int
     um_per_px: float | None
     scale: str
-    """What the size of a pixel rests on: given, file, red cells, unknown; empty before."""
+    """What it rests on: given, file, red cells, other fields, unknown; empty before a look."""
     flags: list[str]
     """Why it is outside the plain range."""
     flags_in_words: str
@@ -193,7 +193,7 @@ def _field(field: FieldRow, counts: dict[int, tuple[int, int]]) -> FieldOut:
 
 @router.get("/cases/{case_id}/fields/{number}")
 def show_field(caller: Me, room: InRoom, case_id: CaseId, number: Number) -> FieldFull:
-    """Show a field with the boxes of its cells; a blind reader sees no one else's classes."""
+    """Show a field with the boxes of its cells; a blind reader sees no other person's classes."""
     with room.store.read() as session:
         case = find_case(session, caller.user, case_id)
         return _full(session, caller, case, find_field(session, case, number))
@@ -233,7 +233,7 @@ def show_field_picture(
     number: Number,
     side: Annotated[int, Query(description=f"One of {', '.join(map(str, SIDES))}.")] = SIDES[-1],
 ) -> Response:
-    """Give the picture of a field, at most `side` pixels a side."""
+    """Give the picture of a field, at most `side` pixels a side; as JPEG if it is made smaller."""
     with room.store.read() as session:
         field = find_field(session, find_case(session, caller.user, case_id), number)
     tag = f"{field.sha256}-field-{side}"
@@ -255,7 +255,10 @@ def read_flagged(caller: Me, room: InRoom, case_id: CaseId, number: Number) -> F
 
 @router.post("/cases/{case_id}/fields/{number}/cells", status_code=201)
 def add_cell(caller: Me, room: InRoom, case_id: CaseId, number: Number, box: BoxIn) -> CellOut:
-    """Add a cell that was missed, by a box around it; the model reads it behind the pages."""
+    """Add a cell that was missed, by a box of 8 pixels a side or more; a job reads it next.
+
+    It is refused while you read the case blind.
+    """
     check_role(caller.user, Role.REVIEWER, "adding a cell")
     with room.store.read() as session:
         case = find_case(session, caller.user, case_id)
@@ -276,7 +279,10 @@ def add_cell(caller: Me, room: InRoom, case_id: CaseId, number: Number, box: Box
 
 @router.post("/cases/{case_id}/cells/{number}/remove")
 def remove(caller: Me, room: InRoom, case_id: CaseId, number: Number) -> CellOut:
-    """Say that what lies in a box on a field is no cell; it can be taken back."""
+    """Say that what lies in a box on a field is no cell; `restore` takes that back.
+
+    It is refused while you read the case blind.
+    """
     with room.store.write() as session:
         case = find_case(session, caller.user, case_id)
         check_not_blind(session, case, caller.user)
@@ -287,7 +293,10 @@ def remove(caller: Me, room: InRoom, case_id: CaseId, number: Number) -> CellOut
 
 @router.post("/cases/{case_id}/cells/{number}/restore")
 def put_back(caller: Me, room: InRoom, case_id: CaseId, number: Number) -> CellOut:
-    """Take a removal back; the cell counts as it did."""
+    """Take a removal back: the cell counts as it did; one that was never read waits for it.
+
+    It is refused while you read the case blind.
+    """
     with room.store.write() as session:
         case = find_case(session, caller.user, case_id)
         check_not_blind(session, case, caller.user)

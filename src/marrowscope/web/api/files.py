@@ -61,10 +61,10 @@ class UploadOut(BaseModel):
     new: int
     """Cells that were added."""
     known: int
-    """Pictures that the case had already."""
+    """Pictures that the case had already, or that came twice."""
     refused: list[RefusedOut]
     job: int | None
-    """The job that reads the new cells."""
+    """The job that reads the new cells; null where nothing is new."""
     version: int
     """Of the case."""
 

@@ -36,7 +36,10 @@ PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; san
 
 @router.get("/cases/{case_id}/report/{name}", response_class=Response)
 def report(caller: Me, room: InRoom, case_id: CaseId, name: ReportName) -> Response:
-    """Write a file of the report; it takes a second or two."""
+    """Give a file of the report on a case as it stands; it takes a second or two.
+
+    It is refused while you read the case blind, and while cells or fields of it wait.
+    """
     with room.store.read() as session:
         case = find_case(session, caller.user, case_id)
         check_not_blind(session, case, caller.user)

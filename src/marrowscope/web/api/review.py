@@ -38,7 +38,7 @@ class DecideIn(BaseModel):
 
 
 class UndoIn(BaseModel):
-    """A wish to take the last decision back."""
+    """What names a request to take the last decision back."""
 
     request: Request = ""
 
@@ -93,7 +93,7 @@ class Seal(BaseModel):
 
 @router.post("/cases/{case_id}/decisions")
 def decide_cells(caller: Me, room: InRoom, case_id: CaseId, wanted: DecideIn) -> DecisionsOut:
-    """Give cells a class, all of them or none."""
+    """Give 1 to 5,000 cells a class, all of them or none; in your blind reading, if one is open."""
     with room.store.write() as session:
         case = find_case(session, caller.user, case_id)
         made = decide(
@@ -104,7 +104,7 @@ def decide_cells(caller: Me, room: InRoom, case_id: CaseId, wanted: DecideIn) ->
 
 @router.post("/cases/{case_id}/undo")
 def undo_last(caller: Me, room: InRoom, case_id: CaseId, wanted: UndoIn) -> DecisionsOut:
-    """Take back what you decided last; again for what was before it."""
+    """Take back what you decided last; once more, what you decided before that."""
     with room.store.write() as session:
         case = find_case(session, caller.user, case_id)
         made = undo(session, caller.user, case, request=wanted.request)
@@ -134,7 +134,10 @@ def _decisions(session: Session, case: Case, made: Sequence[CellDecision]) -> De
 
 @router.post("/cases/{case_id}/review")
 def finish_review(caller: Me, room: InRoom, case_id: CaseId, seen: SeenVersion) -> CaseFull:
-    """Say that the review of a case is done."""
+    """Say that the review of a case is done; a later change of it makes it a draft again.
+
+    409 says that it has changed since the `version` that you saw, or that something is not done.
+    """
     with room.store.write() as session:
         case = find_case(session, caller.user, case_id)
         mark_reviewed(session, caller.user, case, seen.version)
@@ -143,7 +146,10 @@ def finish_review(caller: Me, room: InRoom, case_id: CaseId, seen: SeenVersion) 
 
 @router.post("/cases/{case_id}/sign")
 def sign_case(caller: Me, room: InRoom, case_id: CaseId, seen: SeenVersion) -> CaseFull:
-    """Sign a reviewed case; from now on it is frozen."""
+    """Sign a reviewed case: it is frozen until it is reopened.
+
+    409 says that it is a draft, or has changed since the `version` that you saw.
+    """
     with room.store.write() as session:
         case = find_case(session, caller.user, case_id)
         sign(session, caller.user, case, seen.version)
@@ -161,7 +167,7 @@ def reopen_case(caller: Me, room: InRoom, case_id: CaseId, why: Reason) -> CaseF
 
 @router.get("/cases/{case_id}/seal")
 def check_seal(caller: Me, room: InRoom, case_id: CaseId) -> Seal:
-    """Tell whether a signed case is still what was signed."""
+    """Tell whether a signed case is still what was signed; false for one that is not signed."""
     with room.store.read() as session:
         case = find_case(session, caller.user, case_id)
         return Seal(seal=case.seal, holds=seal_holds(session, case))
@@ -183,7 +189,7 @@ def _reading(reading: BlindReading) -> ReadingOut:
 
 @router.post("/cases/{case_id}/readings/open")
 def read_blind(caller: Me, room: InRoom, case_id: CaseId) -> CaseFull:
-    """Begin to read a case blind; your decisions go to that reading until it is closed."""
+    """Begin to read a case blind, or go on; your decisions go to that reading until its end."""
     with room.store.write() as session:
         case = find_case(session, caller.user, case_id)
         open_reading(session, caller.user, case)
@@ -209,7 +215,7 @@ def agreement(
     first: Annotated[Words, Query()],
     other: Annotated[Words, Query()],
 ) -> dict[str, Any]:
-    """Compare the closed blind readings of two users."""
+    """Compare the closed blind readings of two users; refused while you read the case blind."""
     with room.store.read() as session:
         case = find_case(session, caller.user, case_id)
         one, two = user_called(session, first), user_called(session, other)

@@ -36,7 +36,11 @@ MEDIA = {ReviewedName.MANIFEST: "text/csv; charset=utf-8", ReviewedName.CELLS: "
 
 @router.get("/reviewed/{name}", response_class=StreamingResponse)
 def reviewed(caller: Me, room: InRoom, name: ReviewedName) -> StreamingResponse:
-    """Give the cells that people decided on in reviewed and signed cases that you may see."""
+    """Give the cells that people decided on in reviewed and signed cases that you may see.
+
+    For reviewers. Headers `X-Cells`, `X-Disputed` and `X-In-Drafts` count the cells in it, those
+    left out as the same picture has another class in another case, and those in drafts.
+    """
     check_role(caller.user, Role.REVIEWER, "the export")
     with ExitStack() as kept:
         file = kept.enter_context(tempfile.TemporaryFile(prefix="marrowscope-"))

@@ -58,7 +58,7 @@ class LinkFor(BaseModel):
 
 
 class NewPassword(BaseModel):
-    """A change of one's own password."""
+    """A change of your own password."""
 
     old: Words
     new: Words
@@ -96,7 +96,7 @@ def look(room: InRoom, link: LinkSecret) -> LinkFor:
 
 @router.post("/links/use")
 def use(request: Request, response: Response, room: InRoom, link: LinkUse) -> Who:
-    """Choose a password with a link, and log in; the first one makes the administrator."""
+    """Choose a password with a link, and log in; the first link makes the administrator."""
     check_origin(request)
     with room.hashing, room.store.write() as session:
         user = use_link(session, link.secret, link.password, link.name)
@@ -108,7 +108,7 @@ def use(request: Request, response: Response, room: InRoom, link: LinkUse) -> Wh
 
 @router.put("/session/password")
 def change_password(response: Response, caller: Me, room: InRoom, change: NewPassword) -> Who:
-    """Change one's own password; all other browsers are logged out."""
+    """Change your password; all your other browsers are logged out, and your tokens stay."""
     room.attempts.check(caller.user.name, "")
     try:
         with room.hashing, room.store.write() as session:

@@ -16,7 +16,7 @@ from marrowscope.web.seen import SeenCell
 
 
 class ProgressOut(BaseModel):
-    """Cells of a case by their state."""
+    """Cells of a case by their state; of those read, `decided` by a person."""
 
     waiting: int
     read: int
@@ -26,7 +26,7 @@ class ProgressOut(BaseModel):
 
 
 class JobOut(BaseModel):
-    """Work behind the pages."""
+    """A job of the server for a case: it reads cells, or finds them on whole fields."""
 
     id: int
     kind: str
@@ -77,7 +77,7 @@ class FieldsProgress(BaseModel):
 
 
 class CaseFull(CaseOut):
-    """A case, with its latest job and whether who asks reads it blind."""
+    """A case with its latest job, its fields by state and whether who asks reads it blind."""
 
     job: JobOut | None
     blind: bool

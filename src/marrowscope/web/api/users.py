@@ -57,7 +57,7 @@ class TokenIn(BaseModel):
 
 
 class TokenOut(BaseModel):
-    """A key for programs."""
+    """A key for programs, without its secret."""
 
     id: int
     name: str
@@ -90,7 +90,7 @@ def link_path(secret: str) -> str:
 
 @router.get("/users")
 def users(caller: Admin, room: InRoom) -> list[UserOut]:  # noqa: ARG001 - it needs one
-    """List all accounts."""
+    """List all accounts; for administrators."""
     with room.store.read() as session:
         return [_user(each) for each in list_users(session)]
 
@@ -104,7 +104,7 @@ def names(caller: Me, room: InRoom) -> list[str]:  # noqa: ARG001 - it needs a l
 
 @router.post("/users", status_code=201)
 def add_user(caller: Admin, room: InRoom, user: UserIn) -> LinkOut:
-    """Make an account; its user chooses a password by the link."""
+    """Make an account, whose user chooses a password by the link; for administrators."""
     with room.store.write() as session:
         made = make_user(session, user.name, user.role, by=caller.user.name)
         session.flush()
@@ -114,7 +114,10 @@ def add_user(caller: Admin, room: InRoom, user: UserIn) -> LinkOut:
 
 @router.post("/users/{name}/link")
 def new_link(caller: Admin, room: InRoom, name: Words) -> LinkOut:
-    """Make a link with which a user chooses a new password; the old one works until then."""
+    """Make a link with which a user chooses a new password; for administrators.
+
+    The old password works until then; earlier links of the user end.
+    """
     with room.store.write() as session:
         user = user_called(session, name)
         secret = make_link(session, user, caller.user.name)
@@ -123,7 +126,7 @@ def new_link(caller: Admin, room: InRoom, name: Words) -> LinkOut:
 
 @router.patch("/users/{name}")
 def change_user(caller: Admin, room: InRoom, name: Words, change: UserChange) -> UserOut:
-    """Give an account another role, or switch it off or on."""
+    """Give an account another role, or switch it off or on; for administrators."""
     with room.store.write() as session:
         user = user_called(session, name)
         if change.role is not None:
