@@ -20,7 +20,7 @@ from marrowscope.store.cases import lock
 from marrowscope.store.cells import add_cells, list_cells
 from marrowscope.store.database import Store
 from marrowscope.store.decisions import decide, history, undo
-from marrowscope.store.kinds import CaseState
+from marrowscope.store.kinds import CaseState, Role
 from marrowscope.store.readers import (
     agreement_of,
     close_reading,
@@ -30,6 +30,7 @@ from marrowscope.store.readers import (
 )
 from marrowscope.store.signing import mark_reviewed, reopen, seal_holds, sign
 from marrowscope.store.tables import CaseCell
+from marrowscope.store.users import change_role
 
 
 def labels(cells: Sequence[CaseCell]) -> list[str]:
@@ -119,6 +120,18 @@ def test_undo_does_not_touch_what_others_decided_later(store: Store) -> None:
         assert cell.label == "BLA"
         undo(session, them.ada, case)
         assert cell.label == ""
+
+
+def test_who_became_a_reader_takes_nothing_back(store: Store) -> None:
+    with store.write() as session:
+        them = people(session)
+        case = read_case(session, them.ada)
+        cell = list_cells(session, case).rows[0]
+        decide(session, them.ben, case, [cell.id], "BLA")
+        change_role(session, them.ben, Role.READER, "Root")
+        with pytest.raises(DeniedError):
+            undo(session, them.ben, case)
+        assert cell.label == "BLA"
 
 
 def test_what_cannot_be_decided_is_refused_as_a_whole(store: Store) -> None:

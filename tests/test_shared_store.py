@@ -22,6 +22,7 @@ from sqlalchemy import select
 from marrowscope.errors import NotThereError, StoreError
 from marrowscope.model.bundle import Bundle
 from marrowscope.store.audit import verify
+from marrowscope.store.blobs import PARTIAL
 from marrowscope.store.database import Store, open_store
 from marrowscope.store.kinds import CellState, JobState, Role
 from marrowscope.store.objects import SharedBlobs
@@ -81,10 +82,13 @@ def test_an_object_that_was_changed_is_not_taken(
 def test_what_no_case_wants_is_removed_from_the_store(url: str, tmp_path: Path) -> None:
     room = open_room(tmp_path / "room", pictures=url)
     name = room.blobs.put(b"a cell")
+    left = room.blobs.root / f"{PARTIAL}left-by-a-kill"
+    left.touch()
     assert sweep(room) == 0
     assert name in room.blobs
     assert sweep(room, older=-60.0) == 1
     assert name not in room.blobs
+    assert not left.exists()
     room.close()
 
 

@@ -164,6 +164,19 @@ def test_a_changed_password_logs_other_browsers_out(app: FastAPI) -> None:
     assert here.get(f"{API}/session").json()["csrf"] == changed.json()["csrf"]
 
 
+def test_a_password_changed_by_a_token_opens_no_login(app: FastAPI) -> None:
+    ada = browser(app, "Ada")
+    secret = ada.post(f"{API}/tokens", json={"name": "scanner"}).json()["secret"]
+    program = stranger(app)
+    change = {"old": PASSWORD, "new": "another marrow of words"}
+    bearer = {"Authorization": f"Bearer {secret}"}
+    changed = program.put(f"{API}/session/password", json=change, headers=bearer)
+    assert changed.is_success
+    assert changed.json()["csrf"] == ""
+    assert "set-cookie" not in changed.headers
+    assert ada.get(f"{API}/session").status_code == 401
+
+
 def test_every_answer_carries_the_security_headers(app: FastAPI) -> None:
     for path in (f"{API}/health/live", f"{API}/cases", "/nothing-here"):
         headers = stranger(app).get(path).headers

@@ -78,6 +78,7 @@ def undo(session: Session, who: User, case: Case, *, request: str = "") -> Seque
     again, it takes back what was decided before that, but not for the same `request`.
 
     Raises:
+        DeniedError: the user is a reader and reads nothing blind here.
         FrozenError: the case is signed or archived.
         NotThereError: there is nothing to take back.
         ConflictError: another decision came later on one of the cells, or the request was one for
@@ -91,6 +92,8 @@ def undo(session: Session, who: User, case: Case, *, request: str = "") -> Seque
             raise ConflictError(REUSED.format(named))
         return done
     reading = open_reading_of(session, case, who)
+    if reading is None:
+        check_role(who, Role.REVIEWER, "taking back what was decided")
     last = _last_of(session, who, case, reading)
     if not last:
         raise NotThereError(f"{who.name} has decided nothing on the case {case.title} to take back")

@@ -4,6 +4,7 @@ import os
 import tempfile
 from collections.abc import Container, Iterator
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
 from marrowscope.errors import StoreError
@@ -106,7 +107,7 @@ class SharedBlobs(Blobs):
             if name not in wanted and self._kept_at(to) < older_than:
                 self._remove(to)
                 removed += 1
-        for file in self.root.glob("*/*"):
+        for file in chain(self.root.glob("*/*"), self.root.glob(f"{PARTIAL}*")):
             with suppress(FileNotFoundError):
                 if file.stat().st_mtime < older_than:
                     file.unlink()

@@ -114,10 +114,10 @@ def change_password(response: Response, caller: Me, room: InRoom, change: NewPas
         with room.hashing, room.store.write() as session:
             user = check_password(session, caller.user.name, change.old)
             set_password(session, user, change.new, user.name)
-            opened = open_login(session, user)
+            opened = open_login(session, user) if caller.csrf else None
     except DeniedError:
         room.attempts.failed(caller.user.name, "")
         raise
-    if caller.csrf:
+    if opened:
         set_cookie(room, response, opened)
-    return _me(Caller(user, opened.csrf))
+    return _me(Caller(user, opened.csrf if opened else ""))
