@@ -46,7 +46,7 @@ class SettingsError(MarrowscopeError):
 
 
 class TrainingError(MarrowscopeError):
-    """A training that cannot go on: the loss is no number, or a checkpoint cannot be written."""
+    """A training or sweep that cannot go on, such as by a checkpoint that cannot be written."""
 
 
 class DivergedError(TrainingError):
@@ -58,7 +58,7 @@ class BackboneError(MarrowscopeError):
 
 
 class ExportError(MarrowscopeError):
-    """A run whose exported model does not agree with the trained one."""
+    """A run that cannot be exported, or whose exported model differs from the trained one."""
 
 
 class ComparisonError(MarrowscopeError):
@@ -98,7 +98,7 @@ class FrozenError(ConflictError):
 
 
 class LostJobError(StoreError):
-    """A job that another worker has taken over."""
+    """A job that another worker has taken over, or whose case was deleted."""
 
 
 class SignInError(MarrowscopeError):
@@ -115,7 +115,7 @@ class TooOftenError(MarrowscopeError):
 
 
 class UploadError(MarrowscopeError):
-    """An upload that is refused as a whole: too large, too many files, or a dangerous archive."""
+    """An upload that is refused as a whole: too large, too many or no files, or a bad archive."""
 
 
 class TooLargeError(UploadError):

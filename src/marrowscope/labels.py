@@ -125,6 +125,10 @@ def scheme(text: str) -> tuple[str, ...]:
 
 
 def in_order(codes: Iterable[str]) -> tuple[str, ...]:
-    """Sort codes as the differential lists them; twice the same code counts once."""
+    """Sort codes as the differential lists them; twice the same code counts once.
+
+    Raises:
+        UnknownClassError: a code is not one of `CLASSES`.
+    """
     wanted = {cell_class(code).code for code in codes}
     return tuple(code for code in CLASSES if code in wanted)

@@ -102,6 +102,7 @@ class Copies:
 
         Raises:
             OSError: nothing is there, or the store cannot be reached.
+            MissingExtraError: the library for such a store is not installed.
         """
         with self._lock:
             if url not in self._files:

@@ -55,7 +55,7 @@ class AdjustedShare:
 
     @property
     def in_words(self) -> str:
-        """Say what it is: "Blasts, adjusted for the model's errors: 12.3% (95% interval ...)"."""
+        """Say "Blasts, adjusted for the model's errors: 12.3% (95% ...)", or why not."""
         if self.percent is None:
             return self.note
         return (
@@ -88,7 +88,8 @@ def adjust(predictions: Iterable[Prediction], bundle: Bundle) -> Adjusted:
     Raises:
         BundleError: the bundle's test cells cannot be read.
 
-    Source: `mix_behind` in quantify.py; docs/quantification.md says how close it comes.
+    Source: as `marrowscope.statistics.quantify.mix_behind`; docs/quantification.md says how close
+    it comes.
     """
     if bundle.adjustment is None:
         return Adjusted(METHOD, 0, (), (NOT_SEALED,))

@@ -29,7 +29,8 @@ class DifferentialRow:
     reference: Range | None = None
     """Usual percentages, 0..100; None where the laboratory has none."""
     standing: str = ""
-    """`below`, `within` or `above` the usual ones if the whole interval is, `open` if not."""
+    """`below`, `within` or `above` the usual ones if the whole interval is, else `open`;
+    empty without a range or without a counted cell."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ class LineageRow:
     reference: Range | None = None
     """Usual percentages, 0..100; None where the laboratory has none."""
     standing: str = ""
-    """`below`, `within` or `above` the usual ones if the whole interval is, `open` if not."""
+    """`below`, `within` or `above` the usual ones if the whole interval is, else `open`;
+    empty without a range or without a counted cell."""
 
 
 @dataclass(frozen=True)
@@ -89,12 +91,12 @@ def count(
 ) -> Differential:
     """Turn the number of cells of each class code into a differential.
 
-    Classes in `covered`, those that the model knows, are listed even without cells; of others
-    nothing is said then. Limits are exact binomial: of 100 cells with 5 blasts, blasts are 5.0%
-    with limits 1.6 and 11.3.
+    Classes in `covered`, those that the model knows, are listed even without cells; a note names
+    the counted ones that it lacks and that have no cells. Limits are exact binomial: of 100 cells
+    with 5 blasts, blasts are 5.0% with limits 1.6 and 11.3.
 
     Raises:
-        UnknownClassError: a label is not a known class.
+        UnknownClassError: a label or a covered code is not a known class.
     """
     known = in_order(covered)
     cells = Counter(dict.fromkeys(known, 0))

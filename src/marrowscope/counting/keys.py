@@ -85,7 +85,7 @@ def sums_of(differential: Differential) -> tuple[LineageRow, ...]:
 
 
 def scale_of(rows: Sequence[DifferentialRow | LineageRow]) -> float:
-    """Give the percentage at which bars end: limits of what has cells, and usual ranges, fit."""
+    """Give the percentage, 10..100, at which bars end: limits of what has cells and ranges fit."""
     limits = [row.high for row in rows if row.cells]
     limits += [row.reference[1] for row in rows if row.reference]
     return max(10.0, min(100.0, max(limits, default=100.0)))

@@ -88,7 +88,7 @@ def cells_until_clear(cells: int, counted: int, percent: float, cap: int = CAP) 
     distribution, Beta(30.5, 470.5), and the cells still to come the beta-binomial one.
 
     Raises:
-        SettingsError: more cells than were counted, or a threshold that is not within 0 to 100.
+        SettingsError: more cells than were counted, or a threshold that is not between 0 and 100.
     """
     _check(cells, counted, percent)
     if not counted:

@@ -26,7 +26,11 @@ class Norms:
     """Usual M:E ratio; None where there is none."""
 
     def range_of(self, codes: Iterable[str]) -> Range | None:
-        """Give the range of a class or sum of classes; None where there is none."""
+        """Give the range of a class or sum of classes; None where there is none.
+
+        Raises:
+            UnknownClassError: a code is not a known class.
+        """
         return self.ranges.get(in_order(codes))
 
     @property

@@ -22,7 +22,8 @@ def own_weights(predictions: Iterable[Prediction], bundle: Bundle) -> Floats | N
 
     Probabilities hold for the class mix of the test. Where blasts are 30% of a sample and were 10%
     of the test, a cell that said 0.25 for blast says 0.25 * 3 / (0.25 * 3 + 0.75 * 7/9) = 0.56.
-    The sample's mix is the adjusted count. None for a bundle without test cells.
+    The sample's mix is the adjusted count. Without cells all are 1; None for a bundle without test
+    cells.
 
     Raises:
         BundleError: the bundle's test cells cannot be read.

@@ -79,7 +79,12 @@ def by_sets(bundle: Bundle, coverage: float | None) -> Abstain:
 def review_of(
     bundle: Bundle, coverage: float | None, sets: Mapping[tuple[str, ...], int]
 ) -> Review | None:
-    """Sum up the sets that are not the cell's class alone; None where no coverage was asked for."""
+    """Sum up the sets that are not the cell's class alone; None where no coverage was asked for.
+
+    Raises:
+        SettingsError: the coverage is not between 0 and 1.
+        BundleError: the bundle is older than such sets.
+    """
     if coverage is None:
         return None
     always = bundle.sets.always(bundle.classes, coverage)

@@ -119,7 +119,7 @@ class Tally:
         return fate
 
     def sets_aside(self, prediction: Prediction) -> bool:
-        """Whether a cell is not counted, as it is unlike the known ones."""
+        """Tell whether a cell is not counted, as it is unlike the known ones."""
         return not self.keep_novel and self._is_novel(prediction)
 
     def _fate(self, prediction: Prediction) -> Fate:

@@ -72,7 +72,8 @@ class Worklist:
     def add(self, prediction: Prediction) -> None:
         """Take one cell into account; one of a class that does not count is left out.
 
-        One that a person gave its class is sure.
+        One that a person gave its class is sure. Without blasts among the model's classes, nothing
+        is kept.
         """
         if not self._knows_blasts or not CLASSES[prediction.label].counted:
             return

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ZIP, TAR, PARQUET = ".zip", ".tar", ".parquet"
 LARGEST_BYTES = 256 * 2**20
-"""Of one picture; more is not read into memory."""
+"""Of one picture that is a file, an object or a member of an archive; more is not read."""
 LEFT_BY_SYSTEMS = ("thumbs.db", "desktop.ini")
 
 

@@ -11,6 +11,7 @@ def harmless(text: str) -> str:
     """Mark a text that begins as a formula does with an apostrophe; numbers stay as they are.
 
     `=1+1.jpg` becomes `'=1+1.jpg`, `-0.5` stays.
+
     Source: OWASP, CSV injection.
     """
     return f"'{text}" if RUN.match(text) and not _is_number(text) else text

@@ -5,6 +5,6 @@ from pathlib import Path
 
 
 def file_hash(file: Path) -> str:
-    """SHA-256 of a file's content."""
+    """Give the SHA-256 of a file's content, as 64 hexadecimal digits."""
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()

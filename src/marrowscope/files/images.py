@@ -28,7 +28,8 @@ def read_image(location: Location) -> Image.Image:
     """Decode the picture of one cell: RGB, 8 bits a channel, 24 to 4096 pixels a side.
 
     Raises:
-        ImageError: the file is missing, or `decode_image` refuses its content.
+        ImageError: the file is missing or cannot be read, or `decode_image` refuses its content.
+        MissingExtraError: it lies in a Parquet file or a store whose library is not installed.
     """
     try:
         content = read_content(location)
@@ -45,8 +46,8 @@ def decode_image(content: bytes) -> Image.Image:
     """Decode the bytes of a picture file: RGB, 8 bits a channel, 24 to 4096 pixels a side.
 
     Raises:
-        ImageError: it is empty, no picture, damaged, of another colour mode or depth, or of a
-            size that one cell cannot have.
+        ImageError: it is empty, no picture, damaged, several pictures in one, partly transparent,
+            of another colour mode or depth, or of a size that one cell cannot have.
     """
     if not content:
         raise ImageError("the file is empty (0 bytes)")

@@ -46,10 +46,14 @@ def find_files(
     Containers (zip and tar archives, Parquet files) give the pictures in them. Inputs may be URLs
     of stores (`s3://bucket/monday`), which are walked like folders.
 
-    An input that leads to no file comes back as a reject, and so does a folder that cannot be
-    listed. Hidden files (a name that starts with a dot), what operating systems leave in folders
-    (`Thumbs.db`, `desktop.ini`) and the files `besides` are no input. Memory holds the names of
-    one folder (of a pattern: its matches) and a hash of 8 bytes for each file seen.
+    An input that leads to no file comes back as a reject, and so does a folder, store or container
+    that cannot be read, or a name that is no UTF-8. Hidden files (a name that starts with a dot)
+    and what operating systems leave (`Thumbs.db`, `desktop.ini`) are passed over in folders, stores
+    and containers; the files `besides` are no input. Memory holds the names of one folder (of a
+    pattern: its matches) and a hash of 8 bytes for each file seen.
+
+    Raises:
+        MissingExtraError: the library for a store or a Parquet file is not installed.
     """
     left_out = {os.path.realpath(file) for file in besides}
     seen = Seen()

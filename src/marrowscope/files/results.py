@@ -1,4 +1,4 @@
-"""The files in which predictions are kept: `predictions.csv` and `rejects.csv`."""
+"""Files of results, each under its name only when whole: CSV, JSON, `predictions.csv`."""
 
 import csv
 import json
@@ -44,7 +44,7 @@ class Table:
 
 
 def partial_of(path: Path) -> Path:
-    """Name under which a file is written until it is whole."""
+    """Give the name under which a file is written until it is whole."""
     return path.with_name(path.name + ".partial")
 
 
@@ -144,13 +144,13 @@ def without_nan(value: Any) -> Any:
 
 
 def prediction_header(classes: Sequence[str], *, on_fields: bool = False) -> list[str]:
-    """Columns of `predictions.csv`; all but `TEXTS` are numbers."""
+    """Give the columns of `predictions.csv`; all but `TEXTS` are numbers."""
     place = PLACE if on_fields else ()
     return ["path", "label", "probability", "set", "novelty", *place, *classes]
 
 
 def prediction_row(prediction: Prediction) -> list[str]:
-    """A prediction as text; what is not known is empty."""
+    """Write a prediction as text; what is not known is empty, and the reviewer is left out."""
     return [
         prediction.path,
         prediction.label,
@@ -163,7 +163,7 @@ def prediction_row(prediction: Prediction) -> list[str]:
 
 
 def place_row(place: Place) -> list[str]:
-    """Where a cell lies as text, in the order of `PLACE`."""
+    """Write where a cell lies as text, in the order of `PLACE`."""
     box = (place.x0, place.y0, place.x1, place.y1)
     return [place.field, *map(str, box), f"{place.um_per_px:.{DECIMALS}g}"]
 
@@ -197,7 +197,11 @@ def _divided(rest: Sequence[str]) -> tuple[Place, Sequence[str]]:
 
 
 def read_predictions(file: Path) -> Iterator[Prediction]:
-    """Give the predictions of a whole `predictions.csv`, one by one."""
+    """Give the predictions of a whole `predictions.csv`, one by one.
+
+    Raises:
+        ValueError: a row holds no prediction.
+    """
     with file.open(newline="", encoding="utf-8") as lines:
         rows = map(row_as_it_was, csv.reader(lines))
         on_fields = PLACE[0] in next(rows, ())
@@ -216,12 +220,12 @@ def set_in_words(codes: Sequence[str]) -> str:
 
 
 def rounded(prediction: Prediction) -> Prediction:
-    """Give a prediction as it comes back from its row."""
+    """Give a prediction as it comes back from its row: 6 decimals, without its reviewer."""
     return prediction_of(prediction_row(prediction), on_fields=prediction.place is not None)
 
 
 def reject_row(reject: Reject) -> list[str]:
-    """A reject as text."""
+    """Write a reject as text, in the order of `REJECT_HEADER`."""
     return [reject.path, reject.reason]
 
 

@@ -65,6 +65,9 @@ class Abstention:
         """Name the classes that are in every set, for want of validation cells.
 
         It takes coverage / (1 - coverage) cells of a class to leave it out of any: 9 at 0.9.
+
+        Raises:
+            SettingsError: the coverage is not between 0 and 1.
         """
         limits = self.limits(coverage)
         return tuple(code for code, limit in zip(classes, limits, strict=True) if limit == math.inf)

@@ -28,6 +28,7 @@ class Calibration:
     factor: tuple[float, ...]
     """One for each class; 1 / temperature for all alike."""
     shift: tuple[float, ...]
+    """One for each class, added after the factor."""
     cells: int
     """Validation cells that it was fitted on."""
     bend: float = 0.0
@@ -45,8 +46,9 @@ class Calibration:
         return np.asarray(below * (1 - self.bend * below))
 
     def undo(self, probabilities: NDArray[np.float64]) -> NDArray[np.float64] | None:
-        """Give the probabilities (N, C) as they were before; None where that is not possible.
+        """Give the probabilities (N, C) as they were before, or None.
 
+        It is None where nothing was done, and where it cannot be undone.
         With a temperature of 2, 0.8 and 0.2 were 0.64 and 0.04, divided by their sum. Factors
         that differ by class ask for more than probabilities tell: the sum that they were divided
         by is lost, and counts differently in each class.
@@ -72,7 +74,7 @@ def calibrate(logits: Logits, truth: Sequence[int], method: str = "temperature")
     Temperature leaves every cell's class as it is, and so does `curved`, which stretches large
     distances more than small ones: networks trained with label smoothing keep them too small.
     Class-wise scaling may change it, and is held near the temperature, as it has many parameters
-    for few cells.
+    for few cells. With the method `none`, or without cells, logits stay as they are.
 
     Source: Guo et al., ICML 2017 (temperature scaling, vector scaling).
     """

@@ -102,7 +102,9 @@ def drops(
 
     The macro means run over these classes; a prediction of any other counts as wrong. The
     intervals come from independent draws of groups in either set, as their cells differ: with
-    macro-F1 0.8 and 0.7, the drop is 0.1, and its interval is wider than either one's alone.
+    macro-F1 0.8 and 0.7, the drop is 0.1, and its interval is mostly wider than either one's
+    alone. Its limits are NaN where a set has fewer than 5 groups. Without the reference among the
+    sets, there is nothing to compare.
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 8 (two samples).
     """

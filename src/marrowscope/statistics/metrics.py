@@ -142,7 +142,8 @@ def cohen_kappa(matrix: Matrix) -> float:
 def matthews_correlation(matrix: Matrix) -> float:
     """Correlation of true and predicted class, -1..1; 0 where one side has a single class.
 
-    Of `[[1, 1], [0, 1]]`: (2*3 - (2*1 + 1*2)) / sqrt((9 - (4+1)) * (9 - (1+4))) = 2/4.
+    Of `[[1, 1], [0, 1]]`: (2*3 - (2*1 + 1*2)) / sqrt((9 - (4+1)) * (9 - (1+4))) = 2/4. NaN without
+    cells.
 
     Source: Gorodkin, Comput Biol Chem 2004;28:367-374.
     """

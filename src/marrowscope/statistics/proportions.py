@@ -9,7 +9,7 @@ from marrowscope.statistics.metrics import Interval, Matrix, accuracy, cohen_kap
 
 
 def wilson(successes: int, trials: int, level: float = 0.95) -> Interval:
-    """Score interval of a share, 0..1; (NaN, 0, 1) without trials.
+    """Give the score interval of a share, 0..1; (NaN, 0, 1) without trials.
 
     81 of 263: 0.308 with limits 0.2553 and 0.3662.
 

@@ -120,7 +120,11 @@ def to_correct_with(tested: LabelledCells, reference: str) -> LabelledCells:
 
 
 def cells_by_source(tested: LabelledCells) -> dict[str, dict[str, int]]:
-    """Count the cells of each class by source."""
+    """Count the cells of each class by source.
+
+    Raises:
+        UnknownClassError: a label is not a known class.
+    """
     pairs = Counter(zip(tested.labels, tested.sources, strict=True))
     return {
         code: {source: cells for (label, source), cells in sorted(pairs.items()) if label == code}

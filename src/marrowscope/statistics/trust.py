@@ -113,7 +113,11 @@ def _conformals(
 def conformal(
     abstention: Abstention, answers: Answers, classes: Sequence[str], coverage: float
 ) -> Conformal:
-    """Make the sets for a coverage, and count how often the true class is in them."""
+    """Make the sets for a coverage, and count how often the true class is in them.
+
+    Raises:
+        SettingsError: the coverage is not between 0 and 1.
+    """
     sets = abstention.sets(answers.probabilities, coverage)
     held = sets[np.arange(len(sets)), answers.truth]
     sizes = sets.sum(axis=1)
