@@ -79,7 +79,8 @@ def objects_below(url: str) -> Iterator[str]:
         MissingExtraError: the library for such a store is not installed.
     """
     store, path = store_of(url)
-    entries = asked(url, lambda: store.ls(path, detail=True)) if store.isdir(path) else []
+    is_folder = asked(url, lambda: store.isdir(path))
+    entries = asked(url, lambda: store.ls(path, detail=True)) if is_folder else []
     for entry in sorted(entries, key=lambda each: str(each["name"])):
         inner = f"{url.rstrip('/')}/{entry['name'].rstrip('/').rpartition('/')[2]}"
         if entry["type"] == "directory":

@@ -222,6 +222,7 @@ def _parquet_picture(stamp: Stamp, row: str) -> bytes:
         raise FileNotFoundError(2, "the row holds no picture", row)
     if not isinstance(content, bytes):
         raise OSError(5, f"the row holds no picture, but {type(content).__name__}", row)
+    check_size(len(content), stamp.path / row)
     return content
 
 
