@@ -77,7 +77,8 @@ def examine(bundle: Bundle) -> Examined:
     """Look at the machine and measure it with a bundle; takes seconds.
 
     Raises:
-        BundleError: the bundle's model cannot be loaded.
+        BundleError: the bundle's model cannot be loaded, or its signature or a key cannot be read.
+        MissingExtraError: it is signed, keys are trusted, and the extra `sign` is not installed.
     """
     here = machine()
     choice = best_of(measure(bundle, installed()))
@@ -123,13 +124,16 @@ def _gpus() -> list[str]:
     tool = which("nvidia-smi")
     if tool is None:
         return []
-    done = subprocess.run(  # noqa: S603 - a fixed command
-        [tool, "--query-gpu=name,memory.total", "--format=csv,noheader"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=20,
-    )
+    try:
+        done = subprocess.run(  # noqa: S603 - a fixed command
+            [tool, "--query-gpu=name,memory.total", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=20,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return []
     return done.stdout.strip().splitlines() if done.returncode == 0 else []
 
 

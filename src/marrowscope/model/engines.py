@@ -168,7 +168,7 @@ ENGINES: dict[str, Callable[[Bundle, int], Engine]] = {
 
 
 def cores() -> int:
-    """Processor cores that this process may use."""
+    """Count the processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -214,7 +214,13 @@ def on_processor() -> list[str]:
 
 
 def measure(bundle: Bundle, names: Sequence[str], threads: int = 0) -> dict[str, float]:
-    """Give the pictures a second that each engine scores here, all threads at work at once."""
+    """Give the pictures a second that each engine scores here, all threads at work at once.
+
+    Raises:
+        SettingsError: no engine has one of these names.
+        MissingExtraError: one is not installed.
+        BundleError: the model cannot be loaded.
+    """
     size = bundle.preprocessing.size
     random = np.random.default_rng(0)
     pixels = random.integers(0, 256, (TRIAL_CELLS, 3, size, size), dtype=np.uint8)

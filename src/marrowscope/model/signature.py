@@ -110,6 +110,7 @@ def _fits(key: "Ed25519PublicKey", made: bytes, text: bytes) -> bool:
 
 def _private_key(file: Path) -> "Ed25519PrivateKey":
     _check_installed()
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -119,7 +120,7 @@ def _private_key(file: Path) -> "Ed25519PrivateKey":
         raise BundleError(
             f"{file} is protected by a password; sign with openssl, as docs/security.md says"
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, UnsupportedAlgorithm, ValueError) as error:
         raise BundleError(f"{file} cannot be read as a private key in PEM: {error}") from None
     if not isinstance(key, Ed25519PrivateKey):
         raise BundleError(
@@ -130,12 +131,13 @@ def _private_key(file: Path) -> "Ed25519PrivateKey":
 
 def _public_key(file: Path) -> "Ed25519PublicKey":
     _check_installed()
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
     try:
         key = load_pem_public_key(file.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, UnsupportedAlgorithm, ValueError) as error:
         raise BundleError(f"{file} cannot be read as a public key in PEM: {error}") from None
     if not isinstance(key, Ed25519PublicKey):
         raise BundleError(
