@@ -34,33 +34,12 @@ if TYPE_CHECKING:
     from browsers import Served
     from playwright.sync_api import Browser, Page
 
-LONGEST = (
-    "test_cluster.py",
-    "test_tune.py",
-    "test_processes.py",
-    "test_hosts.py",
-    "test_room_pages.py",
-    "test_shared_store.py",
-    "test_web_worker.py",
-    "test_room_fields_page.py",
-    "test_case_report.py",
-    "test_cli.py",
-    "test_walk_researcher.py",
-    "test_walk_laboratory.py",
-)
-"""Files of half a minute and more: begun first, so that no process waits for another at the end."""
 ROOT = Path(__file__).parents[1]
 SAMPLES = ROOT / "samples"
 SIDE = 220
 """Of planted crops, in pixels."""
 Planted = dict[tuple[Path, Path], tuple[int, int]]
 """Pairs of crops of one picture, and the shift from the first to the second."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest files."""
-    place = {name: number for number, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: place.get(item.path.name, len(place)))
 
 
 @pytest.fixture(scope="session")
