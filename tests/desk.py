@@ -10,14 +10,8 @@ from pathlib import Path
 import numpy as np
 import tifffile
 from conftest import ROOT, SAMPLES
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-)
 from PIL import Image
+from signers import make_key
 from typer.testing import CliRunner
 
 from marrowscope.cli import app
@@ -86,7 +80,7 @@ def lay_out(folder: Path, network: Path) -> None:
     _pictures(folder)
     _cases(folder)
     _tables(folder)
-    _key(folder)
+    make_key(folder / "key.pem", folder / "public.pem")
     for name in ("path/to/checkpoint", "backbones/dinov2-small"):
         shutil.copytree(network, folder / name)
 
@@ -171,15 +165,6 @@ def _tables(folder: Path) -> None:
     (folder / "samples/cells.csv").write_text("\n".join(held_out) + "\n")
     _copy([MLL / "ABE" / Path(held_out[1].split(",")[0]).name], folder / "samples/cells/mll")
     _reviews(folder)
-
-
-def _key(folder: Path) -> None:
-    """Make a key to sign with, and its public half."""
-    key = Ed25519PrivateKey.generate()
-    form = Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
-    (folder / "key.pem").write_bytes(key.private_bytes(*form))
-    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    (folder / "public.pem").write_bytes(public)
 
 
 def _reviews(folder: Path) -> None:

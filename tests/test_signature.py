@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
-    PublicFormat,
 )
+from signers import make_key
 from test_classify import run
 
 from marrowscope.errors import BundleError, MissingExtraError
@@ -34,11 +34,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with two pairs of keys: ours.pem and ours.pub, theirs.pem and theirs.pub."""
     folder = tmp_path_factory.mktemp("keys")
     for name in ("ours", "theirs"):
-        key = Ed25519PrivateKey.generate()
-        form = Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
-        (folder / f"{name}.pem").write_bytes(key.private_bytes(*form))
-        public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-        (folder / f"{name}.pub").write_bytes(public)
+        make_key(folder / f"{name}.pem", folder / f"{name}.pub")
     return folder
 
 

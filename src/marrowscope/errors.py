@@ -124,3 +124,11 @@ class TooLargeError(UploadError):
 
 class NotReadyError(MarrowscopeError):
     """Something that needs the model before it is loaded."""
+
+
+def said_by(error: BaseException) -> str:
+    """Say what an error of a library says, or its kind where it says nothing.
+
+    `ValueError("too short")` gives `too short`, `MemoryError()` gives `MemoryError`.
+    """
+    return str(error) or type(error).__name__

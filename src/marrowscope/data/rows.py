@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from marrowscope.errors import ManifestError
+from marrowscope.errors import ManifestError, said_by
 from marrowscope.files.containers import (
     PARQUET,
     TAR,
@@ -136,7 +136,7 @@ def _values(parquet: "ParquetFile", wanted: Sequence[str]) -> Iterator[dict[str,
         except StopIteration:
             return
         except Exception as error:  # noqa: BLE001 - damage shows in many types
-            raise OSError(5, str(error) or type(error).__name__) from None
+            raise OSError(5, said_by(error)) from None
         yield from rows
 
 

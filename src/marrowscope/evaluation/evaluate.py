@@ -107,7 +107,8 @@ def evaluate(
         PredictionError: the bundle gives numbers that are no probabilities.
         OutputError: the folder cannot be used.
     """
-    _check(bundle, split, unseen)
+    own = split.hash == bundle.split_hash
+    _check(bundle, split, own or unseen)
     sharing = sharing_pixels(split, pairs, part)
     whole = [row for row in split.part(part) if row.cell.path not in sharing]
     rows = located(whole, manifest.cells, part)
@@ -126,7 +127,7 @@ def evaluate(
         f"{terms.in_words()} Left out for sharing pixels with cells of other "
         f"parts, by a list of {len(pairs)} pairs: {len(sharing)} cells."
     )
-    if split.hash != bundle.split_hash:
+    if not own:
         method += f" {VOUCHED}"
     if further:
         method += f" Other sets: {'; '.join(one.in_words() for one in further)}."
@@ -144,7 +145,7 @@ def evaluate(
         | {"others": [_details_of_other(one) for one in further]}
     )
     write_json(folder / METRICS, details)
-    if part == "test" and split.hash == bundle.split_hash:
+    if part == "test" and own:
         bundle = _seal_tested(bundle, members_of)
         failures = write_failures(folder, manifest.root, bundle)
         summary["failures"] = asdict(failures) if failures else None
@@ -163,8 +164,8 @@ def evaluate(
     )
 
 
-def _check(bundle: Bundle, split: Split, unseen: bool) -> None:
-    if split.hash != bundle.split_hash and not unseen:
+def _check(bundle: Bundle, split: Split, allowed: bool) -> None:
+    if not allowed:
         raise SplitError(
             f"the split ({split.hash[:12]}) is not the one that the bundle {bundle.name} was "
             f"trained with ({bundle.split_hash[:12]}); its test cells may be training cells. "

@@ -7,7 +7,7 @@ from typing import BinaryIO, Protocol
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from marrowscope.errors import FieldError, ImageError, MissingExtraError
+from marrowscope.errors import FieldError, ImageError, MissingExtraError, said_by
 from marrowscope.fields.claims import scale_of_dpi
 from marrowscope.fields.slides import SLIDES, LargeTiff, Slide
 from marrowscope.files.images import FORMATS, check_colours, to_rgb
@@ -87,8 +87,9 @@ def open_field(path: Path) -> Field:
     except (FieldError, MissingExtraError):
         raise
     except Exception as error:  # noqa: BLE001 - each format's decoder raises types of its own
-        why = str(error) or type(error).__name__
-        raise FieldError(f"{path}: the picture is damaged or cut short ({why})") from None
+        raise FieldError(
+            f"{path}: the picture is damaged or cut short ({said_by(error)})"
+        ) from None
 
 
 def _open_picture(path: Path, file: BinaryIO) -> Field:

@@ -4,6 +4,7 @@ import os
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path, PurePosixPath
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from marrowscope.errors import MissingExtraError
+from marrowscope.errors import MissingExtraError, said_by
 
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
@@ -96,29 +97,30 @@ def zip_members(path: Path) -> list[str]:
 
 def _zip_member(stamp: Stamp, name: str) -> bytes:
     archive = _zip(stamp)
-    try:
-        check_size(archive.getinfo(name).file_size, Path(name))
+    with _damage("it cannot be unpacked", name):
+        try:
+            member = archive.getinfo(name)
+        except KeyError:
+            raise FileNotFoundError(2, "no such file in the zip archive", name) from None
+        check_size(member.file_size, Path(name))
         return archive.read(name)
-    except KeyError:
-        raise FileNotFoundError(2, "no such file in the zip archive", name) from None
-    except OSError:
-        raise
-    except Exception as error:  # noqa: BLE001 - zlib, lzma and zipfile raise types of their own
-        raise OSError(5, f"it cannot be unpacked ({_why(error)})", name) from None
 
 
 @lru_cache(maxsize=8)
 def _zip(stamp: Stamp) -> zipfile.ZipFile:
-    try:
+    with _damage("it is no whole zip archive", str(stamp.path)):
         return zipfile.ZipFile(stamp.path)
+
+
+@contextmanager
+def _damage(what: str, name: str) -> Iterator[None]:
+    """Turn the many types in which damage shows, those of zlib and lzma too, into an OSError."""
+    try:
+        yield
     except OSError:
         raise
-    except Exception as error:  # noqa: BLE001 - damage shows in many types
-        raise OSError(5, f"it is no whole zip archive ({_why(error)})", str(stamp.path)) from None
-
-
-def _why(error: Exception) -> str:
-    return str(error) or type(error).__name__
+    except Exception as error:  # noqa: BLE001 - as said
+        raise OSError(5, f"{what} ({said_by(error)})", name) from None
 
 
 def tar_members(path: Path) -> list[str]:
@@ -144,14 +146,11 @@ def _tar_member(stamp: Stamp, name: str) -> bytes:
 @lru_cache(maxsize=8)
 def _tar(stamp: Stamp) -> dict[str, tuple[int, int]]:
     """Say where the content of each file starts, and how many bytes it has."""
-    try:
-        with tarfile.open(stamp.path, "r:") as archive:
-            return {each.name: (each.offset_data, each.size) for each in archive if each.isfile()}
-    except OSError:
-        raise
-    except Exception as error:  # noqa: BLE001 - damage shows in many types
-        why = f"it is no whole tar archive without compression ({_why(error)})"
-        raise OSError(5, why, str(stamp.path)) from None
+    with (
+        _damage("it is no whole tar archive without compression", str(stamp.path)),
+        tarfile.open(stamp.path, "r:") as archive,
+    ):
+        return {each.name: (each.offset_data, each.size) for each in archive if each.isfile()}
 
 
 def open_parquet(path: Path) -> "ParquetFile":
@@ -187,7 +186,9 @@ def _parquet(stamp: Stamp) -> "ParquetFile":
     except (FileNotFoundError, PermissionError):
         raise
     except Exception as error:  # noqa: BLE001 - damage shows in many types
-        raise OSError(5, f"it is no whole Parquet file ({_why(error)})", str(stamp.path)) from None
+        raise OSError(
+            5, f"it is no whole Parquet file ({said_by(error)})", str(stamp.path)
+        ) from None
 
 
 def picture_column(parquet: "ParquetFile") -> str | None:
@@ -243,7 +244,7 @@ def _row_group(stamp: Stamp, group: int) -> Any:
     try:
         return parquet.read_row_group(group, columns=[column])[column]
     except Exception as error:  # noqa: BLE001 - damage shows in many types
-        raise OSError(5, f"its pictures cannot be unpacked ({_why(error)})") from None
+        raise OSError(5, f"its pictures cannot be unpacked ({said_by(error)})") from None
 
 
 def _rows_with_pictures(file: Path) -> int:

@@ -5,7 +5,7 @@ import warnings
 
 from PIL import Image, UnidentifiedImageError
 
-from marrowscope.errors import ImageError
+from marrowscope.errors import ImageError, said_by
 from marrowscope.files.contents import read_content
 from marrowscope.locations import Location
 
@@ -66,8 +66,7 @@ def decode_image(content: bytes) -> Image.Image:
     except ImageError:
         raise
     except Exception as error:  # noqa: BLE001 - each format's decoder raises types of its own
-        why = str(error) or type(error).__name__
-        raise ImageError(f"the picture is damaged or cut short ({why})") from None
+        raise ImageError(f"the picture is damaged or cut short ({said_by(error)})") from None
 
 
 def _check_header(image: Image.Image) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import IO
 
-from marrowscope.errors import UploadError
+from marrowscope.errors import UploadError, said_by
 from marrowscope.files.containers import is_left_by_systems
 from marrowscope.web.settings import MIB, Limits
 
@@ -74,8 +74,7 @@ def _opened(file: IO[bytes], limits: Limits) -> Iterator[zipfile.ZipFile]:
     except UploadError:
         raise
     except Exception as error:  # noqa: BLE001 - damage shows in many types
-        why = str(error) or type(error).__name__
-        raise UploadError(f"the zip archive is damaged ({why})") from None
+        raise UploadError(f"the zip archive is damaged ({said_by(error)})") from None
 
 
 def _listed(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
