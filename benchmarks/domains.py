@@ -1,12 +1,13 @@
-"""Train on one source alone and measure on the test cells of the others, each way round.
+"""Train on one source alone and measure on the cells of the others, each way round.
 
 python benchmarks/domains.py CELLS_CSV SPLIT OUTPUT --model path/to/dinov2 --recipe dinov2-small \
     --pack pack --set epochs=8
 
 Each run learns from the training cells of one source; its epoch and calibration are chosen by the
 validation cells of the same source. It is then measured on the test cells of its own source and, as
-further sets, on those of every other; the drop is on the classes that both have. Interrupted, the
-same command goes on. The groups of a further set are those of patient, slide, field and content.
+further sets, on all cells of every other, none of which it has seen; the drop is on the classes
+that both have. Interrupted, the same command goes on. The groups of a further set are those of
+patient, slide, field and content.
 """
 
 import argparse
@@ -31,6 +32,7 @@ from marrowscope.train.recipes import read_changes, settings_of
 from marrowscope.train.run import WEIGHTS, read_run
 from marrowscope.train.settings import TrainSettings
 
+PARTS = ("train", "val", "test")
 HEADINGS = (
     *("learnt from", "measured on", "cells", "classes", "macro-F1", "accuracy"),
     *("at home: cells", "macro-F1", "drop of macro-F1", "drop of mean recall", "verdict"),
@@ -42,8 +44,10 @@ def of_source(split: Split, source: str) -> Split:
     return replace(split, rows=rows)
 
 
-def test_cells(split: Split, manifest: Manifest, source: str) -> Other:
-    rows = located(of_source(split, source).part("test"), manifest.cells, "test")
+def all_cells(split: Split, manifest: Manifest, source: str) -> Other:
+    """Give the cells of a source that are in any part of the split."""
+    own = of_source(split, source)
+    rows = [row for part in PARTS for row in located(own.part(part), manifest.cells, part)]
     return Other(source, Manifest(manifest.root, tuple(row.cell for row in rows), ()))
 
 
@@ -121,13 +125,13 @@ def main() -> None:
     logging.disable(logging.INFO)
     split, manifest = read_split(given.split), read_manifest(given.cells_csv)
     sources = sorted({row.cell.source for row in split.part("test")})
-    tests = {source: test_cells(split, manifest, source) for source in sources}
+    everything = {source: all_cells(split, manifest, source) for source in sources}
     changes: dict[str, Any] = {"model": given.model} if given.model else {}
     lines = []
     for seed in given.seeds:
         settings = settings_of(given.recipe, changes | {"seed": seed} | read_changes(given.set))
         for source in sources:
-            others = [test for name, test in tests.items() if name != source]
+            others = [cells for name, cells in everything.items() if name != source]
             metrics = measured(given, source, others, split, manifest, settings)
             lines += [[f"{seed}", *row(domain)] for domain in metrics["domains"]]
     for cells in (["seed", *HEADINGS], ["---"] * (len(HEADINGS) + 1), *lines):

@@ -48,6 +48,19 @@ def test_a_local_folder_gives_the_logits_of_transformers(
     assert float(difference) < 1e-5
 
 
+def test_batch_statistics_are_averaged_over_many_batches(tmp_path: Path) -> None:
+    """MobileNetV2 of transformers would keep 0.3% of what was there after each batch."""
+    theirs = MobileNetV2ForImageClassification(MobileNetV2Config(depth_multiplier=0.35))
+    theirs.save_pretrained(tmp_path)
+    network = load_network(str(tmp_path), CLASSES).train()
+    norm = network.get_submodule("mobilenet_v2.conv_stem.first_conv.normalization")
+    with torch.inference_mode():
+        network(pixel_values=torch.rand(2, 3, 32, 32) / 100)
+    variance = norm.running_var
+    assert isinstance(variance, torch.Tensor)
+    assert torch.all(variance > 0.99)  # of the 1 that was there, 0.997 is left after one batch
+
+
 def test_other_classes_get_a_new_head(tmp_path: Path) -> None:
     first = load_network("tiny", CLASSES)
     first.save_pretrained(tmp_path)

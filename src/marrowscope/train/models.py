@@ -144,6 +144,7 @@ def load_network(name: str, classes: Sequence[str], *, pretrained: bool = True) 
             f"{name!r} is not a whole network: {len(missing)} tensors are missing, the first is "
             f"{missing[0]}; fetch it again or give another"
         )
+    _mend_momentum(network)
     if _classes_of(source) != tuple(classes):
         _renew_head(network)
     return network
@@ -152,6 +153,17 @@ def load_network(name: str, classes: Sequence[str], *, pretrained: bool = True) 
 def _classes_of(source: str) -> tuple[str, ...]:
     """Give the classes that a checkpoint was trained for, by its configuration."""
     return tuple(AutoConfig.from_pretrained(source).id2label.values())
+
+
+def _mend_momentum(network: PreTrainedModel) -> None:
+    """Turn TensorFlow's momentum of batch statistics into that of torch, which counts the new.
+
+    MobileNetV2 and EfficientNet of transformers say 0.997 and 0.99 where torch means 0.003 and
+    0.01; taken as it stands, the statistics at the end are those of the last batch alone.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d) and (module.momentum or 0) > 0.5:
+            module.momentum = 1 - (module.momentum or 0)
 
 
 def _renew_head(network: PreTrainedModel) -> None:
