@@ -73,7 +73,7 @@ class Classified:
     """What became of the fields; None for pictures of single cells."""
 
     def novel_in_words(self, bundle: Bundle) -> str:
-        """Say how many cells the model does not know; empty for none."""
+        """Say how many cells the model does not know, or that nobody can tell; empty for none."""
         return novel_in_words(bundle.novelty, self.novel, counted=self.novel_counted)
 
     def as_dict(self, bundle: Bundle) -> dict[str, Any]:
@@ -139,12 +139,17 @@ def classify(
 
     Raises:
         OutputError: the folder cannot be used, holds something and must not be overwritten, or
-            outcomes of other cells or settings.
-        SettingsError: both `overwrite` and `resume` are given, or the coverage is not in 0..1.
-        MissingExtraError: Parquet is to be written, and pyarrow is not installed.
-        BundleError: the bundle's model cannot be loaded, or it is too old for a coverage.
-        SettingsError: no engine has this name.
-        FieldError: the tables of fields that are there cannot be read.
+            outcomes of other cells, settings or fields; or `parts` cannot be written.
+        SettingsError: both `overwrite` and `resume` are given, the coverage is not between 0 and 1,
+            or no engine has this name.
+        MissingExtraError: the library of the engine, of Parquet, of a store or of large fields is
+            needed, and not installed.
+        BundleError: the bundle's model, its known cells or its test cells cannot be loaded, or it
+            is too old for a coverage.
+        FieldError: the tables of fields that are there cannot be read, the finder cannot be
+            loaded, or a field that is to be looked at again cannot be read any more.
+        ImageError: a picture that the report shows cannot be read any more.
+        ClusterError: the `predictor` is a cluster, which gave up.
     """
     if parquet or parts:
         arrow()
@@ -256,6 +261,11 @@ def go_on(
     """Take the outcomes that are there already, then classify the rest and write it behind them.
 
     `on_fields` says whether the pictures are cells on fields.
+
+    Raises:
+        OutputError: the outcomes that are there are of other cells, or of other columns.
+        MissingExtraError: a picture cannot be opened without a library that is not installed.
+        ClusterError: the predictor is a cluster, which gave up.
     """
     classes = predictor.bundle.classes
     predictions, rejects = folder / PREDICTIONS, folder / REJECTS

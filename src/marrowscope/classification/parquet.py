@@ -40,6 +40,7 @@ def write_parts(predictions: Path, place: Location, *, overwrite: bool) -> None:
 
     Raises:
         OutputError: something is there and must not be overwritten, or it cannot be written.
+        OSError: the URL is of no kind of store that is reached.
         MissingExtraError: pyarrow, or the library for such a store, is not installed.
     """
     arrow()

@@ -27,7 +27,9 @@ class Picture:
     data: str
     label: str
     percent: float
+    """Probability of the most probable class, 0..100."""
     second: str
+    """Code of the runner-up."""
     second_percent: float
     set: str
     """Classes that it may be of, in words; empty where no coverage was asked for."""
@@ -51,7 +53,11 @@ class Group:
 
 
 def groups_of(gallery: Gallery, bundle: Bundle) -> list[Group]:
-    """Give the kept cells of each class that has any, in the order of the differential."""
+    """Give the kept cells of each class that has any, in the order of the differential.
+
+    Raises:
+        ImageError: a picture cannot be read any more.
+    """
     return [
         Group(
             code,
@@ -66,7 +72,11 @@ def groups_of(gallery: Gallery, bundle: Bundle) -> list[Group]:
 
 
 def pictures_of(predictions: Iterable[Prediction], bundle: Bundle) -> list[Picture]:
-    """Give cells as pages show them; they are read side by side, those of one field together."""
+    """Give cells as pages show them; they are read side by side, those of one field together.
+
+    Raises:
+        ImageError: a picture cannot be read any more.
+    """
     given = list(predictions)
     order = sorted(range(len(given)), key=lambda number: given[number].path)
     with ThreadPoolExecutor() as pool:

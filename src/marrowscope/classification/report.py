@@ -28,7 +28,11 @@ def write_report(
 ) -> None:
     """Write the page: the differential, cells to review, then the cells of each class.
 
-    Of all cells of a kind, the least certain come first.
+    Of all cells of a kind, the least certain come first; of those unlike the known ones, the
+    strangest.
+
+    Raises:
+        ImageError: a picture that is shown cannot be read any more.
     """
     text = render(
         "report.html.j2",

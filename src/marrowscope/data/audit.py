@@ -41,8 +41,9 @@ def audit(
     measured, in `workers` processes (0: one a core).
 
     Raises:
-        MissingExtraError: the extra `data` is not installed.
-        OutputError: the folder cannot be used.
+        MissingExtraError: the extra `data`, or the library for a store, is not installed.
+        OutputError: the folder cannot be used, or holds something and must not be overwritten.
+        ImageError: a picture cannot be read any more.
     """
     prepare_folder(folder, overwrite or (folder / SURVEY).is_dir())
     (folder / SUMMARY).unlink(missing_ok=True)

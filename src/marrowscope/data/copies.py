@@ -47,7 +47,11 @@ class Copy:
 
 
 def signature(grey: Grey) -> Floats:
-    """Describe a grey picture (H, W) by (216,) values of length 1 that turning does not change."""
+    """Describe a grey picture (H, W) by (216,) values of length 1 that turning does not change.
+
+    Raises:
+        MissingExtraError: OpenCV is not installed.
+    """
     small = _rings(_resized(grey, COARSE_SIDE), COARSE_ANGLES, COARSE_RINGS)
     area = _ring_weights(COARSE_RINGS)
     centred = (small - np.average(small, weights=np.broadcast_to(area**2, small.shape))) * area

@@ -26,12 +26,14 @@ def divide(
 
     A group is what shares a patient, slide or field, the same content, or is named together in
     `pairs`. In each stratum, shuffled groups go one by one to the part that is furthest below its
-    share: of 10 single cells at 0.7, 0.15 and 0.15, the parts get 7, 2 and 1. Listed parts hold
-    what their list names; all other cells go to the other parts, whatever their number.
+    share: of 100 single cells at 0.7, 0.15 and 0.15, the parts get 70, 15 and 15. A stratum of
+    fewer cells than the plan's `min_stratum` goes whole to the last part. Listed parts hold what
+    their list names; all other cells go to the other parts, whatever their number.
 
     Raises:
-        SplitError: a pair or list names an unknown cell, or a listed cell shares a group with one
-            outside its part; the message names the files.
+        SplitError: a pair names an unknown cell, a list one that is unknown, in another list, held
+            out or not the only one of its name, or a listed cell shares a group with one outside
+            its part; the message names the files.
     """
     plan = plan or SplitPlan()
     if (
@@ -69,7 +71,8 @@ def folds(
     """Divide cells into splits whose test parts are disjoint and cover all cells.
 
     Of 5 folds, the first tests on the first fifth, validates on the second and trains on the rest.
-    Classes with few cells are spread over all folds.
+    Classes with few cells are spread over all folds. Of the plan, the shares and `min_stratum` do
+    not count, and there must be no lists.
 
     Raises:
         SplitError: fewer than three folds are asked for, or `divide` raises it.

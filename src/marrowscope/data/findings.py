@@ -37,7 +37,7 @@ class Audit:
     overlaps: tuple[Overlap, ...]
     """Pairs that share pixels, shifted."""
     looks: dict[str, dict[str, dict[str, float]]]
-    """Percentiles of what is measured of each source's pictures."""
+    """Percentiles (`p5`, `p50`, `p95`) of each measure of `LOOKS`, by source and measure."""
 
     def summary(self) -> dict[str, Any]:
         """Give the counts and looks, for machines."""

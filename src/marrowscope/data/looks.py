@@ -27,9 +27,12 @@ RANGE = (5, 50, 95)
 
 
 def look(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Measure a picture (H, W, 3), RGB: the values of `LOOKS`.
+    """Measure a picture (H, W, 3), RGB, 0..255: the values of `LOOKS`, (10,).
 
     A background of 200 and a stained value of 20 make a density of log10(200 / 20) = 1.
+
+    Raises:
+        MissingExtraError: OpenCV is not installed.
     """
     cv2 = opencv()
     height, width = pixels.shape[:2]

@@ -33,8 +33,9 @@ def read_manifest(source: Path, each: Callable[[], object] = lambda: None) -> Ma
     """Read all cells of a source, as `read_cells` does.
 
     Raises:
-        ManifestError: nothing is there, a column is missing or no cell could be read.
-        MissingExtraError: the source is Parquet, and pyarrow is not installed.
+        ManifestError: nothing is there, it is of no form that is read or lacks a column, or no
+            cell could be read.
+        MissingExtraError: it has Parquet files or URLs of a store, and their library is not there.
     """
     cells: list[Cell] = []
     rejects: list[Reject] = []
@@ -59,15 +60,16 @@ def read_cells(
 ) -> tuple[Path, Iterator[Cell | Reject]]:
     """Give the root of a source and, one by one, its cells and rejects.
 
-    A source is class folders (named by class code, or by a prefix or as in the Barcelona set; at
-    any depth), a zip or tar archive of them, a manifest in CSV or Parquet, or Parquet with pictures
-    and labels inside. `code_of` translates other labels. Every picture is hashed; one whose content
-    is not what the manifest says becomes a reject. Cells without a source get `name`, or the
-    name of the folder or file.
+    A source is class folders (named by class code, or by a prefix or folder of the Barcelona set;
+    at any depth), a zip or tar archive of them, a manifest in CSV or Parquet, or Parquet with
+    pictures and labels inside. `code_of` translates other labels. Every picture is hashed; one
+    whose content is not what the manifest says becomes a reject. Cells without a source get `name`,
+    or the name of the folder or file, unless that is a CSV.
 
     Raises:
-        ManifestError: nothing is there, or a column is missing.
-        MissingExtraError: the source is Parquet, and pyarrow is not installed.
+        ManifestError: nothing is there, or it is of no form that is read; as the cells are taken
+            also: a column is missing.
+        MissingExtraError: it has Parquet files or URLs of a store, and their library is not there.
     """
     root, rows = rows_of(source)
     called = name or _name_of(source)

@@ -225,7 +225,7 @@ def _counted(votes: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def check(a: Grey, b: Grey, dx: int, dy: int) -> tuple[float, float] | None:
-    """Give the shared area (0..1) and correlation of two grey pictures (H, W), b shifted.
+    """Give the shared area (0..1) and correlation of two grey pictures (H, W), b shifted by dx, dy.
 
     None where the shared rectangle is too small or too flat to be compared, or where it agrees in
     its coarse shapes but not in its detail.

@@ -80,7 +80,11 @@ def pack(
 ) -> Pack:
     """Decode all cells of a manifest into `folder`, each content once; go on with what is there.
 
-    Cells that cannot be read become rejects, listed in `rejects.csv`. `each` is called per cell.
+    That is done by `workers` processes (0: one a core). Cells that cannot be read become rejects,
+    listed in `rejects.csv`. `each` is called for every content.
+
+    Raises:
+        MissingExtraError: a cell lies in a Parquet file or a store, and its library is not there.
     """
     cells = list({cell.sha256: cell for cell in manifest.cells}.values())
     key = _key(preprocessing, cells)

@@ -18,7 +18,8 @@ class SplitPlan:
     seed: int = 0
     """Of everything random."""
     min_stratum: int = 20
-    """A class of a source with fewer cells goes whole to the last part: too few to learn from."""
+    """A class of a source with fewer cells goes whole to the last part: too few to learn from. With
+    `lists`, it does not count."""
     classes: tuple[str, ...] = ()
     """Codes of the class scheme; none for all."""
     sources: tuple[str, ...] = ()
@@ -82,7 +83,7 @@ def read_names(file: Path) -> frozenset[str]:
     Folders in front of a name are dropped, as they are those of the machine it was made on.
 
     Raises:
-        SplitError: the file cannot be read or names nothing that ends like a picture.
+        SplitError: the file cannot be read or names nothing that has an ending, such as `.jpg`.
     """
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()

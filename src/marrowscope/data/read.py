@@ -48,9 +48,10 @@ def read(
     Paths in the manifest are relative to its folder.
 
     Raises:
-        ManifestError: a source is not there or of no form that is read, no cell was found, or
-            none of a source that `um_per_px` names.
-        MissingExtraError: Parquet is read or written, and pyarrow is not installed.
+        ManifestError: a source is not there, of no form that is read or without a column, the
+            manifest's suffix is neither `.csv` nor `.parquet`, no cell was found, or none of a
+            source that `um_per_px` names.
+        MissingExtraError: Parquet is read or written, or a store read, without its library.
     """
     rejects = manifest.with_name(f"{manifest.stem}-rejects.csv")
     manifest.parent.mkdir(parents=True, exist_ok=True)
@@ -92,7 +93,7 @@ def read(
 
 
 def source_of(text: str) -> tuple[str, Path]:
-    """Read `NAME=PATH`, or a path alone, whose name is empty."""
+    """Read `NAME=PATH`, or a path alone, whose name is empty; what exists is a path."""
     name, equals, path = text.partition("=")
     return (name, Path(path)) if equals and not Path(text).exists() else ("", Path(text))
 

@@ -37,7 +37,9 @@ def rows_of(source: Path) -> tuple[Path, Rows]:
     """Give the root that the rows' paths are relative to, and the rows one by one.
 
     Raises:
-        ManifestError: nothing is there, or it is of no form that is read.
+        ManifestError: nothing is there, or it is of no form that is read; as the rows are taken
+            also: a table cannot be read or lacks a column.
+        MissingExtraError: as the rows are taken: a file is Parquet, and pyarrow is not installed.
     """
     if source.is_dir():
         return source, _folder_rows(source)

@@ -33,7 +33,13 @@ class Sheet:
 
 
 def show(manifest: Manifest, file: Path, *, per_class: int = 12, seed: int = 0) -> Census:
-    """Write a page with the census and `per_class` random cells of each class of each source."""
+    """Write a page with the census and some random cells of each class of each source.
+
+    There are at most `per_class` of each. The census is given too.
+
+    Raises:
+        MissingExtraError: a cell lies in a Parquet file or a store, and its library is not there.
+    """
     members: dict[str, dict[str, list[Cell]]] = defaultdict(lambda: defaultdict(list))
     for cell in manifest.cells:
         members[cell.label][cell.source or "unnamed"].append(cell)

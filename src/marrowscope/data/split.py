@@ -48,7 +48,7 @@ class Split:
 
     @property
     def hash(self) -> str:
-        """SHA-256 over content, class, group and part of every cell, in any order of rows."""
+        """SHA-256 over content, class, group and part of every cell, whatever the order of rows."""
         lines = sorted(
             f"{row.cell.sha256},{row.cell.label},{row.group},{row.part}" for row in self.rows
         )
@@ -126,7 +126,7 @@ def located(rows: Sequence[SplitRow], cells: Iterable[Cell], part: str) -> list[
 
 
 def unknown_pair(paths: Sequence[str]) -> SplitError:
-    """Say that a list of pairs names paths that the data does not have."""
+    """Give the error that says that a list of pairs names paths that the data does not have."""
     return SplitError(
         f"the list of pairs names {' and '.join(paths)}, which the data does not have; "
         "its paths must be those of the manifest"
@@ -158,6 +158,7 @@ def read_split(folder: Path) -> Split:
 
     Raises:
         SplitError: a file is missing or malformed, was changed after sealing, or leaks.
+        UnknownClassError: a label is not a known class.
     """
     try:
         seal = json.loads((folder / SEAL_FILE).read_text(encoding="utf-8"))
@@ -195,7 +196,7 @@ def read_pairs(audit: Path) -> list[tuple[str, str]]:
     """Read the pairs of an audit's folder, or of one CSV with the columns `path_a` and `path_b`.
 
     Raises:
-        SplitError: a file is missing or has no such columns.
+        SplitError: a file is missing, cannot be read or has no such columns.
     """
     files = [audit / name for name in PAIR_FILES] if audit.is_dir() else [audit]
     return [
@@ -211,7 +212,7 @@ def read_damaged(audit: Path | None) -> frozenset[str]:
     Without an audit, and in a lone list of pairs, there are none.
 
     Raises:
-        SplitError: the folder has no such list.
+        SplitError: the folder has no such list, or one that cannot be read.
     """
     if audit is None or not audit.is_dir():
         return frozenset()

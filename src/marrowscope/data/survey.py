@@ -49,7 +49,11 @@ class Survey:
     """What is wrong with each picture."""
 
     def grey(self, index: int) -> NDArray[np.uint8]:
-        """Decode a picture to grey values (H, W)."""
+        """Decode a picture to grey values (H, W).
+
+        Raises:
+            ImageError: it cannot be read.
+        """
         return np.asarray(read_image(self.files[index]).convert("L"))
 
 
@@ -67,7 +71,8 @@ def survey(
     `each` is called for every picture.
 
     Raises:
-        MissingExtraError: OpenCV or simplejpeg is not installed.
+        MissingExtraError: OpenCV or simplejpeg, or the library that opens a picture's Parquet file
+            or store, is not installed.
     """
     key = hashlib.sha256("\n".join([__version__, *contents]).encode()).hexdigest()
     kept = GrowingFiles(folder, key, FILES)

@@ -41,7 +41,7 @@ class Agreement:
 
 
 def agree(found: Sequence[Box], drawn: Sequence[Box]) -> Agreement:
-    """Match found boxes, the surest first, each with the drawn cell that it overlaps most."""
+    """Match found boxes, the surest first, each with the drawn cell left that it overlaps most."""
     cells = [box for box in drawn if box.label == CELL]
     others = [box for box in drawn if box.label != CELL]
     left, hits, taken = set(range(len(cells))), 0, 0

@@ -18,7 +18,7 @@ DECIMALS = 1
 
 @dataclass(frozen=True)
 class Box:
-    """A box in pixels of the field; x to the right, y down, from the outer corner."""
+    """A box in pixels of the field; x to the right, y down, from the field's upper left corner."""
 
     x0: float
     y0: float
@@ -56,14 +56,14 @@ class Box:
 
 
 def shared(one: Box, other: Box) -> float:
-    """Area that two boxes share, in pixels."""
+    """Give the area that two boxes share, in pixels."""
     width = min(one.x1, other.x1) - max(one.x0, other.x0)
     height = min(one.y1, other.y1) - max(one.y0, other.y0)
     return max(0.0, width) * max(0.0, height)
 
 
 def iou(one: Box, other: Box) -> float:
-    """Shared area by the area that either covers, 0 to 1.
+    """Divide the area that two boxes share by the area that either covers (IoU): 0 to 1.
 
     Example: (0, 0, 2, 2) and (1, 0, 3, 2) share 2 of 6 pixels: 0.333.
     """

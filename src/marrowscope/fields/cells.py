@@ -53,7 +53,8 @@ class WholeFields:
 
         Raises:
             OutputError: a field is not the picture that it was in an earlier search.
-            FieldError: the tables of an earlier search cannot be read.
+            FieldError: the tables of an earlier search cannot be read, or the finder cannot be
+                loaded.
             MissingExtraError: a field is large or a slide, and what opens it is not installed.
         """
         for outcome in survey(fields, folder, self.um_per_px, self.each):
@@ -76,7 +77,7 @@ def pictures_on(looked: Looked, *, keep_flagged: bool = False) -> Iterator[Found
 
 
 def why(flags: Sequence[str]) -> str:
-    """Say what flags mean: `empty (nothing on it but background)`."""
+    """Say what flags mean: `empty (next to nothing on it but background)`."""
     return ", ".join(f"{flag} ({FLAGS[flag]})" if flag in FLAGS else flag for flag in flags)
 
 
@@ -164,7 +165,8 @@ def scales_of(
 ) -> tuple[tuple[str, int, float, float], ...]:
     """Sum up what scales rest on: of how many fields, the least and the largest um per pixel.
 
-    Of `("red cells", 0.08)` and `("red cells", 0.1)` that is `("red cells", 2, 0.08, 0.1)`.
+    Of `("red cells", 0.08)` and `("red cells", 0.1)` that is `("red cells", 2, 0.08, 0.1)`. A scale
+    that is not known is 0.
     """
     of_source: dict[str, list[float]] = {}
     for source, um_per_px in scales:

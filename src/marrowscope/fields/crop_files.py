@@ -22,6 +22,7 @@ def write_crops(looked: Looked, folder: Path, field_um: float = 0.0) -> list[Pat
 
     Raises:
         FieldError: the field cannot be read, or its scale is not known.
+        MissingExtraError: it is large or a slide, and the extra `slides` is not installed.
     """
     if looked.um_per_px is None:
         raise FieldError(f"{looked.file}: {NO_SCALE}")

@@ -38,6 +38,9 @@ def crop(field: Field, box: Box, side_px: int) -> NDArray[np.uint8]:
     """Cut a square of `side_px` pixels around the middle of a box: (S, S, 3) uint8, RGB.
 
     What lies outside the field is mirrored.
+
+    Raises:
+        FieldError: the field cannot be read there.
     """
     x, y = box.centre
     left, top = (math.floor(middle - side_px / 2 + 0.5) for middle in (x, y))
@@ -69,6 +72,7 @@ class OpenFields:
 
         Raises:
             FieldError: the file cannot be read as a field.
+            MissingExtraError: it is large or a slide, and the extra `slides` is not installed.
             OSError: it is not there.
         """
         stamp = Stamp(file, file.stat().st_mtime_ns, os.getpid())
@@ -85,10 +89,11 @@ _OPEN = OpenFields()
 
 
 def cut(place: Place, field_um: float) -> Image.Image:
-    """Cut a cell out of its field, RGB; `field_um` is the side on the slide, 0 for the usual one.
+    """Cut a cell out of its field, RGB; `field_um` is the side in micrometres, 0 for the usual one.
 
     Raises:
         ImageError: the field cannot be read.
+        MissingExtraError: it is large or a slide, and the extra `slides` is not installed.
     """
     box = Box(place.x0, place.y0, place.x1, place.y1)
     side = side_of(place.um_per_px, field_um)
@@ -101,10 +106,11 @@ def cut(place: Place, field_um: float) -> Image.Image:
 
 
 def read_cell(picture: Picture, field_um: float) -> Image.Image:
-    """Read a picture of a single cell, or cut it out of its field.
+    """Read a picture of a single cell, or cut it out of its field, `field_um` as in `cut`.
 
     Raises:
         ImageError: it cannot be read.
+        MissingExtraError: it cannot be opened without a library that is not installed.
     """
     if picture.place is None:
         return read_image(picture.path)
@@ -112,7 +118,7 @@ def read_cell(picture: Picture, field_um: float) -> Image.Image:
 
 
 def png_of(pixels: NDArray[np.uint8], sha256: str, place: Place) -> bytes:
-    """Give a crop as a PNG that says which field (SHA-256 of its file) and box it is of.
+    """Give a crop as a PNG that says which field (SHA-256 of its file), box and scale it is of.
 
     So crops of two boxes never are the same file, even where their pixels are.
     """

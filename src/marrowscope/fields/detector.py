@@ -15,7 +15,7 @@ MULTIPLE = 16
 KINDS = ("WBC", "RBC", "PLT")
 """Of the first maps; then come the distances to the left, top, right and lower side."""
 OVERLAP = 0.5
-"""IoU from which on two boxes are of one cell."""
+"""IoU above which two boxes are of one cell."""
 
 Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """Densities `(3, H, W)` to maps `(7, H / 4, W / 4)`: logits of middles, distances in pixels."""

@@ -18,7 +18,11 @@ BOX_COLOUR, OUTLINE_COLOUR = (0, 110, 60), (255, 200, 0)
 
 
 def draw_found(field: Field, boxes: Sequence[Box], outlines: Sequence[Outline], file: Path) -> None:
-    """Write a JPEG of the field, at most 2048 pixels a side, with boxes and outlines."""
+    """Write a JPEG of the field, at most 2048 pixels a side, with boxes and outlines.
+
+    Raises:
+        FieldError: a part of the field cannot be read.
+    """
     picture = overview(field, LONGEST)
     shrink = times_smaller(field, LONGEST)
     pen = ImageDraw.Draw(picture)

@@ -31,7 +31,11 @@ class Field(Protocol):
     """Side of a pixel on the slide in micrometres; None where the file does not say."""
 
     def read(self, x0: int, y0: int, x1: int, y1: int) -> np.ndarray:
-        """Give a part as `(y1 - y0, x1 - x0, 3) uint8`, RGB; x1 and y1 exclusive, all inside."""
+        """Give a part as `(y1 - y0, x1 - x0, 3) uint8`, RGB; x1 and y1 exclusive, all inside.
+
+        Raises:
+            FieldError: it cannot be read.
+        """
         ...
 
 
@@ -67,8 +71,8 @@ def open_field(path: Path) -> Field:
     slides need the extra `slides`.
 
     Raises:
-        FieldError: it is missing, no picture, damaged, without colours, too small, or too large
-            for its format.
+        FieldError: it is missing, no picture, damaged, partly transparent, not RGB with 8 bits a
+            channel, too small, or too large for its format.
         MissingExtraError: it is large or a slide, and the extra `slides` is not installed.
     """
     try:

@@ -32,9 +32,9 @@ class Found:
     boxes: tuple[Box, ...]
     """The nucleated cells, in pixels of the field."""
     um_per_px: float | None
-    """None where it is neither given nor told by the red cells."""
+    """None where it is neither given, nor in the file, nor told by the red cells."""
     scale: Scale
-    """Where the scale comes from."""
+    """Where the scale comes from; `given` where the file says it too."""
     flags: tuple[str, ...]
     """Why the field is out of the plain range: codes of `FLAGS`; empty where it is not."""
     outlines: tuple[Outline, ...] = ()
@@ -49,6 +49,9 @@ def find_cells(field: Field, um_per_px: float | None = None, finder: Finder | No
         um_per_px: side of a pixel on the slide, in micrometres; else what the file says, else
             as the red cells tell.
         finder: the shipped one where none is given.
+
+    Raises:
+        FieldError: a part of the field cannot be read, or the shipped finder cannot be loaded.
     """
     finder = finder or load_finder()
     parts = list(samples(field))

@@ -64,11 +64,11 @@ def find_on_fields(
     overwrite: bool = False,
     each: Callable[[], object] = lambda: None,
 ) -> Finding:
-    """Find the cells of fields and write boxes, outlines and pictures; `each` is called for each.
+    """Find the cells of fields, write boxes, outlines and pictures; `each` is called for every one.
 
     Raises:
         OutputError: the folder holds something and must not be overwritten.
-        MissingExtraError: a field is a slide, and the extra `slides` is not installed.
+        MissingExtraError: a field is large or a slide, and the extra `slides` is not installed.
     """
     prepare_folder(folder, overwrite)
     for name in (OUTLINES, PICTURES):
@@ -103,6 +103,7 @@ def write_all_crops(finding: Finding) -> int:
 
     Raises:
         FieldError: a field cannot be read any more.
+        MissingExtraError: one is large or a slide, and the extra `slides` is not installed.
     """
     crops = finding.folder / CROPS
     return sum(

@@ -28,7 +28,7 @@ GREEN_FIRST = 0.75
 LEAST_COLOUR = 0.08
 """Difference of the densities of green and of the palest channel; 0.13 to 0.53."""
 FULLEST = 0.98
-"""Share of the field that is stained; 0.13 to 0.69, dense marrow more."""
+"""Largest share of the field that is stained; 0.13 to 0.69, dense marrow more."""
 EDGE_RANK = 99.5
 """Percentile of the steepest edges: a cell's outline is a few per cent of a field."""
 
@@ -38,7 +38,7 @@ class Measures:
     """What flags are told by."""
 
     edge_um: float
-    """Contrast by the steepest edges: how wide an edge is."""
+    """Contrast by the steepest edges: how wide an edge is, in micrometres."""
     pale: float
     """Density of green that three quarters of the stained pixels exceed."""
     green_first: float

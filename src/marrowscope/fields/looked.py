@@ -53,8 +53,9 @@ def look_at(file: Path, um_per_px: float | None = None) -> Looked:
     """Find the cells of one field.
 
     Raises:
-        FieldError: it cannot be read.
-        OSError: it is not there.
+        FieldError: it cannot be read, or the finder cannot be loaded.
+        MissingExtraError: it is large or a slide, and the extra `slides` is not installed.
+        OSError: it went away meanwhile.
     """
     field = open_field(file)
     return looked_of(file, field, find_cells(field, um_per_px), um_per_px)
@@ -100,7 +101,8 @@ def survey(
 
     Raises:
         OutputError: a field is not the picture that it was in the earlier search.
-        FieldError: the tables of the earlier search cannot be read, or the finder cannot be loaded.
+        FieldError: the tables of the earlier search cannot be read, the finder cannot be loaded,
+            or a field that is to be looked at again (see `agreed`) cannot be read any more.
         MissingExtraError: a field is large or a slide, and what opens it is not installed.
     """
     whole = (folder / FIELDS).is_file() and (folder / BOXES).is_file()
@@ -131,6 +133,11 @@ def agreed(outcomes: Sequence[Looked | Reject]) -> list[Looked | Reject]:
     cells tell a scale are needed; who tells none, or one that is more than 1.25 times the middle
     one or less than 0.8 of it, gets the middle one. Of 0.08, 0.09, 0.1 and 0.25 that is the last,
     which gets 0.095.
+
+    Raises:
+        FieldError: a field cannot be read any more.
+        MissingExtraError: it is large or a slide, and the extra `slides` is not installed.
+        OSError: it went away meanwhile.
     """
     scales: dict[tuple[Path, int, int], list[float]] = {}
     for each in outcomes:
@@ -156,7 +163,9 @@ def again_by_others(looked: Looked, others: float | None) -> Looked:
     """Look at a field again with the scale of others, if its red cells tell none or one far off.
 
     Raises:
-        FieldError: it cannot be read.
+        FieldError: it cannot be read any more.
+        MissingExtraError: it is large or a slide, and the extra `slides` is not installed.
+        OSError: it went away meanwhile.
     """
     told = looked.um_per_px
     if others is None or looked.scale not in {RED_CELLS, UNKNOWN}:

@@ -10,7 +10,7 @@ STRIP = 512
 
 
 def times_smaller(field: Field, most: int) -> int:
-    """How many times smaller a field is shown, to have at most `most` pixels a side.
+    """Say how many times smaller a field is shown, to have at most `most` pixels a side.
 
     A side of 20,000 pixels is shown 5 times smaller in 4,096.
     """
@@ -21,6 +21,9 @@ def overview(field: Field, most: int) -> Image.Image:
     """Give a field as an RGB picture of at most `most` pixels a side; memory holds a strip of it.
 
     A field of 20,000 x 10,000 pixels shown in 4,096 is made five times smaller: 4,000 x 2,000.
+
+    Raises:
+        FieldError: a part of the field cannot be read.
     """
     times = times_smaller(field, most)
     width, height = field.width // times, field.height // times

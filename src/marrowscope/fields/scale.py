@@ -29,7 +29,11 @@ SAMPLE = 1024
 
 
 def samples(field: Field) -> Iterator[np.ndarray]:
-    """Give the field, or of a large one 5 parts: the middle and around it, `(H, W, 3) uint8`."""
+    """Give the field, or of a large one 5 parts: the middle and around it, `(H, W, 3) uint8`.
+
+    Raises:
+        FieldError: a part cannot be read.
+    """
     wide, tall = min(field.width, SAMPLE), min(field.height, SAMPLE)
     free_x, free_y = field.width - wide, field.height - tall
     places = ((0.5, 0.5), (0.25, 0.25), (0.75, 0.25), (0.25, 0.75), (0.75, 0.75))

@@ -65,7 +65,7 @@ class LargeTiff:
         """Open its first picture.
 
         Raises:
-            FieldError: it is not RGB with 8 bits a channel, or its pieces are too large.
+            FieldError: it is damaged or not RGB with 8 bits a channel, or its pieces are too large.
             MissingExtraError: the extra `slides` is not installed.
         """
         self._path = path
@@ -109,7 +109,11 @@ class LargeTiff:
         return scale_of_dpi(across[0] / across[1] * DOTS_UNITS[unit])
 
     def read(self, x0: int, y0: int, x1: int, y1: int) -> np.ndarray:
-        """Give a part as `(y1 - y0, x1 - x0, 3) uint8`, RGB."""
+        """Give a part as `(y1 - y0, x1 - x0, 3) uint8`, RGB; a piece that was left out is white.
+
+        Raises:
+            FieldError: a piece is damaged.
+        """
         if self._plain is not None:
             return np.array(self._plain[y0:y1, x0:x1, :3])
         tall, wide = self._page.chunks[:2]

@@ -37,6 +37,8 @@ def background(pixels: np.ndarray) -> np.ndarray:
 def densities(pixels: np.ndarray, empty: np.ndarray) -> np.ndarray:
     """Give the optical density of red, green and blue, `(H, W, 3) float32`, -0.3 to 3.
 
+    It is a natural logarithm; `empty` is the colour of the background, `(3,)`.
+
     Example: a quarter of the background's light is left: -ln(1/4) = 1.39.
 
     Source: Beer and Lambert's law, as in Ruifrok and Johnston 2001.

@@ -8,9 +8,9 @@ from typing import Any
 Check = Callable[[str, Any], None]
 """Takes where a value stands and the value; raises a ValueError that names both."""
 MOST_PIXELS = 4096
-"""Side of a network's input."""
+"""Largest side of a network's input, in pixels."""
 LONGEST_SHOWN = 60
-"""Characters of a value in an error."""
+"""Characters of a value that an error shows; the rest is left out."""
 
 
 def check_description(values: object) -> None:

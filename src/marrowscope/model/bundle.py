@@ -62,7 +62,8 @@ def load_bundle(name_or_folder: str, sha256: str = "") -> Bundle:
     public keys, one of them must have signed it.
 
     Raises:
-        BundleError: it is not whole, not the bundle demanded, or not signed as demanded.
+        BundleError: it is not whole, not the bundle demanded, or not signed as demanded, or a
+            public key cannot be read.
         MissingExtraError: the library that checks signatures is not installed.
     """
     bundle = whole_bundle(name_or_folder, sha256)
@@ -75,8 +76,8 @@ def whole_bundle(name_or_folder: str, sha256: str = "") -> Bundle:
     """Load a bundle as `load_bundle` does, whoever signed it.
 
     Raises:
-        BundleError: no such bundle, a file is missing, was changed or is not of the bundle, a
-            class is unknown, or it is not the bundle demanded.
+        BundleError: no such bundle, a file is missing, was changed or is not of the bundle,
+            `bundle.json` cannot be read or names an unknown class, or it is not the one demanded.
     """
     folder = SHIPPED.get(name_or_folder, Path(name_or_folder))
     missing = [name for name in FILES if not (folder / name).is_file()]
@@ -95,14 +96,14 @@ def whole_bundle(name_or_folder: str, sha256: str = "") -> Bundle:
 
 
 def digest(bundle: Bundle) -> str:
-    """SHA-256 of the whole bundle as it lies there now: of what `sha256sum` writes for its files.
+    """Give the SHA-256 of a whole bundle as it is now: of what `sha256sum` writes for its files.
 
     The lines are in the order of the names, each with its newline, as in
     `<64 digits>  MODEL_CARD.md`. A terminal tells the same: `LC_ALL=C; sha256sum * | sha256sum`,
     where there is no signature.
 
     Raises:
-        BundleError: a file is not there.
+        BundleError: a file is not there, or cannot be read.
     """
     return _digest(_hashes(bundle))
 
@@ -193,8 +194,8 @@ def load_references(bundle: Bundle) -> References:
     """Load the known cells of a bundle that has a `novelty`.
 
     Raises:
-        BundleError: the file cannot be read, holds cells of a class that is not the bundle's, or
-            not as many cells as there are pictures.
+        BundleError: the file cannot be read, or holds something else, cells of a class that is
+            not the bundle's, or not as many cells as there are pictures.
     """
     references = read_references(bundle.folder / REFERENCES)
     strange = sorted(set(references.labels) - set(bundle.classes))

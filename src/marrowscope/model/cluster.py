@@ -47,7 +47,7 @@ class ClusterPredictor:
         """Join a cluster, or start one; `workers` is the most there are, 0 for one a processor.
 
         Raises:
-            MissingExtraError: Ray is not installed.
+            MissingExtraError: Ray or pyarrow is not installed.
             ClusterError: there is no cluster at this address.
         """
         arrow()
@@ -82,7 +82,7 @@ class ClusterPredictor:
         When a worker dies, the block that it had in hand is read again by another.
 
         Raises:
-            ClusterError: the workers cannot start, or nothing came back for ten minutes.
+            ClusterError: the workers cannot start or go on, or nothing came back for ten minutes.
         """
         rest = iter(found)
         while some := list(islice(rest, CELLS_AT_ONCE)):
@@ -121,6 +121,9 @@ class Worker:
 
         Raises:
             ClusterError: this machine has another marrowscope.
+            BundleError, SettingsError, MissingExtraError: as `load_bundle` and `Predictor` raise
+                them here; the bundle must be signed by a key that this machine trusts, if it
+                trusts any.
         """
         if version != __version__:
             raise ClusterError(

@@ -123,7 +123,7 @@ class Description:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Give what `self.json` holds."""
+        """Give what `bundle.json` holds."""
         return {
             "format": FORMAT,
             "name": self.name,
@@ -149,7 +149,7 @@ class Description:
 
 
 def class_list_hash(classes: Sequence[str]) -> str:
-    """SHA-256 of the class codes in their order."""
+    """Give the SHA-256 of class codes in their order, with commas between them."""
     return hashlib.sha256(",".join(classes).encode()).hexdigest()
 
 
@@ -157,7 +157,8 @@ def description_of(values: Any) -> Description:
     """Read what `bundle.json` holds.
 
     Raises:
-        BundleError: it has another format, or its class list was changed.
+        BundleError: it has another format, its class list was changed, or its preprocessing or
+            novelty is of a kind that is not known.
         UnknownClassError: it names a class that is not in the class list.
         ValueError: a value is missing, of another kind, or does not fit; its place is named.
     """

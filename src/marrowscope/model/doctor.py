@@ -33,7 +33,7 @@ EXTRAS = {
     "data": ("cv2", "pyarrow", "simplejpeg"),
     "train": ("torch", "transformers", "accelerate", "onnx", "safetensors", "optuna"),
 }
-"""Optional parts, and the modules that each needs."""
+"""Optional parts that are looked for, and the modules that each needs."""
 TRIAL_CELLS, TRIAL_PIXELS = 96, 250
 
 
@@ -77,7 +77,8 @@ def examine(bundle: Bundle) -> Examined:
     """Look at the machine and measure it with a bundle; takes seconds.
 
     Raises:
-        BundleError: the bundle's model cannot be loaded, or its signature or a key cannot be read.
+        BundleError: the bundle's model or known cells cannot be loaded; or keys are trusted, and
+            none of them signed it, or its signature or a key cannot be read.
         MissingExtraError: it is signed, keys are trusted, and the extra `sign` is not installed.
     """
     here = machine()
@@ -138,7 +139,7 @@ def _gpus() -> list[str]:
 
 
 def missing(gpus: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Name the optional parts that are not there, each with its install line."""
+    """Give those of `EXTRAS` that are not there, and what a GPU needs, with their install lines."""
     for extra, modules in EXTRAS.items():
         absent = [name for name in modules if find_spec(name) is None]
         if absent:
@@ -148,7 +149,13 @@ def missing(gpus: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def cells_per_second(bundle: Bundle, engine: str) -> float:
-    """Measure the way from JPEG files of 250 x 250 pixels to predictions, on all cores."""
+    """Measure how many JPEG files of 250 x 250 pixels become predictions in a second, on all cores.
+
+    Raises:
+        SettingsError: no engine has this name.
+        MissingExtraError: the engine is not installed.
+        BundleError: the bundle's model or known cells cannot be loaded.
+    """
     with tempfile.TemporaryDirectory() as folder:
         files = list(_pictures(Path(folder), bundle))
         predictor = Predictor(bundle, engine=engine)

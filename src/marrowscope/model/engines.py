@@ -84,7 +84,7 @@ class OnnxRuntime:
 
 
 class Cuda(OnnxRuntime):
-    """ONNX Runtime on an NVIDIA GPU; two calls at once, so that one decodes as the other runs."""
+    """ONNX Runtime on an NVIDIA GPU; two calls or more at once: one decodes as another runs."""
 
     name = "cuda"
     providers = (CUDA, "CPUExecutionProvider")
@@ -186,7 +186,7 @@ def load_engine(name: str, bundle: Bundle, threads: int = 0) -> Engine:
     Raises:
         SettingsError: no engine has this name.
         MissingExtraError: it is not installed.
-        BundleError: the model cannot be loaded.
+        BundleError: the model cannot be loaded or names other classes than the bundle.
     """
     if name not in ENGINES:
         raise SettingsError(f"no engine is called {name}; there are {', '.join(ENGINES)}")
@@ -219,7 +219,7 @@ def measure(bundle: Bundle, names: Sequence[str], threads: int = 0) -> dict[str,
     Raises:
         SettingsError: no engine has one of these names.
         MissingExtraError: one is not installed.
-        BundleError: the model cannot be loaded.
+        BundleError: the model cannot be loaded or names other classes than the bundle.
     """
     size = bundle.preprocessing.size
     random = np.random.default_rng(0)
@@ -242,7 +242,7 @@ def _together(engine: Engine, pixels: Pixels) -> None:
 
 @dataclass(frozen=True)
 class Choice:
-    """An engine, and the pictures a second of each that it was chosen from."""
+    """An engine, and the pictures a second of each that it was chosen from, if any was measured."""
 
     name: str
     rates: dict[str, float]
@@ -258,7 +258,11 @@ def choose_engine(bundle: Bundle, cells: int, name: str = "", threads: int = 0) 
     """Choose an engine for a number of cells: the one that is asked for, or the fastest here.
 
     What is installed is measured only where there are cells enough to repay it. For a few, ONNX
-    Runtime starts fastest.
+    Runtime starts fastest. A name that is asked for is not looked at here, but by `load_engine`.
+
+    Raises:
+        BundleError: engines are measured, and the model cannot be loaded or names other classes
+            than the bundle.
     """
     names = installed()
     if name or len(names) == 1 or cells < ENOUGH_TO_MEASURE:

@@ -56,7 +56,7 @@ class Seen:
 
     path: str
     guesses: tuple[Guess, ...]
-    """The likeliest classes, the first one first."""
+    """The likeliest classes, the most probable first."""
     picture: str
     """JPEG in base64."""
     maps: tuple[Map, ...]
@@ -116,13 +116,15 @@ def explain(
 ) -> Explained:
     """Write a page that shows, for each picture, where the bundle sees the two likeliest classes.
 
-    The page is written as the pictures are read; a few of them are in memory at a time.
+    The page is written as the pictures are read; a few of them are in memory at a time. `each` is
+    called for every picture.
 
     Raises:
         SettingsError: there are more pictures than a page can hold.
         OutputError: the folder cannot be used.
-        BundleError: the bundle's model does not say where it sees a class, or the pictures of its
-            known cells cannot be read.
+        BundleError: the bundle's model cannot be loaded or does not say where it sees a class, or
+            its known cells or their pictures cannot be read.
+        MissingExtraError: a picture cannot be opened without a library that is not installed.
     """
     pictures = list(islice(found, MOST_PICTURES + 1))
     if len(pictures) > MOST_PICTURES:
@@ -156,9 +158,13 @@ def explain(
 
 
 def look(found: Iterable[Found], predictor: Predictor, side: int) -> Iterator[Seen | Reject]:
-    """Explain pictures one by one, in order, drawn with `side` pixels a side at most.
+    """Explain pictures, in order, drawn with `side` pixels a side at most.
 
     What cannot be read comes back as a reject.
+
+    Raises:
+        BundleError: the bundle's model does not say where it sees a class.
+        MissingExtraError: a picture cannot be opened without a library that is not installed.
     """
     pictures = iter(found)
     while batch := list(islice(pictures, AT_ONCE)):

@@ -28,7 +28,7 @@ LARGEST = 16 * 1024
 LONGEST = 1024 * 1024
 """Bytes of the sources."""
 MADE = (1980, 1, 1, 0, 0, 0)
-"""Of each file in the zip, so that the same cells make the same file."""
+"""Date of each file in the zip: always one, so that the same cells make the same file."""
 
 Cell = tuple[NDArray[np.uint8], str]
 """A picture (3, S, S) as the network sees it, and its source."""
@@ -57,7 +57,10 @@ class KnownPicture:
 
 
 def write_pictures(cells: Iterable[Cell], folder: Path, credit: str) -> KnownPictures:
-    """Write `known-cells.zip` into a bundle's folder, of cells in the order of its references."""
+    """Write `known-cells.zip` into a bundle's folder; give what `bundle.json` says of it.
+
+    The cells come in the order of the bundle's references; `credit` says whose they are.
+    """
     sources: list[str] = []
     file = folder / PICTURES
     with whole_file(file) as partial, zipfile.ZipFile(partial, "w") as archive:

@@ -109,7 +109,10 @@ def threshold_of(scores: NDArray[np.floating], false_alarms: float = FALSE_ALARM
 
 
 def novel_in_words(novelty: Novelty | None, novel: int, *, counted: bool) -> str:
-    """Say how many cells are unlike the known ones and what became of them; empty for none."""
+    """Say how many cells are unlike the known ones and what became of them.
+
+    It is empty where no cell is; where `novelty` is None, it says that nobody can tell.
+    """
     if novelty is None:
         return (
             "Whether cells are unlike those that the model knows is unknown: the bundle has no "

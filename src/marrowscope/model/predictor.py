@@ -41,7 +41,12 @@ class Classifier(Protocol):
     bundle: Bundle
 
     def classify(self, found: Iterable[Found], batch_size: int = ...) -> Iterator[Outcome]:
-        """Classify pictures, in order; what cannot be read comes back as a reject."""
+        """Classify pictures, in order; what cannot be read comes back as a reject.
+
+        Raises:
+            ClusterError: it classifies on a cluster, which gave up.
+            MissingExtraError: a picture cannot be opened without a library that is not installed.
+        """
         ...
 
 
@@ -49,7 +54,7 @@ class Predictor:
     """Classifies cells with one bundle; holds its model in memory."""
 
     def __init__(self, bundle: Bundle, threads: int = 0, engine: str = "onnxruntime") -> None:
-        """Load the model with a number of threads; 0 for as many as the machine has cores.
+        """Load the model with a number of threads; 0 for one a core, if they fit into memory.
 
         Raises:
             SettingsError: no engine has this name.
@@ -66,7 +71,7 @@ class Predictor:
             self._strangeness = Strangeness(self._references, bundle.novelty.shrinkage)
 
     def logits(self, pixels: Pixels) -> NDArray[np.float32]:
-        """Score pictures (N, 3, S, S) uint8: (N, C) unbounded values."""
+        """Score pictures (N, 3, S, S) uint8: (N, C), unbounded, in the order of the classes."""
         return self._engine.run(pixels, ["logits"])[0]
 
     def probabilities(self, pixels: Pixels) -> NDArray[np.float64]:
@@ -88,17 +93,17 @@ class Predictor:
     def novelty(self, pixels: Pixels) -> NDArray[np.float64]:
         """Say how unlike the known cells pictures (N, 3, S, S) uint8 are: (N,), 0 or more.
 
-        NaN, where the bundle has no known cells.
+        NaN, where the bundle has no known cells, or its model gives no embeddings.
         """
         if self._strangeness is None:
             return np.full(len(pixels), UNKNOWN)
         return self._strangeness(self.embeddings(pixels))
 
     def similar(self, pixels: Pixels, k: int = 5) -> list[tuple[Similar, ...]]:
-        """Give for each picture (N, 3, S, S) uint8 the k known cells most alike.
+        """Give for each picture (N, 3, S, S) uint8 the k known cells most alike, the nearest first.
 
         Raises:
-            BundleError: the bundle has no known cells.
+            BundleError: the bundle has no known cells, or its model gives no embeddings.
         """
         if self._references is None:
             raise BundleError(
@@ -110,7 +115,7 @@ class Predictor:
         """Say what the network saw in pictures (N, 3, S, S) uint8.
 
         Raises:
-            BundleError: the bundle's model does not give it.
+            BundleError: the bundle's model gives no embeddings or no activation.
         """
         wanted = ("embedding", "activation")
         self._check_gives(*wanted)
@@ -124,7 +129,11 @@ class Predictor:
             )
 
     def read(self, found: Found) -> Pixels | Reject:
-        """Read a picture as the network sees it: (3, S, S) uint8, or the reason why not."""
+        """Read a picture as the network sees it: (3, S, S) uint8, or the reason why not.
+
+        Raises:
+            MissingExtraError: it cannot be opened without a library that is not installed.
+        """
         if isinstance(found, Reject):
             return found
         try:
@@ -139,6 +148,9 @@ class Predictor:
         """Classify pictures in batches, in order; what cannot be read comes back as a reject.
 
         Batches are read, resized and scored side by side; only a few are in memory at a time.
+
+        Raises:
+            MissingExtraError: a picture cannot be opened without a library that is not installed.
         """
         waiting: deque[Future[list[Outcome]]] = deque()
         with ThreadPoolExecutor(self._engine.at_once) as pool:

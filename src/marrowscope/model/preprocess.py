@@ -15,7 +15,7 @@ RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Resize to `size` x `size` pixels, scale to 0..1, subtract `mean`, divide by `std`."""
+    """Cut, resize to `size` x `size` pixels, scale to 0..1, subtract `mean`, divide by `std`."""
 
     size: int = 224
     """Side of the square input, in pixels."""

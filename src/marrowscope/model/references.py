@@ -103,7 +103,12 @@ def cells_that_fit(width: int) -> int:
 
 
 def known_cells(embeddings: Embeddings, labels: Sequence[str], paths: Sequence[str]) -> References:
-    """Make references of cells (M, D) with their class codes and paths."""
+    """Make references of cells (M, D), of any length, with their class codes and paths.
+
+    Raises:
+        BundleError: there is no cell, the numbers of cells differ, or an embedding is not finite
+            or all zeros.
+    """
     return References(unit(embeddings).astype(np.float16), tuple(labels), tuple(paths))
 
 

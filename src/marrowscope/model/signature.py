@@ -40,7 +40,7 @@ def write_signature(folder: Path, sha256: str, key: Path) -> Path:
     """Sign the digest of the bundle in a folder with a private key (PEM); give the new file.
 
     Raises:
-        BundleError: the key cannot be read or is none of Ed25519.
+        BundleError: the key cannot be read, is protected by a password or is none of Ed25519.
         MissingExtraError: the library is not installed.
     """
     made = _private_key(key).sign(signed_text(sha256))
@@ -58,7 +58,8 @@ def signature_in_words(folder: Path, sha256: str) -> str:
     """Say who vouches for a bundle, as far as that can be told here.
 
     Raises:
-        BundleError: keys are configured, and none of them signed it.
+        BundleError: keys are configured, and there is no signature, it fits none of them, or it
+            or a key cannot be read.
         MissingExtraError: the library is not installed.
     """
     if keys := trusted_keys():
@@ -72,7 +73,7 @@ def check_signature(folder: Path, sha256: str, keys: Sequence[Path]) -> Path:
     """Check that one of the public keys (PEM) signed this digest; give that key.
 
     Raises:
-        BundleError: there is no signature, it fits no key, or a key cannot be read.
+        BundleError: there is no signature, it fits no key, or it or a key cannot be read.
         MissingExtraError: the library is not installed.
     """
     named = ", ".join(map(str, keys))

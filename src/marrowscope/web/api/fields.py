@@ -233,7 +233,7 @@ def show_field_picture(
     number: Number,
     side: Annotated[int, Query(description=f"One of {', '.join(map(str, SIDES))}.")] = SIDES[-1],
 ) -> Response:
-    """Give the picture of a field, at most `side` pixels a side; as JPEG if it is made smaller."""
+    """Give the picture of a field, at most `side` pixels a side: as it came, or a JPEG of it."""
     with room.store.read() as session:
         field = find_field(session, find_case(session, caller.user, case_id), number)
     tag = f"{field.sha256}-field-{side}"

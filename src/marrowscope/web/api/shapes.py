@@ -139,7 +139,10 @@ def case_out(case: Case, progress: Progress) -> CaseOut:
 
 
 def case_full(session: Session, case: Case, who: User) -> CaseFull:
-    """Give a case with its progress, its latest job and whether a user reads it blind."""
+    """Give a case with its progress, fields and latest job, and whether a user reads it blind.
+
+    To who reads it blind, no cell counts as decided.
+    """
     blind = open_reading_of(session, case, who) is not None
     job = next(iter(jobs_of(session, case, 1)), None)
     progress = progress_out(progress_of(session, case))
