@@ -35,7 +35,11 @@ class Slide:
     """Whether the pictures are whole fields, on which the cells are still to be found."""
 
     def find(self, besides: Collection[Path] = ()) -> Iterator[Found]:
-        """Give the pictures of the cells, or the fields, as `intake.find_files` does."""
+        """Give the pictures of the cells, or the fields, as `intake.find_files` does.
+
+        Raises:
+            MissingExtraError: the library for a store or a Parquet file is not installed.
+        """
         return find_files(self.cells, self.um_per_px, besides)
 
 
@@ -70,8 +74,9 @@ def read_case(path: Path, um_per_px: float | None = None, *, fields: bool = Fals
     fields. Of slides, `case.toml` says it: they have `fields` in place of `cells`.
 
     Raises:
-        CaseError: there is no such file or folder, it is no TOML, has a key that is not known,
-            lacks one that is needed, or a value is of the wrong kind.
+        CaseError: there is no such file or folder, it cannot be read, is no TOML, has a key that
+            is not known, lacks one that is needed, a value is of the wrong kind, or two slides
+            have one name; or `fields` is given for a `case.toml`.
     """
     file = path / CASE if path.is_dir() else path
     if path.is_dir() and not file.is_file():

@@ -1,6 +1,8 @@
 """A case as a FHIR R4 Bundle: the report, its Observations, the specimen and the model.
 
-It holds no patient: the only identifier is that of the case. Source: HL7 FHIR 4.0.1.
+It holds no patient: the only identifiers are those of the case, its slides and the model.
+
+Source: HL7 FHIR 4.0.1.
 """
 
 import uuid
@@ -90,7 +92,11 @@ def write_fhir(
     model: Bundle,
     adjusted: Adjusted | None = None,
 ) -> None:
-    """Write a case as JSON, such as into `fhir.json`."""
+    """Write a case as JSON, such as into `fhir.json`.
+
+    Raises:
+        SettingsError: as for `fhir_bundle`.
+    """
     write_json(file, fhir_bundle(facts, differential, model, adjusted))
 
 

@@ -7,7 +7,11 @@ from marrowscope.cases.sheet import Sheet
 
 
 def write_case_fhir(sheet: Sheet, file: Path) -> None:
-    """Write `fhir.json`: preliminary and without a time, as who reads the report issues it."""
+    """Write `fhir.json`: preliminary and without a time, as who reads the report issues it.
+
+    Raises:
+        SettingsError: the case has no id.
+    """
     reading = sheet.reading
     facts = facts_of(sheet)
     write_fhir(file, facts, reading.differential, reading.bundle, reading.adjusted)

@@ -59,8 +59,9 @@ def read_opinion(path: Path, reader: str = "") -> Opinion:
     the latter `machine` what the model took them for.
 
     Raises:
-        ComparisonError: the file cannot be read, has no cells or an unknown class, has several
-            readers and none was chosen, or not the one that was.
+        ComparisonError: the file cannot be read, has no cells, an unknown class or a cell twice;
+            it has several readers and none was chosen, or not the one that was, or does not say
+            who decided; or the folder has no such file, or does not say which cells were set aside.
     """
     file = _table_of(path) if path.is_dir() else path
     rows = list(read_csv(file, ("path", "label"), ComparisonError))

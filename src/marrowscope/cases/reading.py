@@ -80,12 +80,16 @@ class Reading:
 
     @cached_property
     def weights(self) -> Floats | None:
-        """What fits the model's probabilities to the class mix of the case; see `own_weights`."""
+        """What fits the model's probabilities to the class mix of the case; see `own_weights`.
+
+        Raises:
+            BundleError: the bundle's test cells cannot be read.
+        """
         kept = (cell.machine for cell in self.cells if not self.tally.sets_aside(cell.machine))
         return own_weights(kept, self.bundle)
 
     def with_fate(self, fate: Fate) -> tuple[CaseCell, ...]:
-        """Give the cells of which one thing became."""
+        """Give the cells of one fate."""
         return tuple(cell for cell in self.cells if cell.fate is fate)
 
 
@@ -125,9 +129,12 @@ def read_cells(
     Raises:
         CaseError: `reviews.csv` cannot be read, or a picture is in two slides.
         OutputError: a slide's folder cannot be used, or holds outcomes of other cells or settings.
-        SettingsError: the bundle needs the size of a pixel, or the coverage is not in 0..1.
-        BundleError: the bundle's model cannot be loaded, or it is too old for a coverage.
+        SettingsError: the bundle needs the size of a pixel, the coverage is not in 0..1, no engine
+            has this name, or both `overwrite` and `resume` are given.
+        BundleError: the bundle's model or test cells cannot be loaded, or it is too old for a
+            coverage.
         FieldError: the tables of fields that are there cannot be read.
+        MissingExtraError: the engine, or what opens the pictures, is not installed.
     """
     for slide in case.slides:
         if not slide.fields:
@@ -194,6 +201,7 @@ def find_cells(case: Case, folder: Path, besides: Iterable[Path] = ()) -> dict[s
 
     Raises:
         CaseError: one is in two slides, so that it would count twice.
+        MissingExtraError: the library for a store or a Parquet file is not installed.
     """
     own = [*besides, *case.files, *_own_files(case, folder)]
     slide_of: dict[str, str] = {}
@@ -210,7 +218,11 @@ def find_cells(case: Case, folder: Path, besides: Iterable[Path] = ()) -> dict[s
 
 
 def adjusted_of(cells: Sequence[CaseCell], bundle: Bundle, tally: Tally) -> Adjusted | None:
-    """Take the model's errors out of its shares; None where a person read every cell."""
+    """Take the model's errors out of its shares; None where a person read every cell.
+
+    Raises:
+        BundleError: the bundle's test cells cannot be read.
+    """
     if cells and all(cell.decision for cell in cells):
         return None
     machine = (cell.machine for cell in cells if not tally.sets_aside(cell.machine))

@@ -45,7 +45,12 @@ def open_report(folder: Path, *, overwrite: bool, resume: bool) -> None:
 
 
 def report_case(reading: Reading, folder: Path) -> Sheet:
-    """Write all files of the report on a case."""
+    """Write all files of the report on a case.
+
+    Raises:
+        SettingsError: the case has no id.
+        BundleError: the bundle's test cells cannot be read.
+    """
     sheet = sheet_of(reading)
     for name, write in WRITERS.items():
         write(sheet, folder / name)

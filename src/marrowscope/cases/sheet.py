@@ -17,7 +17,7 @@ from marrowscope.records import Prediction
 DECIDING = ("BLA", "PLM", "FGC", "LYI")
 """Classes of which single cells matter."""
 SHOWN = 24
-"""Of the least certain cells, and of those that may be blasts."""
+"""Of the least certain cells, and of those that may be blasts, at most."""
 PERHAPS = 0.05
 """Chance from which on a cell that counts as another class may be a blast."""
 
@@ -64,7 +64,11 @@ class Sheet:
 
 
 def sheet_of(reading: Reading) -> Sheet:
-    """Lay down what the report on a case says; pictures are read and made small."""
+    """Lay down what the report on a case says; pictures are read and made small.
+
+    Raises:
+        BundleError: the bundle's test cells cannot be read.
+    """
     counted = reading.differential
     groups = {group.code: group for group in groups_of(reading.tally.gallery, reading.bundle)}
     return Sheet(

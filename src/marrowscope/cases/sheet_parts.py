@@ -28,7 +28,11 @@ class Part:
 
 
 def parts_of(reading: Reading) -> tuple[Part, ...]:
-    """Give what stands below the differential, in its order."""
+    """Give what stands below the differential, in its order.
+
+    Raises:
+        BundleError: the bundle's test cells cannot be read.
+    """
     return (
         *_settle(reading),
         _adjusted(reading),

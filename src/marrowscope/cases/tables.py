@@ -28,7 +28,10 @@ CELLS = (
 
 
 def write_shares(sheet: Sheet, file: Path) -> None:
-    """Write `differential.csv`: a row for each class, percentages of the nucleated cells."""
+    """Write `differential.csv`: a row for each class, percentages of the nucleated cells.
+
+    Classes that are not part of the differential come last, without percentages.
+    """
     with csv_file(file, SHARES) as table:
         for row in sheet.differential.rows:
             table.writerow(_share(row))

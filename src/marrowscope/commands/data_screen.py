@@ -85,9 +85,10 @@ def show_split(splits: Mapping[str, Split], folder: Path, as_json: bool) -> None
 
 
 def in_one_part(split: Split) -> dict[str, list[str]]:
-    """Give the codes of the classes that no part `train` has, by the only part that has them.
+    """Give the codes of the classes that lie in one part alone and not in `train`, by that part.
 
-    With all three plasma cells in `test`, and blasts in both parts, that is `{"test": ["PLM"]}`.
+    Classes that are all held out do not count. With all three plasma cells in `test`, and blasts
+    in `train` and `test`, that is `{"test": ["PLM"]}`.
     """
     parts_of: dict[str, set[str]] = {}
     for row in split.rows:

@@ -30,7 +30,11 @@ SHOWN_FIGURES = {
 
 
 def show_evaluation(result: Evaluation, as_json: bool) -> None:
-    """Print the figures of each set of cells and what was left out."""
+    """Print the figures of each set of cells and what was left out.
+
+    Raises:
+        BundleError: a file of the bundle is not there.
+    """
     for reject in result.rejects:
         print(f"rejected: {reject.path}: {reject.reason}", file=sys.stderr)
     if as_json:

@@ -28,7 +28,7 @@ EPILOG = (
 )
 SHOWN = 20
 GIVEN = "given"
-"""Where nothing was told by the picture."""
+"""What a scale is called that the picture did not have to tell."""
 
 
 def find_cells(

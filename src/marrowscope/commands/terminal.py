@@ -174,7 +174,12 @@ def prepare_training(*also: str) -> None:
 
 
 def read_data(data: Path, quiet: bool) -> "Manifest":
-    """Read labelled cells with a bar, and print what became of them."""
+    """Read labelled cells with a bar; print each reject and, unless `quiet`, the counts.
+
+    Raises:
+        ManifestError: nothing is there, a column is missing or no cell could be read.
+        MissingExtraError: the data is Parquet, and pyarrow is not installed.
+    """
     from marrowscope.commands.data_screen import show_manifest
     from marrowscope.data.manifest import read_manifest
 
@@ -196,7 +201,12 @@ def progress(what: str, total: int | None) -> Iterator[Callable[[], None]]:
 def cluster(
     address: str, bundle: "Bundle", workers: int, engine: str
 ) -> Iterator["ClusterPredictor | None"]:
-    """Give what classifies on the Ray cluster at an address; None without one."""
+    """Give what classifies on the Ray cluster at an address; None without one.
+
+    Raises:
+        MissingExtraError: Ray is not installed.
+        ClusterError: there is no cluster at this address.
+    """
     if not address:
         yield None
         return

@@ -37,7 +37,11 @@ def show_tuned(result: "Tuned", as_json: bool) -> None:
 
 
 def show_exported(result: "Exported", as_json: bool) -> None:
-    """Print how well the bundle agrees with its run, where it is, and its digest."""
+    """Print how well the bundle agrees with its run, where it is, and its digest.
+
+    Raises:
+        BundleError: a file of the bundle is not there.
+    """
     from marrowscope.model.bundle import digest
 
     whole = digest(result.bundle)

@@ -54,7 +54,7 @@ class Difference:
 
     figure: str
     code: str
-    """Class, or empty for a figure over all."""
+    """Class code; empty for a figure over all."""
     cells: int
     groups: int
     first: float
@@ -65,7 +65,7 @@ class Difference:
     """Name of the bundle that is shown to be better; empty for neither."""
     verdict: str
     test: McNemar | None = None
-    """Of a class that has enough cells."""
+    """Of a class that has enough cells and groups; None otherwise, and for a figure over all."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,9 @@ class Pair:
     first: str
     other: str
     headline: tuple[Difference, ...]
+    """Figures over all, as in `HEADLINE`."""
     classes: tuple[Difference, ...]
+    """Recall of each class that has true cells."""
 
     def shortly(self, row: Difference) -> str:
         """Give a verdict for a table, in which A is the first bundle and B the other."""
@@ -161,7 +163,10 @@ def compare(
     Cells that only some evaluations have are an error, or with `common` are left out.
 
     Raises:
-        ComparisonError: they are not of one test, or no class has enough cells.
+        ComparisonError: there are fewer than two or one twice; they are not of one part of one
+            split, or not of the same cells (without `common`); a cell has another class or group
+            in one of them; no cell is left of a class that all bundles cover; or no class has
+            `least_support` cells.
     """
     check_one_test(evaluations)
     named = told_apart(evaluations)
@@ -184,7 +189,8 @@ def compare(
 def mcnemar(only_first: int, only_other: int) -> float:
     """Give the two-sided p of the exact McNemar test: a fair coin decides each discordant pair.
 
-    Of 10 cells that only one of two has right, 9 to 1: 2 * (1 + 10) / 2**10 = 0.0215.
+    Of 10 cells that only one of two has right, 9 to 1: 2 * (1 + 10) / 2**10 = 0.0215. Without
+    such cells, it is 1.
 
     Source: McNemar, Psychometrika 1947;12:153; the exact form in Fagerland et al., BMC Medical
     Research Methodology 2013;13:91.

@@ -8,14 +8,14 @@ from typing import Any
 SIDE = 240
 """Of a plot, in units of its drawing."""
 MOST_POINTS = 200
-"""Of a drawn line."""
+"""Of a drawn line, besides its end."""
 LARGEST, SMALLEST = 9.0, 2.0
-"""Radius of the bin with the most cells, and the least radius."""
+"""Radius of the bin with the most cells, and the least radius, in the same units."""
 
 
 @dataclass(frozen=True)
 class Dot:
-    """A bin of probabilities, placed in a plot."""
+    """A bin of probabilities, placed in a plot, in the units of `SIDE`."""
 
     x: float
     y: float
@@ -26,7 +26,8 @@ class Dot:
 def dots(bins: Sequence[Mapping[str, Any]]) -> list[Dot]:
     """Place bins of `cells`, `confidence` and `accuracy` (0..1); areas go with their cells.
 
-    A bin of confidence 0.5 and accuracy 0.25 lies in the middle, three quarters down.
+    Bins without cells are left out, and no dot is smaller than `SMALLEST`. A bin of confidence 0.5
+    and accuracy 0.25 lies in the middle, three quarters down.
     """
     most = max((each["cells"] for each in bins), default=1)
     return [
@@ -43,17 +44,19 @@ def dots(bins: Sequence[Mapping[str, Any]]) -> list[Dot]:
 
 
 def top_of(risks: Sequence[Sequence[float]]) -> float:
-    """Give the risk at the upper end of the plot's axis: the highest one, in steps of 5%.
+    """Give the upper end of the axis for (coverage, risk) points, both 0..1.
 
-    For risks of 0.02 and 0.13, it is 0.15.
+    It is the highest risk, rounded up to a multiple of 0.05, and 0.05 at least: for risks of 0.02
+    and 0.13 it is 0.15.
     """
     highest = max((risk for _, risk in risks), default=0.0)
     return max(1, math.ceil(round(20 * highest, 9))) / 20
 
 
 def line(points: Sequence[Sequence[float]], top: float) -> str:
-    """Give the path of a line through (coverage, risk) points, with `top` at the upper end.
+    """Give the SVG path of a line through (coverage, risk) points, with `top` at the upper end.
 
+    Higher risks are drawn at that end; without points, it is empty.
     `line([[0, 0], [1, 0.1]], 0.2)` leads from the lower left corner to half way up the right side.
     """
     if not points:

@@ -49,7 +49,7 @@ class Listed:
     probability: float
     """Of the suggested class, 0..1."""
     margin: float
-    """Probability of the given label minus that of the likeliest other class, -1..1."""
+    """Probability of the given label minus that of the likeliest other class, -1..0."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,12 @@ class ClassDoubts:
     code: str
     cells: int
     threshold: float | None
-    """Mean probability of its cells for it, 0..1; from it on, a cell is surely of the class."""
+    """Mean probability of its cells for it, 0..1; from it on, a cell is surely of the class.
+
+    None without cells.
+    """
     doubts: int
+    """Its cells that are listed."""
     suggested: dict[str, int]
     """How often each other class is suggested instead."""
 
@@ -71,12 +75,16 @@ class Doubts:
 
     folder: Path
     evaluations: tuple[str, ...]
+    """Their folders."""
     parts: tuple[str, ...]
+    """Of the split, one for each evaluation."""
     cells: int
+    """That were looked at."""
     not_covered: dict[str, int]
     """Cells that no model could judge, as their class is not covered, by class."""
     by_class: tuple[ClassDoubts, ...]
     listed: tuple[Listed, ...]
+    """The most doubtful first."""
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ VOUCHED = (
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Figures of a bundle on a part, for all cells and for each source."""
+    """Figures of a bundle on a part, for each source and, if there are several, for all cells."""
 
     folder: Path
     bundle: Bundle
@@ -93,17 +93,21 @@ def evaluate(
 
     Only the part `test` is sealed into the bundle and its model card, with its cells. The macro
     means run over the classes with at least `least_support` true cells in a set; all are in the
-    tables. Cells of classes that the bundle does not cover are left out of all figures, counted in
-    `not_covered`; so are cells that, by `pairs` (of paths), share pixels with a cell of another
-    part. All figures can be computed again from `predictions.csv`. Each of `others` gets figures
-    and a `predictions_<name>.csv` of its own; its cells that the model was trained or chosen on
-    are an error, or with `leave_out_leaks` left out and named. With `unseen`, a bundle of another
-    training is measured on the word that it has not seen the cells, and nothing is sealed.
+    tables. Cells of classes that the bundle does not cover are left out of all figures and counted
+    in `not_covered`. Cells that, by `pairs` (of paths), share pixels with a cell of another part
+    are not classified; the metrics say how many. All figures can be computed again from
+    `predictions.csv`. Each of `others` gets figures and a `predictions_<name>.csv` of its own; its
+    cells that the model was trained or chosen on are an error, or with `leave_out_leaks` left out
+    and named. With `unseen`, a bundle of another training is measured on the word that it has not
+    seen the cells, and nothing is sealed.
 
     Raises:
         SplitError: the split is not the one the bundle was trained with and `unseen` is not given,
-            or it leaks, or its cells are not in the manifest, or no cell of a covered class is
-            left; a set of `others` has cells of the training, or a name that is taken.
+            it leaks, lacks the part or a cell that `pairs` name, or the manifest lacks one of its
+            cells; a set of `others` has cells of the training that are not to be left out, or no
+            others, or a name that is taken or cannot be that of a file; or no cell of a covered
+            class is left, in the part or in one of `others`.
+        BundleError: the model or the known cells cannot be loaded.
         PredictionError: the bundle gives numbers that are no probabilities.
         OutputError: the folder cannot be used.
     """

@@ -112,7 +112,7 @@ def check_different(folders: Sequence[Path]) -> None:
     """Check that there are two folders or more, and none twice.
 
     Raises:
-        ComparisonError: there are not.
+        ComparisonError: there are fewer, or one is given twice.
     """
     if len(folders) < 2:
         raise ComparisonError(f"{len(folders)} given to compare; give two or more")
@@ -127,7 +127,8 @@ def check_one_test(given: Sequence[Evaluated]) -> None:
     """Check that there are several evaluations, of one part of one split.
 
     Raises:
-        ComparisonError: there are not; the message names the first two that do not fit.
+        ComparisonError: there are fewer than two, one is given twice, or two do not fit; the
+            message names these.
     """
     first = given[0]
     check_different([each.folder for each in given])
@@ -149,7 +150,8 @@ def shared(given: Sequence[Evaluated], common: bool) -> Shared:
     """Find the classes that all cover and their cells; cells that only some have need `common`.
 
     Raises:
-        ComparisonError: they have other cells, a cell is not the same in all, or none is left.
+        ComparisonError: a cell is missing in some and `common` is not given, a cell has another
+            class or group in one than in another, or none is left.
     """
     everywhere = _in_all(given, common)
     classes = in_order(set.intersection(*(set(each.classes) for each in given)))

@@ -17,7 +17,7 @@ from marrowscope.model.bundle import Bundle
 from marrowscope.model.description import FAILURES
 
 OF_A_CLASS = 8
-"""Mistakes that are shown of each true class."""
+"""Mistakes that are shown of each true class, at most."""
 TILE, CAPTION, MARGIN, HEADING = 104, 20, 6, 170
 """Side of a cell, height of the words below it, space around it, width of the words beside it."""
 PAPER, INK, SOFT = "#ffffff", "#221c2b", "#655d70"

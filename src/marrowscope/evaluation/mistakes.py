@@ -11,7 +11,7 @@ from marrowscope.files.results import PREDICTIONS, read_csv
 
 COLUMNS = ("path", "label", "probability", "truth", "source")
 MOST_OF_A_SQUARE = 24
-"""Mistakes that are kept of each true and predicted class."""
+"""Mistakes that are kept of each true and predicted class, at most."""
 
 Square = tuple[str, str]
 """True and predicted class."""
@@ -46,7 +46,7 @@ class Mistakes:
         return sum(cells for (truth, taken), cells in self.cells.items() if truth != taken)
 
     def of_class(self, code: str, number: int) -> tuple[Mistake, ...]:
-        """Give the surest mistakes of a true class."""
+        """Give the surest mistakes of a true class, `number` at most, the surest first."""
         of_row = (each for square, row in self.kept.items() if square[0] == code for each in row)
         return tuple(heapq.nlargest(number, of_row))
 
@@ -63,7 +63,10 @@ class Mistakes:
         return {square: self.kept[square][:1] for square in fullest[:pictures]}
 
     def most_of_a_square(self, pictures: int) -> int:
-        """Give the largest number a square that needs no more than `pictures` in all."""
+        """Give the largest number a square that needs no more than `pictures` in all.
+
+        It is `MOST_OF_A_SQUARE` at most, and 0 with fewer pictures than squares.
+        """
         sizes = [len(row) for row in self.kept.values()]
         fitting = (
             most
@@ -74,7 +77,9 @@ class Mistakes:
 
 
 def read_mistakes(folder: Path, classes: Collection[str]) -> Mistakes:
-    """Read the mistakes of an evaluation's folder, row by row; other true classes are no part.
+    """Read the mistakes of an evaluation's folder, row by row.
+
+    Cells whose true class is none of `classes` are left out.
 
     Raises:
         ComparisonError: its predictions cannot be read.

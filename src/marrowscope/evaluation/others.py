@@ -38,7 +38,10 @@ class OtherRows:
 
 
 def other_of(text: str) -> tuple[str, Path]:
-    """Read `NAME=PATH`, or a path alone, which names the set by its last part without suffix."""
+    """Read `NAME=PATH`, or a path alone: the name is then the folder's, or the file's.
+
+    A file's suffix is no part of it: `ours/cells.csv` is called `cells`.
+    """
     name, path = source_of(text)
     return name or (path.resolve().name if path.is_dir() else path.stem), path
 
@@ -51,7 +54,8 @@ def check_others(
     A cell leaks if its content is in a part of the split that is neither `test` nor held out.
 
     Raises:
-        SplitError: a name cannot be used, or cells leak and are not to be left out.
+        SplitError: a name is taken or cannot be that of a file, cells leak and are not to be left
+            out, or all cells of a set leak.
     """
     taken = {row.cell.source.lower() for row in split.rows} | {"all"}
     for other in others:

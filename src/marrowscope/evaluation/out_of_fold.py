@@ -23,13 +23,13 @@ class OutOfFold:
 
     folders: tuple[str, ...]
     parts: tuple[str, ...]
-    """Of the splits: where the cells come from."""
+    """Of the splits, one for each folder: where the cells come from."""
     classes: tuple[str, ...]
     paths: tuple[str, ...]
     labels: NDArray[np.int64]
     """Class index given to each cell (N,)."""
     probabilities: NDArray[np.float64]
-    """Of every class (N, C)."""
+    """Of every class (N, C), 0..1."""
     not_covered: dict[str, int]
     """Cells left out because the models do not cover their class, by class."""
 
@@ -38,9 +38,10 @@ def read_out_of_fold(folders: Sequence[Path]) -> OutOfFold:
     """Read evaluations, each of cells that its model did not learn from, as one.
 
     Raises:
-        ComparisonError: a folder holds no evaluation or one of the part `train`, the bundles cover
-            different classes, or a cell is in two evaluations.
-        PredictionError: a row holds no probabilities.
+        ComparisonError: no folder is given, one holds no evaluation or one of the part `train`,
+            the bundles cover different classes, a cell is in two evaluations, no cell is of a
+            class that they cover, or a row holds something else than numbers.
+        PredictionError: the numbers of a row are no probabilities.
     """
     if not folders:
         raise ComparisonError("no evaluation given; give the folders that `evaluate` wrote")

@@ -93,7 +93,8 @@ def write_page(
     alone.
 
     Raises:
-        ComparisonError: the folder holds no evaluation, or one of another bundle.
+        ComparisonError: the folder holds no evaluation that can be read, or one of another bundle.
+        BundleError: the model or the known cells cannot be loaded.
     """
     metrics = _read(folder, bundle)
     whole = list(metrics["sets"].values())[-1]

@@ -29,7 +29,7 @@ from marrowscope.statistics.scores import Answers, check_probabilities
 
 @dataclass(frozen=True)
 class Scored:
-    """A test cell and what the bundle made of it."""
+    """A labelled cell and what the bundle made of it."""
 
     row: SplitRow
     prediction: Prediction
@@ -47,6 +47,7 @@ def score(
     """Classify cells and write them and the rejects into two files; `each` is called for each.
 
     Raises:
+        BundleError: the model or the known cells cannot be loaded.
         PredictionError: the bundle gives numbers that are no probabilities.
     """
     scored: list[Scored] = []
@@ -84,7 +85,7 @@ def by_source(
     """Sort the cells of covered classes by source; several sources make a set `all` besides.
 
     Raises:
-        SplitError: there are none.
+        SplitError: there are no such cells.
     """
     covered = [item for item in scored if item.row.cell.label in bundle.classes]
     if not covered:
@@ -108,7 +109,7 @@ def source_of(row: SplitRow) -> str:
 
 
 def answers(scored: Sequence[Scored], classes: Sequence[str]) -> Answers:
-    """Give labels and probabilities as arrays, for figures."""
+    """Give cells, all of these classes, as arrays of labels, probabilities and groups."""
     index_of = {code: index for index, code in enumerate(classes)}
     return Answers(
         truth=np.array([index_of[item.row.cell.label] for item in scored], dtype=np.int64),

@@ -1,4 +1,6 @@
-"""Random views of cells, made in batches on the device: one warp, one pass for colour, then noise.
+"""Random views of cells, made in batches on the device.
+
+A view is one warp, then the sharpness and colours of another cell, then stain, blur and noise.
 
 What a view looks like depends on the seed, the epoch and the cell alone: not on the batch it comes
 in, on the number of processes, or on where an interrupted training went on.
@@ -65,9 +67,9 @@ class Views:
     repainted: Tensor
     """(N,): how far the colours go to those of another cell, 0..1."""
     lender: Tensor
-    """(N,): which of the palettes that is, as a share of their number, 0..1."""
+    """(N,): which of the cells that lend their looks that is, as a share of their number, 0..1."""
     sharpened: Tensor
-    """(N,): how far the sharpness goes to that of the cell that lends its colours, 0..1."""
+    """(N,): how far the sharpness goes to that of the same other cell, 0..1."""
 
 
 def draw(settings: TrainSettings, epoch: int, cells: Sequence[int]) -> Views:

@@ -21,7 +21,7 @@ ADJUSTING = ("logit-adjustment", "source-adjustment")
 def loss_of(settings: TrainSettings, counts: Tensor) -> Loss:
     """Give the loss for a way of balancing, with the training cells of each class (C,).
 
-    Where logits are shifted, `shifts` has done that before.
+    Where logits are shifted (`class_shares`), that was done before.
     """
     weights = counts.sum() / (len(counts) * counts.clamp(min=1))
     losses: dict[str, Loss] = dict.fromkeys(BALANCES, cross_entropy) | {
@@ -55,7 +55,7 @@ def class_shares(
 
 
 def focal(logits: Tensor, targets: Tensor, gamma: float) -> Tensor:
-    """Cross-entropy in which a class counts (1 - p) ** gamma; logits and targets are (N, C).
+    """Give the cross-entropy in which a class counts (1 - p) ** gamma; both tensors are (N, C).
 
     A cell whose class has p = 0.9 counts 0.01 of one whose class has p near 0, at gamma 2.
 

@@ -21,7 +21,11 @@ Item = tuple[Tensor, int, int]
 
 
 class CellDataset(Dataset[Item]):
-    """Pictures that are decoded and resized whenever they are asked for."""
+    """Pictures that are decoded and resized whenever they are asked for.
+
+    Raises:
+        ImageError: the picture that is asked for cannot be read; the message names it.
+    """
 
     def __init__(
         self,
@@ -48,7 +52,11 @@ class CellDataset(Dataset[Item]):
 
 
 class PackedDataset(Dataset[Item]):
-    """The same pictures out of a pack: no decoding, and no memory of its own."""
+    """The same pictures out of a pack: no decoding, and no memory of its own.
+
+    Raises:
+        PackError: the pack lacks a cell, or was made for another preprocessing.
+    """
 
     def __init__(
         self,

@@ -60,7 +60,7 @@ CALIBRATION_CELLS = 128
 
 @dataclass(frozen=True)
 class Exported:
-    """The bundle, and in one sentence each how well it agrees with the run."""
+    """The bundle, and in one sentence each how well it agrees with the run and what was fitted."""
 
     bundle: Bundle
     agreement: tuple[str, ...]
@@ -91,12 +91,14 @@ def export(
     cells, and what sets of classes and thresholds of confidence rest on is taken from them.
     Training cells become the known cells of the bundle, and `false_alarms` is the share of the
     validation cells that may be taken for strange ones. With `pictures` the bundle keeps small ones
-    of them, shown with the `credit` or else with the `attribution`. `each` is called for every cell
-    that the network saw.
+    of them, shown with the `credit` or else with the `attribution`. `each` is called whenever a
+    model has read a cell: several times for those that several models read.
 
     Raises:
-        ExportError: the exported model does not agree, or the precision or the calibration is not
-            known.
+        ExportError: the exported model does not agree, the network cannot be written as ONNX, a
+            cell cannot be read, or the precision or the calibration is not known.
+        SplitError: the run's split has no part `train` or `val`, or the manifest lacks a cell.
+        BundleError: the exported model cannot be loaded.
         OutputError: the folder cannot be used.
     """
     if precision not in PRECISIONS:
@@ -213,7 +215,8 @@ def check_close(full: Scores, reduced: Scores, truth: Sequence[int], precision: 
     """Say how well a precision agrees with fp32, both (N, C) probabilities, given true indices.
 
     Raises:
-        ExportError: fewer than 98.5% of the classes agree, or macro-F1 falls by over 0.005.
+        ExportError: fewer than 98.5% of the cells keep their class, or macro-F1 falls by over
+            0.005.
     """
     agreement = float((full.argmax(axis=1) == reduced.argmax(axis=1)).mean())
     before, after = (

@@ -26,11 +26,12 @@ def looks_scales(
 ) -> tuple[dict[str, str], dict[str, float]]:
     """Give the look of each field, and the scale of each look by the boxes of its red cells.
 
-    Red cells that touch the edge do not count. Example: longer sides of 80, 90 and 100 pixels:
-    7.2 / 90 = 0.08 um per pixel.
+    Red cells within 2 pixels of the edge do not count. Example: longer sides of 80, 90 and 100
+    pixels: 7.2 / 90 = 0.08 um per pixel.
 
     Raises:
         FieldError: a field cannot be read, or a look has fewer than 3 whole red cells.
+        MissingExtraError: a field is large or a slide, and what opens it is not installed.
     """
     looks, sizes = {}, dict[str, list[float]]()
     for name, found in boxes.items():
@@ -54,10 +55,11 @@ def looks_scales(
 
 
 def read_scene(file: Path, boxes: Sequence[Box], um_per_px: float) -> Scene:
-    """Read a field and its boxes at 0.25 um per pixel.
+    """Read a field of a scale, and its boxes, and bring both to 0.25 um per pixel.
 
     Raises:
         FieldError: the field cannot be read, or a box has an unknown label.
+        MissingExtraError: the field is large or a slide, and what opens it is not installed.
     """
     field = open_field(file)
     unknown = sorted({box.label for box in boxes} - set(KINDS))

@@ -23,10 +23,11 @@ TOLERANCE = 1e-3
 
 
 def export_finder(network: FinderNet, folder: Path, known: Mapping[str, Any]) -> None:
-    """Write `model.onnx` and `finder.json` into a folder that is there.
+    """Write `model.onnx`, and what is known of it as `finder.json`, into a folder that is there.
 
     Raises:
-        ExportError: ONNX Runtime gives other maps than torch.
+        ExportError: torch gives no ONNX program, or ONNX Runtime other maps than torch.
+        FieldError: ONNX Runtime cannot load the model.
     """
     _to_onnx(network.eval(), folder / MODEL)
     _check(network, folder / MODEL)

@@ -102,7 +102,11 @@ def targets(
 def loss(maps: Tensor, middles: Tensor, distances: Tensor, weights: Tensor) -> Tensor:
     """Weigh wrong middles (focal loss) and boxes that overlap too little (-log IoU).
 
-    Source: Zhou, Wang and Kraehenbuehl 2019 (CenterNet); Yu et al. 2016 (UnitBox).
+    `maps` (N, 7, H, W) are those of the network; middles (N, 3, H, W), distances (N, 4, H, W) and
+    weights (N, H, W) those of `targets`.
+
+    Source: Zhou, Wang and Kraehenbuehl, arXiv 1904.07850 (CenterNet); Yu et al., arXiv 1608.01471
+    (UnitBox).
     """
     logits, sides = maps[:, : len(KINDS)], maps[:, len(KINDS) :]
     chance = torch.sigmoid(logits).clamp(1e-5, 1 - 1e-5)

@@ -13,9 +13,9 @@ SIDE = 112
 SCALES = (0.78, 1.3)
 """By how much a scene is enlarged: scales told by red cells are that far off."""
 LEAST_SEEN = 0.2
-"""Share of a box inside the scene for it to count."""
+"""Share of a box inside the scene above which it counts."""
 COVERED = 0.4
-"""Share of a box under a cell laid onto it from which on it is gone."""
+"""Share of a box under a cell laid onto it above which it is gone."""
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,13 @@ class Scene:
     boxes: np.ndarray
     """`(N, 4) float32`: x0, y0, x1, y1 in pixels."""
     kinds: np.ndarray
-    """`(N,) int`: places in `KINDS`."""
+    """`(N,) int`: places in `finder_net.KINDS`."""
 
 
 def draw_scene(
     fields: Sequence[Scene], cells: Sequence[Cutout], random: np.random.Generator
 ) -> Scene:
-    """Draw a part of a field, in every other case with cells laid onto it, and vary it."""
+    """Draw a square of `SIDE` from a field, half of the time with cells laid onto it; vary it."""
     part = _part(fields[int(random.integers(len(fields)))], random)
     if cells and random.random() < 0.5:
         part = lay_cells(part, cells, random, int(random.integers(1, 9)))
@@ -72,7 +72,10 @@ def _clipped(scene: Scene) -> Scene:
 def lay_cells(
     scene: Scene, cells: Sequence[Cutout], random: np.random.Generator, number: int
 ) -> Scene:
-    """Lay cells onto a scene, most of them touching or overlapping another a little."""
+    """Lay cells onto a scene, most of them touching or overlapping another a little.
+
+    A cell for which no place is found is left out, so there may be fewer than `number`.
+    """
     densities, boxes, kinds = scene.densities.copy(), list(scene.boxes), list(scene.kinds)
     for _ in range(number):
         cell = turned(cells[int(random.integers(len(cells)))], random)

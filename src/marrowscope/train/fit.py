@@ -61,10 +61,17 @@ def fit(
     launch`, several processes share the work, and the first one writes.
 
     Raises:
-        SettingsError: fewer than two classes have enough training images.
-        BackboneError: the network cannot be loaded.
-        PackError: the pack lacks a cell.
-        TrainingError: the loss is no longer a number, or a checkpoint cannot be written.
+        SettingsError: fewer than two classes have enough training images, or one that is asked for
+            has not; the network has fewer blocks than are to learn; the precision needs a GPU; or
+            the folder holds a run with other settings or cells.
+        UnknownClassError: a class that is asked for is none.
+        SplitError: the split has no part `train` or `val`, or the manifest lacks a cell.
+        BackboneError: the network cannot be loaded, or its blocks are not known.
+        PackError: the pack lacks a cell, or was made for another preprocessing.
+        ImageError: a cell cannot be read.
+        MissingExtraError: what the settings log to is not installed.
+        DivergedError: the loss is no longer a number.
+        TrainingError: a checkpoint cannot be written.
         OutputError: the folder cannot be used.
     """
     classes, left_out = choose_classes(split, settings)
@@ -145,6 +152,8 @@ def choose_classes(split: Split, settings: TrainSettings) -> tuple[tuple[str, ..
 
     Raises:
         SettingsError: a class asked for has too few images, or fewer than two classes remain.
+        UnknownClassError: a class asked for is none.
+        SplitError: the split has no part `train`.
     """
     images = Counter(row.cell.label for row in split.part("train"))
     in_all = Counter(row.cell.label for row in split.rows)

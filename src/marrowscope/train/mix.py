@@ -13,7 +13,10 @@ from marrowscope.train.settings import TrainSettings
 def mix(
     images: Tensor, targets: Tensor, settings: TrainSettings, random: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Mix each of (N, 3, S, S) pictures and (N, C) targets with another one of the batch."""
+    """Mix each of (N, 3, S, S) pictures and (N, ...) targets with another one of the batch.
+
+    All are mixed in the same proportion; without `mixup` and `cutmix`, they stay as they are.
+    """
     if not settings.mixup and not settings.cutmix:
         return images, targets
     cut = settings.cutmix > 0 and (not settings.mixup or random.random() < 0.5)

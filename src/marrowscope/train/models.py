@@ -81,9 +81,8 @@ def preprocessing_of(name: str) -> Preprocessing:
     """Give the input that a network was made for: from the table, or from the checkpoint itself.
 
     A checkpoint's crop is not taken over: cells are stretched as a whole to the size of the crop.
-
-    Raises:
-        BackboneError: the checkpoint cannot be reached.
+    Where the checkpoint does not say, or is not reached, it is the input of `Preprocessing()`; a
+    filter other than bilinear becomes bicubic.
     """
     if name in MODELS:
         return MODELS[name].preprocessing
@@ -105,7 +104,8 @@ def preprocessing_of(name: str) -> Preprocessing:
 def load_network(name: str, classes: Sequence[str], *, pretrained: bool = True) -> PreTrainedModel:
     """Load a network with a new last layer for these classes, from safetensors only.
 
-    A checkpoint that was trained for the same classes in the same order keeps its last layer.
+    A checkpoint that was trained for the same classes in the same order keeps its last layer. A
+    network of `MODELS` has random weights if it is not to be `pretrained`, or has no checkpoint.
 
     Raises:
         BackboneError: it is not there, not reachable, or lacks weights.
@@ -210,6 +210,7 @@ def freeze_below(network: PreTrainedModel, unfrozen: int) -> None:
     """Let only the head and the last `unfrozen` blocks learn; all of the network for -1.
 
     Raises:
+        BackboneError: the network has no numbered blocks.
         SettingsError: the network has fewer blocks.
     """
     depth = depths(network)

@@ -21,7 +21,8 @@ def to_onnx(run: Run, file: Path) -> None:
     """Write the network with a dynamic batch, its class list among the metadata.
 
     Raises:
-        ExportError: torch cannot express it, or its last layer is not known.
+        ExportError: torch gives no ONNX program, the last layer is not known, or the network has
+            fewer tokens than patches.
     """
     size = run.preprocessing.size
     run.network.set_attn_implementation("eager")  # the fused kernel has no counterpart in ONNX

@@ -21,6 +21,7 @@ class Explained(nn.Module):
     the class, so that heatmaps need neither gradients nor torch. Where the network averages its
     places (ResNet, the patch half of DINOv2), that is the class activation map. A ViT reads its
     class token alone; its patch tokens are then read by the same layer, which is a likeness.
+
     Source: Zhou et al., CVPR 2016, 2921.
     """
 
@@ -39,7 +40,11 @@ class Explained(nn.Module):
         self.register_buffer("factor", 1 / std)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Score pictures."""
+        """Score pictures.
+
+        Raises:
+            ExportError: the network has fewer tokens than patches.
+        """
         normalised = (pixels.float() - cast("Tensor", self.mean)) * cast("Tensor", self.factor)
         seen: dict[str, Any] = {}
         hooks = [

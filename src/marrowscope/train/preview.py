@@ -25,7 +25,7 @@ PICTURE_PIXELS = 160
 
 @dataclass(frozen=True)
 class Row:
-    """A cell as the network would see it, and random views of it."""
+    """A cell as the network would see it, and random views of it: JPEG in base64."""
 
     cell: Cell
     plain: str

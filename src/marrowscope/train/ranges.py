@@ -21,13 +21,13 @@ FORMS = "NAME=LOW:HIGH, NAME=LOW:HIGH:log or NAME=A,B,C"
 
 
 def read_ranges(texts: Sequence[str], fixed: Collection[str] = ()) -> dict[str, BaseDistribution]:
-    """Read ranges of settings, none of which is `fixed` otherwise.
+    """Read ranges of settings; one that is `fixed` can have none.
 
     `learning_rate=1e-5:1e-3:log` is between two numbers, `balance=none,focal` one of a list.
 
     Raises:
-        SettingsError: a text is no range, a name is unknown, kept or given twice, or an end or
-            choice is not allowed.
+        SettingsError: there is no text, or one is no range; a name is unknown, kept, fixed or
+            given twice; or an end or choice is not allowed.
     """
     if not texts:
         raise SettingsError(f"nothing to try: give a range as {FORMS}")

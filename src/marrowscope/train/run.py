@@ -22,7 +22,7 @@ from marrowscope.train.settings import TrainSettings
 SETTINGS, ENVIRONMENT, WEIGHTS = "settings.json", "environment.json", "model.safetensors"
 CHECKPOINTS, LOGS = "checkpoints", "logs"
 MAY_CHANGE = ("workers", "threads", "log")
-"""Settings that an interrupted run may be continued with otherwise."""
+"""Settings that may differ when an interrupted run is continued."""
 LIBRARIES = ("marrowscope", "torch", "transformers", "accelerate", "numpy", "pillow")
 
 
@@ -34,6 +34,7 @@ class Run:
     settings: TrainSettings
     classes: tuple[str, ...]
     left_out: dict[str, str]
+    """Why each other class was not learnt, by its code."""
     split: Split
     environment: dict[str, Any]
     preprocessing: Preprocessing
@@ -54,6 +55,7 @@ def start_run(
     Raises:
         OutputError: the folder cannot be used, or holds something and is not to be resumed.
         SettingsError: the folder holds a run that was started with other settings or cells.
+        SplitError: the split of that run is missing or was changed.
     """
     prepare_folder(folder, overwrite=resume, otherwise=CONTINUE)
     resolved = asdict(settings) | {"classes": list(classes), "left_out": dict(left_out)}
@@ -102,8 +104,9 @@ def read_run(folder: Path) -> Run:
     """Read a finished run and check the seal of its split.
 
     Raises:
-        SettingsError: the folder holds no finished run.
-        SplitError: its split was changed.
+        SettingsError: the folder holds no finished run, or its files name different classes.
+        SplitError: its split is missing or was changed.
+        BundleError: its preprocessing is not one that is known.
     """
     missing = [name for name in (SETTINGS, WEIGHTS) if not (folder / name).is_file()]
     if missing:

@@ -60,7 +60,7 @@ class TrainSettings:
     clip_norm: float = 1.0
     """Largest norm of the gradient; 0 for no limit."""
     label_smoothing: float = 0.05
-    """Probability mass spread over the other classes, 0..1."""
+    """Probability mass spread over all classes, by the shares that shift logits; 0 to below 1."""
     balance: str = "none"
     """What is done about rare classes: one of `BALANCES`, never two."""
     focal_gamma: float = 2.0
@@ -70,7 +70,7 @@ class TrainSettings:
     cutmix: float = 0.0
     """The same for pasting a rectangle of one cell into another; with mixup, one or the other."""
     average: float = 0.0
-    """Decay of the moving average of the weights (EMA), below 1; 0 for none."""
+    """Decay of the moving average of the weights (EMA), 0 to below 1; 0 for none."""
     precision: str = "auto"
     """Of the arithmetic: one of `PRECISIONS`; auto is bf16 where the device multiplies it fast."""
     rotation: float = 180.0
@@ -82,13 +82,13 @@ class TrainSettings:
     shift: float = 0.05
     """Largest random shift, as a share of the side, 0..0.5."""
     stain_jitter: float = 0.2
-    """Largest relative change of each stain's strength, 0..1."""
+    """Largest relative change of each stain's strength, 0 to below 1."""
     stain_swap: float = 0.0
     """Share of the pictures that are shown in the colours of another training cell, 0..1."""
     sharpness_swap: float = 0.0
     """Share of the pictures that are shown as sharp as another training cell is, 0..1."""
     colour_jitter: float = 0.05
-    """Largest relative change of brightness and of each channel, 0..1."""
+    """Largest relative change of brightness and of each channel, 0 to below 1."""
     blur: float = 1.0
     """Largest standard deviation of a random blur, pixels; a third of the pictures get one."""
     jpeg: float = 0.0
@@ -171,7 +171,8 @@ def settings_from(values: Mapping[str, Any]) -> TrainSettings:
     """Build settings from plain values, text or not: `{"epochs": "3"}` asks for 3 epochs.
 
     Raises:
-        SettingsError: a name is unknown, or a value is of another kind than its field.
+        SettingsError: a name is unknown, or a value is of another kind than its field or out of
+            range.
     """
     kinds = {field.name: type(field.default) for field in fields(TrainSettings)}
     del kinds["preprocessing"]

@@ -28,8 +28,9 @@ def learn_known(
 ) -> Novelty:
     """Write `references.npz` into a bundle's folder; set the limit on the validation cells.
 
-    `embed` gives the embeddings (N, D) of cells by the very model in the folder, `draw` writes
-    their pictures beside it or gives None; `root` is where the paths of the manifest start.
+    At most a share `false_alarms` (0..1) of these lies above it. `embed` gives the embeddings
+    (N, D) of cells by the very model in the folder, `draw` writes the pictures of known cells
+    beside it or gives None; `root` is where the paths of the manifest start.
     """
     seen = embed(validation)
     chosen = choose(training, cells_that_fit(seen.shape[1]))
@@ -58,7 +59,10 @@ def _named(location: Location, root: Path) -> str:
 
 
 def choose(cells: Sequence[Labelled], limit: int) -> list[Labelled]:
-    """Choose cells of each class in turn, by the hash of their names: the same each time."""
+    """Choose `limit` cells at most, of each class in turn, by the hash of their names.
+
+    They are the same each time.
+    """
     cells_of: dict[str, list[Labelled]] = {}
     for cell in sorted(cells, key=_lot):
         cells_of.setdefault(cell[1], []).append(cell)

@@ -35,6 +35,7 @@ class Ended:
     state: str
     """done, pruned or failed."""
     macro_f1: float | None
+    """0..1; None where it failed."""
     epochs: int
     seconds: float
     values: dict[str, Any]
@@ -66,7 +67,7 @@ def folder_of(number: int) -> str:
 
 
 def best_of(ended: Sequence[Ended]) -> Ended | None:
-    """Give the trial with the highest macro-F1 of those that were not given up."""
+    """Give the trial with the highest macro-F1 of those that were neither given up nor failed."""
     done = [trial for trial in ended if trial.state == "done"]
     return max(done, key=lambda trial: trial.macro_f1 or 0.0, default=None)
 

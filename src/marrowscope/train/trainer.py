@@ -287,7 +287,14 @@ def training_arguments(settings: TrainSettings, folder: Path) -> TrainingArgumen
 
 
 def optimizer(network: PreTrainedModel, settings: TrainSettings) -> torch.optim.Optimizer:
-    """Give each block its learning rate, lower by `layer_decay` from the last to the first."""
+    """Give the head its learning rate, and each block its own.
+
+    From the last block to the first it falls by `layer_decay`: at 0.5, the third last has a
+    quarter of the last one's. Only matrices have weight decay.
+
+    Raises:
+        BackboneError: the network has no numbered blocks.
+    """
     depth = depths(network)
     head = max(depth.values())
     groups: dict[tuple[int, bool], list[nn.Parameter]] = {}

@@ -88,8 +88,10 @@ def tune(
 
     Raises:
         SettingsError: the folder holds a sweep of something else, or there are several processes.
-        OutputError: the folder cannot be used.
+        OutputError: the folder holds something that is no sweep, or its study cannot be read or
+            written.
         TrainingError: no trial ended well, or a checkpoint cannot be written.
+        MarrowscopeError: as for `fit`; but a loss that is no number fails its trial alone.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise SettingsError("a sweep is one process; start it without `accelerate launch`")
