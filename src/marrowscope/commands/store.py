@@ -15,6 +15,7 @@ from marrowscope.commands.terminal import (
     ScaleOption,
     errors_in_words,
     progress,
+    writing,
 )
 
 if TYPE_CHECKING:
@@ -167,7 +168,7 @@ def export(
 ) -> None:
     """Write the cells that people decided on, of reviewed and signed cases, for `train`."""
     with (
-        errors_in_words(),
+        writing(output),
         _opened(room, database, pictures) as opened,
         opened.store.read() as session,
     ):
@@ -281,7 +282,7 @@ def export_log(
     database: DatabaseOption = "",
 ) -> None:
     """Write the audit log as lines of JSON."""
-    with errors_in_words(), _looking(room, database) as session:
+    with writing(output), _looking(room, database) as session:
         from marrowscope.files.results import whole_file
         from marrowscope.store.audit import export as lines_of
 
