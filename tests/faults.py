@@ -56,7 +56,7 @@ class Outcome:
     text: str
     """What it printed and what it said of errors."""
     steps: int
-    """Files that it opened for writing, renamed or removed below its folder."""
+    """Files that it opened for writing, renamed or removed below its folder, but for its lock."""
 
 
 class Commands:
@@ -153,7 +153,8 @@ def _count_steps(job: dict[str, Any], steps: list[int]) -> None:
             event == "open" and isinstance(given[2], int) and given[2] & 3
         )
         if writes and isinstance(given[0], str | os.PathLike):
-            inside = os.path.realpath(given[0]).startswith(root)
+            path = os.path.realpath(given[0])
+            inside = path.startswith(root) and not path.endswith(".lock")
             steps[0] += inside
             if inside and steps[0] == last:
                 os.kill(os.getpid(), signal.SIGKILL)

@@ -3,6 +3,7 @@
 import re
 import shutil
 import signal
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,11 @@ import pytest
 from conftest import SAMPLES
 from faults import Commands, Outcome, commands
 
+from marrowscope.files.alone import LOCK
 from marrowscope.train.fit import Trained
 
 TOO_LARGE, LOCKED = "File too large", "Permission denied"
+HELD = r"another marrowscope command writes to it \(process \d+ on .*, since .*\); wait until"
 EARLIER = "of an earlier day"
 TOY = "--set min_images=9 --set unfreeze_blocks=1 --epochs 1 --batch-size 32 --threads 1"
 
@@ -76,6 +79,12 @@ WRITING = {
     "preview": Writing("preview cells.csv --cells 1 --views 1 --output out.html", "out.html"),
 }
 """Commands by name."""
+AT_ONCE = {
+    "classify, overwritten": f"{CLASSIFY} --overwrite",
+    "classify, resumed": f"{CLASSIFY} --resume",
+    "read": WRITING["data read"].words,
+}
+"""What two processes do at one instant."""
 KILLED_ELSEWHERE = ("data audit", "data pack", "export", "data read, Parquet", "classify, Parquet")
 """Killed in tests of their own, writing nothing before they are sure, or as their neighbour."""
 
@@ -135,7 +144,7 @@ def sizes(folder: Path, output: str) -> dict[str, int]:
     return {
         file.relative_to(folder).as_posix(): file.stat().st_size
         for file in files
-        if file.is_file() and ".partial" not in file.name
+        if file.is_file() and ".partial" not in file.name and not file.name.endswith(LOCK)
     }
 
 
@@ -199,3 +208,49 @@ def test_a_killed_command_is_gone_on_with(
     again = command.run(desk, *writing.words.split(), *writing.again.split())
     assert again.code == 0, again.text
     assert sizes(desk, writing.output) == whole
+
+
+@pytest.fixture(scope="module")
+def other() -> Iterator[Commands]:
+    with commands(["marrowscope.cli", "marrowscope.classification.classify"]) as running:
+        yield running
+
+
+@pytest.mark.parametrize("name", AT_ONCE)
+def test_of_two_that_start_at_one_instant_none_spoils_the_others_results(
+    name: str, command: Commands, other: Commands, desk: Path
+) -> None:
+    words = AT_ONCE[name]
+    done = command.run(desk, *words.replace("--output out", "--output alone").split())
+    assert done.code == 0, done.text
+    outcomes = at_one_instant(desk, words, command, other)
+    assert 0 in {outcome.code for outcome in outcomes}
+    for outcome in outcomes:
+        if outcome.code:
+            failed(outcome, f"out.*({HELD}|already holds something)")
+    assert results(desk, "out") == results(desk, "alone")
+
+
+def at_one_instant(desk: Path, words: str, *sides: Commands) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    instant = threading.Barrier(len(sides))
+
+    def run(side: Commands) -> None:
+        instant.wait()
+        outcomes.append(side.run(desk, *words.split()))
+
+    threads = [threading.Thread(target=run, args=[side]) for side in sides]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return outcomes
+
+
+def results(desk: Path, output: str) -> list[tuple[str, str]]:
+    """Give the files of an output, hidden ones too, and what is in its tables."""
+    files = sorted([*desk.glob(f"{output}/*"), *desk.glob(f"{output}*.*"), *desk.glob(".*")])
+    return [
+        (file.name.replace(output, ""), file.read_text() if file.suffix == ".csv" else "")
+        for file in files
+    ]

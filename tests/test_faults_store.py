@@ -1,8 +1,10 @@
 """A reading room whose disk is full, whose clock is set back, or that two processes write to."""
 
 import json
+import re
 import shutil
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -10,25 +12,35 @@ from pathlib import Path
 
 import pytest
 from conftest import SAMPLES
-from faults import STORE, Commands, commands
+from faults import STORE, Commands, Outcome, commands
+from rooms import picture, read_case
+from sqlalchemy import select
 
-from marrowscope.errors import DeniedError
+from marrowscope.cases.case import read_case as read_case_of
+from marrowscope.errors import DeniedError, MissingExtraError
 from marrowscope.store import audit, jobs, links, logins, moments
 from marrowscope.store.audit import Event, append, verify
+from marrowscope.store.bringing import bring
 from marrowscope.store.database import Store
+from marrowscope.store.decisions import decide
 from marrowscope.store.jobs import add_job, take_job
 from marrowscope.store.kinds import Role
 from marrowscope.store.links import look_at_link, make_link
 from marrowscope.store.logins import login_of, open_login
-from marrowscope.store.users import make_user
+from marrowscope.store.room import open_room
+from marrowscope.store.signing import mark_reviewed
+from marrowscope.store.tables import CaseCell
+from marrowscope.store.users import make_user, user_called
 
+SMALLEST = 32_768
+"""Bytes of the file that SQLite needs to read at all."""
 ADD = "case add cells --um-per-px 0.1 --user Ada --json"
 DAY = timedelta(days=1)
 
 
 @pytest.fixture(scope="module")
 def command() -> Iterator[Commands]:
-    with commands(STORE) as running:
+    with commands((*STORE, "marrowscope.web.server")) as running:
         yield running
 
 
@@ -43,6 +55,13 @@ def desk(command: Commands, tmp_path: Path) -> Path:
     return tmp_path
 
 
+def failed(outcome: Outcome, why: str) -> None:
+    """Check that a command ended with one sentence."""
+    assert outcome.code == 1, outcome.text
+    assert re.search(rf"^error: .*{why}", outcome.text, re.MULTILINE), outcome.text
+    assert "Traceback" not in outcome.text
+
+
 def cases(command: Commands, desk: Path) -> list[dict[str, object]]:
     listed: list[dict[str, object]] = json.loads(command.run(desk, "case", "list", "--json").text)
     whole = command.run(desk, "audit-log", "verify")
@@ -54,10 +73,7 @@ def cases(command: Commands, desk: Path) -> list[dict[str, object]]:
 def test_a_case_that_the_disk_does_not_hold_is_not_half_there(
     command: Commands, desk: Path, largest: int
 ) -> None:
-    failed = command.run(desk, *ADD.split(), largest=largest)
-    assert failed.code == 1, failed.text
-    assert "error: " in failed.text
-    assert "Traceback" not in failed.text
+    failed(command.run(desk, *ADD.split(), largest=largest), "cannot be (kept|used)")
     assert cases(command, desk) == []
     assert command.run(desk, *ADD.split()).code == 0
     assert len(cases(command, desk)) == 1
@@ -71,15 +87,21 @@ def test_a_case_that_the_disk_does_not_hold_is_not_half_there(
 def test_a_room_that_may_not_be_written_to_is_named(
     command: Commands, desk: Path, words: str
 ) -> None:
+    lock(desk)
+    outcome = command.run(desk, *words.split(), locked=".")
+    unlock(desk)
+    failed(outcome, "")
+    assert cases(command, desk) == []
+
+
+def lock(desk: Path) -> None:
     for each in (desk / "room", *(desk / "room").rglob("*")):
         each.chmod(0o555 if each.is_dir() else 0o444)
-    failed = command.run(desk, *words.split(), locked=".")
+
+
+def unlock(desk: Path) -> None:
     for each in (desk, desk / "room", *(desk / "room").rglob("*")):
         each.chmod(0o755)
-    assert failed.code == 1, failed.text
-    assert "error: " in failed.text
-    assert "Traceback" not in failed.text
-    assert cases(command, desk) == []
 
 
 def test_a_killed_case_add_leaves_no_case_and_can_be_given_again(
@@ -90,6 +112,76 @@ def test_a_killed_case_add_leaves_no_case_and_can_be_given_again(
         assert cases(command, desk) == []
     assert command.run(desk, *ADD.split()).code == 0
     assert len(cases(command, desk)) == 1
+
+
+@pytest.mark.parametrize("words", ["user add Ben", "user reset Ada"])
+def test_what_the_database_has_no_room_for_is_not_done(
+    command: Commands, desk: Path, words: str
+) -> None:
+    """Another process has the database open, so that its file of what is new has grown already."""
+    room = open_room(desk / "room")
+    with room.store.write() as session:
+        for _ in range(50):
+            append(session, Event("Ada", "look"))
+    before = command.run(desk, "user", "list")
+    outcome = command.run(desk, *words.split(), largest=SMALLEST)
+    failed(outcome, "the database cannot be used")
+    assert "/welcome" not in outcome.text
+    assert command.run(desk, "user", "list") == before
+    assert cases(command, desk) == []
+    assert command.run(desk, *words.split()).code == 0
+    room.close()
+
+
+@pytest.mark.parametrize("words", ["case export", "audit-log export"])
+def test_an_export_that_the_disk_does_not_hold_leaves_the_earlier_one(
+    command: Commands, desk: Path, words: str
+) -> None:
+    reviewed(desk)
+    out = desk / "out.csv"
+    out.write_text("of an earlier day")
+    export = *words.split(), "--output", "out.csv"
+    failed(command.run(desk, *export, largest=SMALLEST), "out.csv: File too large")
+    assert out.read_text() == "of an earlier day"
+    assert command.run(desk, *export).code == 0
+    assert out.stat().st_size > SMALLEST
+
+
+def reviewed(desk: Path) -> None:
+    """Let Ada review a case of 400 cells."""
+    room = open_room(desk / "room")
+    with room.store.write() as session:
+        ada = user_called(session, "Ada")
+        case = read_case(session, ada, 400)
+        cells = session.scalars(select(CaseCell.id).where(CaseCell.case_id == case.id)).all()
+        decide(session, ada, case, cells, "LYT")
+        mark_reviewed(session, ada, case, case.version)
+    (room.blobs.root / "00").mkdir()
+    for number in range(400):
+        room.blobs.path(picture(number).sha256).touch()
+    room.close()
+
+
+@pytest.mark.parametrize("fault", [{"largest": 1000}, {"locked": "."}], ids=str)
+def test_a_room_that_cannot_be_written_to_is_not_opened(
+    command: Commands, desk: Path, fault: dict[str, int | str]
+) -> None:
+    lock(desk)
+    failed(command.run(desk, "serve", "--port", 0, **fault), "room.db: cannot be used")
+    unlock(desk)
+    assert cases(command, desk) == []
+
+
+def test_an_extra_that_a_field_needs_is_said_before_anything_is_kept(
+    desk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (desk / "cells/z.svs").touch()
+    monkeypatch.setitem(sys.modules, "openslide", None)
+    room = open_room(desk / "room")
+    with pytest.raises(MissingExtraError, match=r"pip install 'marrowscope\[slides\]'"):
+        bring(room, "Ada", read_case_of(desk / "cells", fields=True))
+    assert list(room.blobs.root.iterdir()) == []
+    room.close()
 
 
 def test_two_processes_add_cases_to_one_room_side_by_side(command: Commands, desk: Path) -> None:

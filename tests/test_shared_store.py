@@ -1,5 +1,6 @@
 """Servers that share one object store and one database: each case is read once, whoever dies."""
 
+import hashlib
 import os
 import re
 import signal
@@ -7,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -16,10 +17,10 @@ import pytest
 import s3fs
 from conftest import ROOT
 from doors import API, PASSWORD, as_files, pictures, zip_of
-from httpx2 import Client
+from httpx2 import Client, post
 from sqlalchemy import select
 
-from marrowscope.errors import NotThereError, StoreError
+from marrowscope.errors import NotThereError, StoreError, UnavailableError
 from marrowscope.model.bundle import Bundle
 from marrowscope.store.audit import verify
 from marrowscope.store.blobs import PARTIAL
@@ -95,10 +96,53 @@ def test_what_no_case_wants_is_removed_from_the_store(url: str, tmp_path: Path) 
 def test_a_bucket_that_is_not_there_is_an_error(s3: s3fs.S3FileSystem, tmp_path: Path) -> None:
     assert not s3.exists("nobucket")
     blobs = SharedBlobs(tmp_path, "s3://nobucket/room")
-    with pytest.raises(OSError, match="bucket"):
+    with pytest.raises(UnavailableError, match=r"store of the pictures cannot be used .*bucket"):
         blobs.put(b"a cell")
+    assert list(tmp_path.iterdir()) == []
     with pytest.raises(StoreError, match="no such kind of store"):
         SharedBlobs(tmp_path, "nostore://room")
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Let the S3 server refuse everything, as after the keys were withdrawn."""
+
+    def allow(requests: str) -> None:
+        answer = post(f"{os.environ['AWS_ENDPOINT_URL']}/moto-api/reset-auth", content=requests)
+        assert answer.status_code == 200
+
+    allow("0")
+    try:
+        s3fs.S3FileSystem.clear_instance_cache()
+        yield
+    finally:
+        allow("inf")
+        s3fs.S3FileSystem.clear_instance_cache()
+
+
+def test_a_store_that_refuses_is_an_error_in_words_whatever_is_asked(
+    url: str, tmp_path: Path
+) -> None:
+    blobs = SharedBlobs(tmp_path / "a", url)
+    kept, other = blobs.put(b"a cell"), hashlib.sha256(b"another").hexdigest()
+    asks: dict[str, Callable[[], object]] = {
+        "put": lambda: blobs.put(b"another"),
+        "path": lambda: blobs.path(other),
+        "read": lambda: blobs.read(other),
+        "in": lambda: other in blobs,
+        "names": lambda: list(blobs.names()),
+        "sweep": lambda: blobs.sweep((), 0),
+        "age": lambda: blobs._kept_at(blobs._object(kept)),
+        "remove": lambda: blobs._remove(blobs._object(kept)),
+        "open": lambda: SharedBlobs(tmp_path / "b", f"{url}/deeper"),
+    }
+    blobs._store.invalidate_cache()
+    with refusing():
+        for name, ask in asks.items():
+            with pytest.raises(UnavailableError, match=rf"^{url}.* \(.+\); "):
+                pytest.fail(f"{name}: {ask()}")
+    assert list(blobs.names()) == [kept]
+    assert [file.name for file in (tmp_path / "a").rglob("*") if file.is_file()] == [kept]
 
 
 @contextmanager

@@ -97,6 +97,10 @@ class FrozenError(ConflictError):
     """A change of a case that is signed or archived."""
 
 
+class UnavailableError(StoreError):
+    """A disk that is full, or a store that does not answer: the same may do later."""
+
+
 class LostJobError(StoreError):
     """A job that another worker has taken over, or whose case was deleted."""
 

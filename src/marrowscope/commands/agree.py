@@ -6,7 +6,12 @@ from typing import Annotated
 
 import typer
 
-from marrowscope.commands.terminal import JsonOption, OverwriteOption, errors_in_words
+from marrowscope.commands.terminal import (
+    JsonOption,
+    OverwriteOption,
+    errors_in_words,
+    writing_into,
+)
 
 EPILOG = (
     "Examples:\n\n"
@@ -45,7 +50,7 @@ def agree(
     as_json: JsonOption = False,
 ) -> None:
     """Compare two cases or two readers: shares of the classes, kappa, confusions."""
-    with errors_in_words():
+    with writing_into(output) if output else errors_in_words():
         from marrowscope.cases.agreement import agree as run
         from marrowscope.cases.agreement_page import PAGE, agreement_as_dict, write_agreement
         from marrowscope.cases.opinions import read_opinion

@@ -23,9 +23,9 @@ from marrowscope.commands.terminal import (
     OverwriteOption,
     ScaleOption,
     cluster,
-    errors_in_words,
     new_folder,
     reading_bars,
+    writing_into,
 )
 from marrowscope.errors import SettingsError
 
@@ -112,7 +112,7 @@ def classify(
     as_json: JsonOption = False,
 ) -> None:
     """Classify single cells, or those on whole fields, and count them into a differential."""
-    with errors_in_words():
+    with writing_into(output or new_folder("marrowscope")) as folder:
         from marrowscope.classification.classify import classify as run
         from marrowscope.classification.resume import engine_of, result_files
         from marrowscope.counting.norms import read_norms
@@ -129,7 +129,6 @@ def classify(
         chosen = load_bundle(bundle, bundle_sha256)
         if not fields:
             chosen.preprocessing.check_scale(um_per_px)
-        folder = output or new_folder("marrowscope")
         cells = partial(find_files, paths, um_per_px, result_files(folder))
         number = sum(1 for _ in cells())
         begun = engine_of(folder) if resume else ""

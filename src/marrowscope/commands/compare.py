@@ -17,6 +17,7 @@ from marrowscope.commands.terminal import (
     errors_in_words,
     progress,
     read_data,
+    writing_into,
 )
 from marrowscope.errors import SettingsError
 
@@ -75,7 +76,7 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """Compare bundles cell by cell on one test, with a verdict in words for each class."""
-    with errors_in_words():
+    with writing_into(output) if output else errors_in_words():
         from marrowscope.commands.evaluation_screen import show_comparison
         from marrowscope.evaluation.compare import compare as run
         from marrowscope.evaluation.compare_page import PAGE, write_comparison

@@ -13,9 +13,10 @@ from marrowscope.commands.terminal import (
     JsonOption,
     OverwriteOption,
     WorkersOption,
-    errors_in_words,
     progress,
     read_data,
+    writing,
+    writing_into,
 )
 
 data_app = typer.Typer(
@@ -55,7 +56,7 @@ def read(
     as_json: JsonOption = False,
 ) -> None:
     """Read cells in place into one manifest; what cannot be used is listed beside it."""
-    with errors_in_words():
+    with writing(output):
         from marrowscope.commands.data_screen import show_read
         from marrowscope.data.read import read as run
         from marrowscope.data.read import read_class_map, scale_of, source_of
@@ -89,7 +90,7 @@ def audit(
     as_json: JsonOption = False,
 ) -> None:
     """Find damaged pictures, copies, and pictures that share pixels; with a page to look at."""
-    with errors_in_words():
+    with writing_into(output):
         from marrowscope.commands.data_screen import show_audit
         from marrowscope.data.audit import audit as search
 
@@ -155,7 +156,7 @@ def split(
     as_json: JsonOption = False,
 ) -> None:
     """Divide cells into parts: what shares a patient, content or pixels stays together."""
-    with errors_in_words():
+    with writing_into(output):
         from marrowscope.commands.data_screen import show_split
         from marrowscope.data.divide import divide
         from marrowscope.data.divide import folds as divide_into_folds
@@ -219,7 +220,7 @@ def pack(
     as_json: JsonOption = False,
 ) -> None:
     """Decode and resize cells once, into a file that training reads at any speed."""
-    with errors_in_words():
+    with writing_into(output):
         from marrowscope.commands.data_screen import show_packed
         from marrowscope.data.pack import pack as run
         from marrowscope.model.preprocess import Preprocessing
@@ -244,7 +245,7 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Draw the census of the classes and a contact sheet of each, source by source."""
-    with errors_in_words():
+    with writing(output):
         from marrowscope.commands.data_screen import show_census
         from marrowscope.data.show import show as draw
 
@@ -277,7 +278,7 @@ def doubts(
     as_json: JsonOption = False,
 ) -> None:
     """List cells whose label a model confidently contradicts; no label is changed."""
-    with errors_in_words():
+    with writing_into(output):
         from marrowscope.commands.doubts_table import show_doubts
         from marrowscope.evaluation.doubts_page import list_doubts
         from marrowscope.evaluation.out_of_fold import read_out_of_fold

@@ -16,9 +16,9 @@ from marrowscope.commands.terminal import (
     LeastSupportOption,
     OverwriteOption,
     RoundsOption,
-    errors_in_words,
     progress,
     read_data,
+    writing_into,
 )
 
 EPILOG = (
@@ -77,7 +77,7 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Measure a bundle on its sealed test cells and write the figures into its model card."""
-    with errors_in_words():
+    with writing_into(output):
         from marrowscope.commands.evaluation_screen import show_evaluation
         from marrowscope.data.split import read_pairs, read_split
         from marrowscope.evaluation.evaluate import VOUCHED

@@ -12,8 +12,8 @@ from marrowscope.commands.terminal import (
     JsonOption,
     OverwriteOption,
     ScaleOption,
-    errors_in_words,
     progress,
+    writing_into,
 )
 
 EPILOG = (
@@ -35,7 +35,7 @@ def explain(
     as_json: JsonOption = False,
 ) -> None:
     """Show where a bundle sees the two likeliest classes of pictures, on one page."""
-    with errors_in_words():
+    with writing_into(output):
         from marrowscope.files.intake import find_files
         from marrowscope.model.bundle import load_bundle
         from marrowscope.model.explain import DATA, PAGE

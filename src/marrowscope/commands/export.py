@@ -9,10 +9,10 @@ from marrowscope.commands.terminal import (
     DataOption,
     JsonOption,
     OverwriteOption,
-    errors_in_words,
     prepare_training,
     progress,
     read_data,
+    writing_into,
 )
 
 EPILOG = (
@@ -65,7 +65,7 @@ def export(
     as_json: JsonOption = False,
 ) -> None:
     """Turn a run into a bundle (ONNX), if it agrees with the run on every validation cell."""
-    with errors_in_words():
+    with writing_into(output):
         prepare_training()
         from marrowscope.commands.training_screen import show_exported
         from marrowscope.train.export import export as export_run

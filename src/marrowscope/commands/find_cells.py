@@ -11,9 +11,9 @@ from marrowscope.commands.terminal import (
     SOME_REJECTED,
     JsonOption,
     OverwriteOption,
-    errors_in_words,
     new_folder,
     progress,
+    writing_into,
 )
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def find_cells(
     as_json: JsonOption = False,
 ) -> None:
     """Find the nucleated cells of whole fields: boxes, outlines, pictures with both drawn in."""
-    with errors_in_words():
+    with writing_into(output or new_folder("marrowscope-cells")) as folder:
         from marrowscope.fields.crop_files import CROPS
         from marrowscope.fields.finder import load_finder
         from marrowscope.fields.finding import find_on_fields, write_all_crops
@@ -72,13 +72,7 @@ def find_cells(
         finder = load_finder(threads=threads)
         found = list(find_files(fields, um_per_px))
         with progress("Finding cells", len(found)) as each:
-            result = find_on_fields(
-                found,
-                output or new_folder("marrowscope-cells"),
-                finder,
-                overwrite=overwrite,
-                each=each,
-            )
+            result = find_on_fields(found, folder, finder, overwrite=overwrite, each=each)
         if crops:
             written = write_all_crops(result)
             print(f"Crops: {written:,} in {result.folder / CROPS}", file=sys.stderr)

@@ -9,9 +9,9 @@ from marrowscope.commands.terminal import (
     ChangesOption,
     DataArgument,
     RecipeOption,
-    errors_in_words,
     prepare_training,
     read_data,
+    writing,
 )
 
 EPILOG = (
@@ -29,7 +29,7 @@ def preview(
     views: Annotated[int, typer.Option(min=1, help="Random views of each.")] = 6,
 ) -> None:
     """Draw random views of real cells, as a recipe's training would see them."""
-    with errors_in_words():
+    with writing(output):
         prepare_training()
         from marrowscope.train.preview import preview as draw
         from marrowscope.train.recipes import read_changes, settings_of

@@ -19,9 +19,9 @@ from marrowscope.commands.terminal import (
     NormsOption,
     OverwriteOption,
     ScaleOption,
-    errors_in_words,
     new_folder,
     reading_bars,
+    writing_into,
 )
 from marrowscope.errors import SettingsError
 
@@ -79,7 +79,7 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Read all slides of a case and write the report that a person signs."""
-    with errors_in_words():
+    with writing_into(output or new_folder("marrowscope-report")) as folder:
         from marrowscope.cases.case import read_case
         from marrowscope.cases.reading import engine_of_slides, find_cells, read_cells
         from marrowscope.cases.report import open_report, report_case, report_files
@@ -93,7 +93,6 @@ def report(
             raise SettingsError("--resume needs --output: the folder of the earlier report")
         read, chosen = read_case(case, um_per_px, fields=fields), load_bundle(bundle, bundle_sha256)
         ranges, formula = read_norms(norms), formula_of(me_formula)
-        folder = output or new_folder("marrowscope-report")
         found = find_cells(read, folder, report_files(folder))
         number = sum(map(len, found.values()))
         begun = engine_of_slides(read, folder) if resume else ""

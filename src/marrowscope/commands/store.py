@@ -15,6 +15,7 @@ from marrowscope.commands.terminal import (
     ScaleOption,
     errors_in_words,
     progress,
+    writing,
 )
 
 if TYPE_CHECKING:
@@ -167,7 +168,7 @@ def export(
 ) -> None:
     """Write the cells that people decided on, of reviewed and signed cases, for `train`."""
     with (
-        errors_in_words(),
+        writing(output),
         _opened(room, database, pictures) as opened,
         opened.store.read() as session,
     ):
@@ -190,17 +191,14 @@ def add_user(
     database: DatabaseOption = "",
 ) -> None:
     """Make a user, and print the link with which the password is chosen, once, within a day."""
-    with (
-        errors_in_words(),
-        _opened(room, database, new=True) as opened,
-        opened.store.write() as session,
-    ):
+    with errors_in_words(), _opened(room, database, new=True) as opened:
         from marrowscope.store.kinds import role_called
         from marrowscope.store.links import make_link
         from marrowscope.store.users import make_user
 
-        user = make_user(session, name, role_called(role))
-        secret = make_link(session, user)
+        with opened.store.write() as session:
+            user = make_user(session, name, role_called(role))
+            secret = make_link(session, user)
         print(f"{user.name} is a {user.role}; to choose a password: {_welcome(secret)}")
 
 
@@ -226,12 +224,14 @@ def reset(
     database: DatabaseOption = "",
 ) -> None:
     """Print a link with which a user chooses a new password; the old one works until then."""
-    with errors_in_words(), _opened(room, database) as opened, opened.store.write() as session:
+    with errors_in_words(), _opened(room, database) as opened:
         from marrowscope.store.links import make_link
         from marrowscope.store.users import user_called
 
-        user = user_called(session, name)
-        print(f"for {user.name} to choose a password: {_welcome(make_link(session, user))}")
+        with opened.store.write() as session:
+            user = user_called(session, name)
+            secret = make_link(session, user)
+        print(f"for {user.name} to choose a password: {_welcome(secret)}")
 
 
 def _welcome(secret: str) -> str:
@@ -246,11 +246,13 @@ def token(
     database: DatabaseOption = "",
 ) -> None:
     """Print a token, once, with which a program does what the user may; `/account` revokes it."""
-    with errors_in_words(), _opened(room, database) as opened, opened.store.write() as session:
+    with errors_in_words(), _opened(room, database) as opened:
         from marrowscope.store.tokens import make_token
         from marrowscope.store.users import user_called
 
-        print(make_token(session, user_called(session, user), name)[1])
+        with opened.store.write() as session:
+            secret = make_token(session, user_called(session, user), name)[1]
+        print(secret)
 
 
 @audit_app.command(
@@ -281,7 +283,7 @@ def export_log(
     database: DatabaseOption = "",
 ) -> None:
     """Write the audit log as lines of JSON."""
-    with errors_in_words(), _looking(room, database) as session:
+    with writing(output), _looking(room, database) as session:
         from marrowscope.files.results import whole_file
         from marrowscope.store.audit import export as lines_of
 

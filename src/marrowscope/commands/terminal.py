@@ -141,6 +141,26 @@ def errors_in_words() -> Iterator[None]:
         _fail(f"{error.filename or 'a file'}: {error.strerror or error}")
 
 
+@contextmanager
+def writing_into(folder: Path) -> Iterator[Path]:
+    """Keep other commands out of a folder of results and give it, with errors in words."""
+    with errors_in_words():
+        from marrowscope.files.alone import alone_in
+
+        with alone_in(folder):
+            yield folder
+
+
+@contextmanager
+def writing(file: Path) -> Iterator[Path]:
+    """Keep other commands from writing a file and give it, with errors in words."""
+    with errors_in_words():
+        from marrowscope.files.alone import alone_at
+
+        with alone_at(file):
+            yield file
+
+
 def new_folder(name: str) -> Path:
     """Name a folder that is not there yet, by the time."""
     return Path(f"{name}-{datetime.now().astimezone():%Y%m%d-%H%M%S}")

@@ -20,6 +20,7 @@ from marrowscope.commands.terminal import (
     prepare_training,
     read_data,
     training_bar,
+    writing_into,
 )
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Train a classifier by a recipe; keep the best epoch by validation macro-F1."""
-    with errors_in_words():
+    is_first = os.environ.get("RANK", "0") == "0"
+    with writing_into(output) if is_first else errors_in_words():
         prepare_training()
         from marrowscope.commands.training_screen import show_trained
         from marrowscope.data.pack import open_pack
@@ -89,7 +91,6 @@ def train(
         named |= {"classes": None if classes is None else scheme(classes)}
         given = {name: value for name, value in named.items() if value is not None}
         settings = settings_of(recipe, given | read_changes(changes or []))
-        is_first = os.environ.get("RANK", "0") == "0"
         if is_first:
             prepare_folder(output, overwrite=resume, otherwise=CONTINUE)
         manifest = read_data(data, quiet=as_json or not is_first)

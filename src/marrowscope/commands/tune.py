@@ -13,10 +13,10 @@ from marrowscope.commands.terminal import (
     JsonOption,
     PackOption,
     ThreadsOption,
-    errors_in_words,
     prepare_training,
     read_data,
     training_bar,
+    writing_into,
 )
 
 EPILOG = (
@@ -54,7 +54,7 @@ def tune(
     as_json: JsonOption = False,
 ) -> None:
     """Try settings within ranges; keep the training with the best validation macro-F1."""
-    with errors_in_words():
+    with writing_into(output):
         prepare_training("optuna")
         from marrowscope.commands.training_screen import show_tuned
         from marrowscope.data.pack import open_pack

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from marrowscope.errors import MarrowscopeError, OutputError
+from marrowscope.files.alone import holds_something
 from marrowscope.files.formulas import as_it_was, harmless_row, row_as_it_was
 from marrowscope.records import Place, Prediction, Reject
 
@@ -241,7 +242,7 @@ def prepare_folder(folder: Path, overwrite: bool, otherwise: str = REPLACE) -> N
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        occupied = any(folder.iterdir())
+        occupied = holds_something(folder)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be used for results: {error.strerror}") from None
     if occupied and not overwrite:

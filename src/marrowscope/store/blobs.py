@@ -5,10 +5,10 @@ import os
 import re
 import tempfile
 from collections.abc import Container, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from marrowscope.errors import NotThereError, StoreError
+from marrowscope.errors import NotThereError, StoreError, UnavailableError
 
 NAME = re.compile(r"[0-9a-f]{64}")
 PARTIAL = ".partial-"
@@ -49,14 +49,25 @@ class Blobs:
         return str(self.path(sha256).resolve())
 
     def put(self, content: bytes) -> str:
-        """Keep bytes; give their SHA-256 once they are on the disk."""
+        """Keep bytes; give their SHA-256 once they are on the disk.
+
+        Raises:
+            UnavailableError: they cannot be kept, such as on a full disk.
+        """
         return self.put_chunks([content])
 
     def put_chunks(self, chunks: Iterable[bytes]) -> str:
         """Keep what comes in pieces; give its SHA-256 once it is on the disk.
 
-        What raises an error while it gives pieces leaves nothing behind.
+        What raises an error while it gives pieces leaves nothing behind; it must be no OSError.
+
+        Raises:
+            UnavailableError: it cannot be kept, such as on a full disk.
         """
+        with failing(f"{self.root}: a picture cannot be kept"):
+            return self._put(chunks)
+
+    def _put(self, chunks: Iterable[bytes]) -> str:
         digest = hashlib.sha256()
         handle, name = tempfile.mkstemp(prefix=PARTIAL, dir=self.root)
         partial = Path(name)
@@ -91,11 +102,13 @@ class Blobs:
         Raises:
             NotThereError: it is not there.
             StoreError: the file is not what it was when it was kept.
+            UnavailableError: it cannot be read now.
         """
-        try:
-            content = self.path(sha256).read_bytes()
-        except FileNotFoundError:
-            raise NotThereError(f"there is no picture {sha256}") from None
+        with failing(f"{self.root}: a picture cannot be read"):
+            try:
+                content = self.path(sha256).read_bytes()
+            except FileNotFoundError:
+                raise NotThereError(f"there is no picture {sha256}") from None
         if hashlib.sha256(content).hexdigest() != sha256:
             raise StoreError(f"{self.path(sha256)}: the file was changed; restore it from a copy")
         return content
@@ -117,6 +130,21 @@ class Blobs:
         for partial in self.root.glob(f"{PARTIAL}*"):
             _remove_old(partial, older_than)
         return removed
+
+
+@contextmanager
+def failing(what: str) -> Iterator[None]:
+    """Turn what a disk or a store raises into an error of ours; `what` cannot be done then.
+
+    Raises:
+        UnavailableError: it fails.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise UnavailableError(
+            f"{what} ({error.strerror or error}); try again when that is mended"
+        ) from None
 
 
 def chunks_of(file: Path) -> Iterator[bytes]:

@@ -1,8 +1,9 @@
 """Bring a case from the disk into the reading room: its pictures are kept, and a job reads them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 from marrowscope.cases.case import Case, Slide
@@ -11,7 +12,7 @@ from marrowscope.fields.field import file_of, open_field
 from marrowscope.files.contents import read_content
 from marrowscope.files.images import decode_image
 from marrowscope.locations import name_of
-from marrowscope.records import Picture, Reject
+from marrowscope.records import Found, Picture, Reject
 from marrowscope.store.blobs import Blobs, chunks_of
 from marrowscope.store.cases import Facts, lock, make_case
 from marrowscope.store.cells import Added, NewCell, add_cells
@@ -51,23 +52,25 @@ def bring(room: Room, who: str, case: Case, each: Callable[[], object] = lambda:
         DeniedError: the user is a reader.
         CaseError: no file is a picture of a cell or a field, or slides have pixels of different
             sizes.
-        StoreError: a fact, a file's or a slide's name, or a picture cannot be kept.
+        StoreError: a fact, or a file's or a slide's name cannot be kept.
+        UnavailableError: a picture cannot be kept, such as on a full disk; no case is made.
         MissingExtraError: a file lies in a container or store, or is a slide, that needs an extra
-            which is not installed.
+            which is not installed; nothing is kept.
     """
     with room.store.read() as session:
         check_role(user_called(session, who), Role.REVIEWER, "making a case")
     scales = {slide.um_per_px for slide in case.slides}
     if len(scales) > 1:
         raise CaseError(f"the slides of {case.id} have pixels of different sizes; make a case each")
+    found = {slide.name: _look_at(slide) for slide in case.slides}
     rejects: list[Reject] = []
     cells = {
-        slide.name: _keep(slide, partial(_keep_one, room.blobs), rejects, each)
+        slide.name: _keep(found[slide.name], partial(_keep_one, room.blobs), rejects, each)
         for slide in case.slides
         if not slide.fields
     }
     fields = {
-        slide.name: _keep(slide, partial(_keep_field, room.blobs), rejects, each)
+        slide.name: _keep(found[slide.name], partial(_keep_field, room.blobs), rejects, each)
         for slide in case.slides
         if slide.fields
     }
@@ -93,14 +96,32 @@ def _sum(parts: Iterable[Added]) -> Added:
     return Added(sum(part.new for part in every), sum(part.known for part in every))
 
 
+def _look_at(slide: Slide) -> list[Found]:
+    """Find the files of a slide and open its fields: what needs an extra that is missing says so.
+
+    Nothing is kept before that is done for all slides.
+    """
+    return [_openable(each) if slide.fields else each for each in slide.find()]
+
+
+def _openable(found: Found) -> Found:
+    if isinstance(found, Reject):
+        return found
+    try:
+        open_field(file_of(found.path))
+    except FieldError as error:
+        return Reject(str(found.path), str(error).removeprefix(f"{found.path}: "))
+    return found
+
+
 def _keep(
-    slide: Slide,
+    pictures: Iterable[Found],
     keep: Callable[[Picture], Kept | Reject],
     rejects: list[Reject],
     each: Callable[[], object],
 ) -> list[Kept]:
     kept: list[Kept] = []
-    for found in slide.find():
+    for found in pictures:
         outcome = found if isinstance(found, Reject) else keep(found)
         each()
         if isinstance(outcome, Reject):
@@ -112,24 +133,30 @@ def _keep(
 
 def _keep_field(blobs: Blobs, picture: Picture) -> NewField | Reject:
     """Keep a field, if what is kept can be opened: of some slides, one file is not all."""
-    location = picture.path
+    file = file_of(picture.path)
     try:
-        file = file_of(location)
-        open_field(file)
-        sha256 = blobs.put_chunks(chunks_of(file))
+        sha256 = blobs.put_chunks(_pieces(file))
         opened = open_field(blobs.path(sha256))
-    except OSError as error:
-        return Reject(str(location), f"it cannot be read ({error.strerror or error})")
     except FieldError as error:
-        return Reject(str(location), str(error).removeprefix(f"{location}: "))
+        return Reject(str(file), str(error).removeprefix(f"{file}: "))
     return NewField(file.name, sha256, opened.width, opened.height)
+
+
+def _pieces(file: Path) -> Iterator[bytes]:
+    """Give a file in pieces; that it cannot be read is its own fault, not that of who keeps it."""
+    try:
+        yield from chunks_of(file)
+    except OSError as error:
+        raise FieldError(f"{file}: it cannot be read ({error.strerror or error})") from None
 
 
 def _keep_one(blobs: Blobs, found: Picture) -> NewCell | Reject:
     try:
-        return keep_picture(blobs, name_of(found.path), read_content(found.path))
+        content = read_content(found.path)
     except OSError as error:
         return Reject(str(found.path), f"it cannot be read ({error.strerror or error})")
+    try:
+        return keep_picture(blobs, name_of(found.path), content)
     except ImageError as error:
         return Reject(str(found.path), str(error))
 
@@ -139,6 +166,7 @@ def keep_picture(blobs: Blobs, name: str, content: bytes) -> NewCell:
 
     Raises:
         ImageError: it is no picture that is read; nothing is kept.
+        UnavailableError: it cannot be kept, such as on a full disk.
     """
     width, height = decode_image(content).size
     return NewCell(name, blobs.put(content), width, height)

@@ -32,7 +32,8 @@ def look(
     with the reason.
 
     Raises:
-        StoreError: the store of the pictures does not answer, or the field was changed in it.
+        StoreError: the field was changed in the store of the pictures.
+        UnavailableError: that store does not answer, or the disk is full.
     """
     try:
         given, others = scales
@@ -40,8 +41,6 @@ def look(
         return _outcome(blobs, field, looked, field_um, most)
     except (FieldError, MissingExtraError) as error:
         return Outcome(FieldState.REJECTED, reason=_without_path(blobs, field, str(error)))
-    except OSError as error:
-        return Outcome(FieldState.REJECTED, reason=f"it cannot be read ({error.strerror or error})")
 
 
 def _outcome(blobs: Blobs, field: Field, looked: Looked, field_um: float, most: int) -> Outcome:
@@ -65,7 +64,8 @@ def cut_out(blobs: Blobs, field: Field, place: Place, field_um: float) -> Cut:
     Raises:
         FieldError: the field cannot be read.
         MissingExtraError: it is large or a slide, and the extra `slides` is not installed.
-        StoreError: the store of the pictures does not answer, or the field was changed in it.
+        StoreError: the field was changed in the store of the pictures.
+        UnavailableError: that store does not answer, or the disk is full.
     """
     return _cut(blobs, open_field(blobs.path(field.sha256)), field.sha256, place, field_um)
 

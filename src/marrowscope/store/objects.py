@@ -1,16 +1,18 @@
 """Pictures in an object store that many servers share, with copies on this machine's disk."""
 
+import math
 import os
 import tempfile
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
-from marrowscope.errors import StoreError
+from marrowscope.errors import StoreError, UnavailableError
 from marrowscope.files.hashes import file_hash
 from marrowscope.locations import asked, store_of
-from marrowscope.store.blobs import NAME, PARTIAL, Blobs
+from marrowscope.store.blobs import NAME, PARTIAL, Blobs, failing
 
 
 class SharedBlobs(Blobs):
@@ -24,7 +26,8 @@ class SharedBlobs(Blobs):
         """Use a store, and a folder for copies.
 
         Raises:
-            StoreError: the folder cannot be made, or the store cannot be reached.
+            StoreError: the folder cannot be made.
+            UnavailableError: the store cannot be reached.
             MissingExtraError: the library for such a store is not installed.
         """
         super().__init__(root)
@@ -33,7 +36,7 @@ class SharedBlobs(Blobs):
             self._store, self._prefix = store_of(self.url)
             asked(url, lambda: self._store.exists(self._prefix))
         except OSError as error:
-            raise StoreError(
+            raise UnavailableError(
                 f"{url}: cannot hold pictures ({error.strerror or error}); see that the bucket is "
                 "there and that the keys are set"
             ) from None
@@ -44,7 +47,8 @@ class SharedBlobs(Blobs):
         It stays empty where the store has no such content.
 
         Raises:
-            StoreError: this is no SHA-256, the store does not answer, or the object was changed.
+            StoreError: this is no SHA-256, or the object was changed.
+            UnavailableError: the store does not answer, or no copy can be kept here.
         """
         file = super().path(sha256)
         if not file.is_file():
@@ -62,37 +66,49 @@ class SharedBlobs(Blobs):
     def _name(self, partial: Path, sha256: str) -> None:
         """Send a whole file to the store, then keep it as a copy."""
         to = self._object(sha256)
-        if not asked(to, lambda: self._store.exists(to)):
-            asked(to, lambda: self._store.put_file(str(partial), to))
+        if not self._ask(lambda: self._store.exists(to)):
+            self._ask(lambda: self._store.put_file(str(partial), to))
         super()._name(partial, sha256)
 
     def _object(self, sha256: str) -> str:
         return f"{self._prefix}/{sha256[:2]}/{sha256}"
 
+    def _ask(self, question: Callable[[], Any]) -> Any:
+        """Ask the store.
+
+        Raises:
+            UnavailableError: it does not answer, or does not allow it.
+        """
+        with failing(f"{self.url}: the store of the pictures cannot be used"):
+            return asked(self.url, question)
+
     def _fetch(self, sha256: str, file: Path) -> None:
-        handle, name = tempfile.mkstemp(prefix=PARTIAL, dir=self.root)
-        os.close(handle)
-        copy = Path(name)
-        try:
-            asked(self.url, lambda: self._store.get_file(self._object(sha256), name))
-            if file_hash(copy) != sha256:
-                raise StoreError(f"{self.location(sha256)}: the object was changed; restore it")
-            file.parent.mkdir(exist_ok=True)
-            copy.replace(file)
-        except FileNotFoundError:
-            pass  # the place stays empty, as it is for a content that is not there
-        except OSError as error:
-            raise StoreError(f"{self.url}: cannot be read ({error.strerror or error})") from None
-        finally:
-            copy.unlink(missing_ok=True)
+        with failing(f"{self.url}: a picture cannot be copied to {self.root}"):
+            handle, name = tempfile.mkstemp(prefix=PARTIAL, dir=self.root)
+            os.close(handle)
+            copy = Path(name)
+            try:
+                asked(self.url, lambda: self._store.get_file(self._object(sha256), name))
+                if file_hash(copy) != sha256:
+                    raise StoreError(f"{self.location(sha256)}: the object was changed; restore it")
+                file.parent.mkdir(exist_ok=True)
+                copy.replace(file)
+            except FileNotFoundError:
+                pass  # the place stays empty, as it is for a content that is not there
+            finally:
+                copy.unlink(missing_ok=True)
 
     def __contains__(self, sha256: str) -> bool:
         to = self._object(sha256)
-        return super().path(sha256).is_file() or bool(asked(to, lambda: self._store.exists(to)))
+        return super().path(sha256).is_file() or bool(self._ask(lambda: self._store.exists(to)))
 
     def names(self) -> Iterator[str]:
-        """Give the SHA-256 of every content that the store has."""
-        found = asked(self.url, lambda: self._store.find(self._prefix))
+        """Give the SHA-256 of every content that the store has.
+
+        Raises:
+            UnavailableError: the store does not answer.
+        """
+        found = self._ask(lambda: self._store.find(self._prefix))
         names = (name.rpartition("/")[2] for name in found)
         yield from sorted(name for name in names if NAME.fullmatch(name))
 
@@ -114,7 +130,12 @@ class SharedBlobs(Blobs):
         return removed
 
     def _remove(self, to: str) -> None:
-        asked(to, lambda: self._store.rm_file(to))
+        self._ask(lambda: self._store.rm_file(to))
 
     def _kept_at(self, to: str) -> float:
-        return float(asked(to, lambda: self._store.modified(to)).timestamp())
+        """Say when an object was kept; in all future if another server has just removed it."""
+        with failing(f"{self.url}: the store of the pictures cannot be used"):
+            try:
+                return float(asked(self.url, lambda: self._store.modified(to)).timestamp())
+            except FileNotFoundError:
+                return math.inf

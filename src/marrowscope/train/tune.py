@@ -26,6 +26,7 @@ from marrowscope.data.manifest import Manifest
 from marrowscope.data.pack import Pack
 from marrowscope.data.split import Split
 from marrowscope.errors import DivergedError, OutputError, SettingsError, TrainingError
+from marrowscope.files.alone import holds_something
 from marrowscope.files.results import write_json
 from marrowscope.train.fit import Watch, fit
 from marrowscope.train.ranges import Ranges
@@ -125,7 +126,7 @@ def _start(sweep: _Sweep) -> None:
         _check_same_plan(sweep.folder, json.loads(file.read_text(encoding="utf-8")), plan)
         return
     sweep.folder.mkdir(parents=True, exist_ok=True)
-    if any(sweep.folder.iterdir()):
+    if holds_something(sweep.folder):
         raise OutputError(f"{sweep.folder} holds something that is no sweep; give another folder")
     write_json(file, plan)
 

@@ -5,7 +5,7 @@ from marrowscope.fields.field import open_field
 from marrowscope.fields.overview import overview
 from marrowscope.store.tables import Field
 from marrowscope.web.room import Room
-from marrowscope.web.shown import Shown, as_it_came, keep_jpeg
+from marrowscope.web.shown import Shown, as_it_came, kept_jpeg
 
 SIDES = (320, 4096)
 """Pixels a side, at most."""
@@ -28,7 +28,6 @@ def field_picture(room: Room, field: Field, side: int) -> Shown:
         if shown:
             return shown
     file = room.settings.folder / "thumbnails" / field.sha256[:2] / f"{field.sha256}-{side}.jpg"
-    if not file.is_file():
-        small = overview(open_field(room.blobs.path(field.sha256)), side)
-        keep_jpeg(small, file, 90)
-    return Shown(file.read_bytes(), "image/jpeg")
+    if file.is_file():
+        return Shown(file.read_bytes(), "image/jpeg")
+    return kept_jpeg(overview(open_field(room.blobs.path(field.sha256)), side), file, 90)

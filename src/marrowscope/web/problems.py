@@ -24,6 +24,7 @@ from marrowscope.errors import (
     SignInError,
     TooLargeError,
     TooOftenError,
+    UnavailableError,
 )
 
 MEDIA = "application/problem+json"
@@ -35,12 +36,14 @@ STATUS: Mapping[type[MarrowscopeError], int] = {
     DeniedError: 403,
     ConflictError: 409,
     NotReadyError: 503,
+    UnavailableError: 503,
     BundleError: 409,
     MarrowscopeError: 422,
 }
 """The first that an error is an instance of counts."""
-BUSY = "the database is busy or out of reach; try again"
+BUSY = "the database is busy, out of reach or without room; try again"
 CLASH = "somebody else did the same at this moment; look at it again"
+DISK = "the server cannot read or write its files ({}); tell who runs it, and try again then"
 UNKNOWN = "something went wrong on the server; its log says what"
 Page = Callable[[Request, int, str, str], Response]
 LOG = logging.getLogger("marrowscope")
@@ -116,6 +119,7 @@ TELLS: Mapping[type[Exception], Callable[[Any], Told]] = {
     IntegrityError: lambda _: Told(409, CLASH),
     DataError: lambda _: Told(422, "a value is nothing that the database can hold"),
     OperationalError: lambda _: Told(503, BUSY, {"Retry-After": "2"}),
+    OSError: lambda error: Told(503, DISK.format(error.strerror or "input or output failed")),
 }
 """What is told of each kind of error."""
 

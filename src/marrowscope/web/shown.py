@@ -2,6 +2,7 @@
 
 import io
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,17 +63,24 @@ def thumbnail(room: Room, sha256: str, side: int) -> Shown:
     if side not in SIDES:
         raise SettingsError(f"side is one of {', '.join(map(str, SIDES))}; got {side}")
     file = room.settings.folder / "thumbnails" / sha256[:2] / f"{sha256}-{side}.jpg"
-    if not file.is_file():
-        image = decode_image(room.blobs.read(sha256))
-        image.thumbnail((side, side), Image.Resampling.LANCZOS)
-        keep_jpeg(image, file, 88)
-    return Shown(file.read_bytes(), "image/jpeg")
+    if file.is_file():
+        return Shown(file.read_bytes(), "image/jpeg")
+    image = decode_image(room.blobs.read(sha256))
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return kept_jpeg(image, file, 88)
 
 
-def keep_jpeg(image: Image.Image, file: Path, quality: int) -> None:
-    """Write a JPEG whole or not at all; several may write the same one at once."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=file.parent) as folder:
-        partial = Path(folder, file.name)
-        image.save(partial, "JPEG", quality=quality)
-        partial.replace(file)
+def kept_jpeg(image: Image.Image, file: Path, quality: int) -> Shown:
+    """Make a JPEG, and keep it for the next time if the disk takes it.
+
+    It is written whole or not at all; several may write the same one at once.
+    """
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality)
+    with suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=file.parent) as folder:
+            partial = Path(folder, file.name)
+            partial.write_bytes(buffer.getvalue())
+            partial.replace(file)
+    return Shown(buffer.getvalue(), "image/jpeg")

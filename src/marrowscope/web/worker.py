@@ -13,7 +13,9 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
-from marrowscope.errors import LostJobError, MarrowscopeError
+from sqlalchemy.exc import OperationalError
+
+from marrowscope.errors import LostJobError, MarrowscopeError, UnavailableError
 from marrowscope.model.predictor import Predictor
 from marrowscope.records import Picture, Prediction, Reject
 from marrowscope.store.bringing import READ
@@ -91,7 +93,7 @@ class Worker:
                 return False
             self._do(job, predictor)
         except Exception:
-            LOG.exception("the store cannot be reached; trying again")
+            LOG.exception("the database, the pictures or the disk cannot be used; trying again")
             return False
         return True
 
@@ -103,11 +105,19 @@ class Worker:
                 self._read(job, predictor)
         except LostJobError as error:
             LOG.warning("%r", str(error))
+        except (UnavailableError, OperationalError, OSError):
+            self._give_back(job)
+            raise
         except MarrowscopeError as error:
             self._fail(job, str(error), again=False)
         except Exception as error:
             LOG.exception("job %s went wrong", job.id)
             self._fail(job, f"{type(error).__name__}: {error}", again=True)
+
+    def _give_back(self, job: Job) -> None:
+        """Let a job wait for better times, which is no failed attempt."""
+        with self._room.store.write() as session:
+            release_job(session, job.id, self.name)
 
     def _fail(self, job: Job, error: str, *, again: bool) -> None:
         with self._room.store.write() as session:
@@ -120,8 +130,7 @@ class Worker:
                 with self._room.store.write() as session:
                     finish_job(session, job.id, self.name)
                 return
-        with self._room.store.write() as session:
-            release_job(session, job.id, self.name)
+        self._give_back(job)
 
     def _read(self, job: Job, predictor: Predictor) -> None:
         """Read the cells of a case that wait, batch by batch; each batch is kept at once."""
@@ -133,8 +142,7 @@ class Worker:
                 with self._room.store.write() as session:
                     finish_job(session, job.id, self.name)
                 return
-        with self._room.store.write() as session:
-            release_job(session, job.id, self.name)
+        self._give_back(job)
 
     def _read_batch(self, job: Job, case: Case, predictor: Predictor) -> bool:
         """Read some cells and keep what came out; tell whether there were any."""
