@@ -50,6 +50,7 @@ def bundles(name: str, given: argparse.Namespace, folder: Path) -> dict[str, Any
     from marrowscope.train.models import MODELS, load_network
     from marrowscope.train.onnx_file import to_onnx
     from marrowscope.train.quantise import to_int8
+    from marrowscope.train.together import answering
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -80,7 +81,7 @@ def bundles(name: str, given: argparse.Namespace, folder: Path) -> dict[str, Any
             licence="",
             origin={},
         )
-        to_onnx(run, bundle.model_file)
+        to_onnx(answering([run]), preprocessing.size, classes, bundle.model_file)
         if precision == "int8":
             cells = files_of(given, "train")[:CALIBRATION_CELLS]
             pixels = np.stack([preprocessing.resize(read_image(file)) for file in cells])

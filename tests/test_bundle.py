@@ -18,7 +18,8 @@ from marrowscope.files.images import read_image
 from marrowscope.model.bundle import Bundle, load_bundle, seal_evaluation
 from marrowscope.model.description import FILES, class_list_hash
 from marrowscope.model.predictor import Predictor, softmax
-from marrowscope.train.export import check_close, check_same, export
+from marrowscope.train.agreement import check_close, check_same
+from marrowscope.train.export import export
 from marrowscope.train.fit import Trained
 from marrowscope.train.run import read_run
 
@@ -92,11 +93,11 @@ def test_export_refuses_a_model_that_does_something_else(
 
     run = read_run(toy_run.folder)
 
-    def write_another(run: Any, file: Path) -> None:
+    def write_another(network: Any, *rest: Any) -> None:
         with torch.no_grad():
-            run.network.classifier.bias[0] += 0.5
-            write(run, file)
-            run.network.classifier.bias[0] -= 0.5
+            network.network.classifier.bias[0] += 0.5
+            write(network, *rest)
+            network.network.classifier.bias[0] -= 0.5
 
     monkeypatch.setattr(module, "to_onnx", write_another)
     with pytest.raises(ExportError, match="ONNX and torch disagree"):

@@ -28,6 +28,15 @@ def export(
     name: Annotated[
         str, typer.Option(help="Name of the bundle.", show_default="the folder's name")
     ] = "",
+    together: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--with",
+            metavar="RUN",
+            help="Another run of the same split and classes: the bundle gives the mean of their "
+            "probabilities. May be repeated.",
+        ),
+    ] = None,
     precision: Annotated[
         str,
         typer.Option(
@@ -71,7 +80,7 @@ def export(
         from marrowscope.train.export import export as export_run
         from marrowscope.train.run import read_run
 
-        finished = read_run(run)
+        finished, *others = [read_run(folder) for folder in (run, *(together or ()))]
         manifest = read_data(data, quiet=True)
         with progress("Comparing cells", None) as each:
             result = export_run(
@@ -79,6 +88,7 @@ def export(
                 manifest,
                 output,
                 name or output.name,
+                others=others,
                 precision=precision,
                 calibration=calibration,
                 false_alarms=false_alarms,

@@ -77,8 +77,8 @@ class Preprocessing:
             square = image.resize(size, resample, box)
         return np.asarray(square, dtype=np.uint8).transpose(2, 0, 1)
 
-    def normalise(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Normalise (..., 3, size, size) uint8 to float32 of the same shape.
+    def normalise(self, pixels: NDArray[np.number]) -> NDArray[np.float32]:
+        """Normalise (..., 3, size, size) levels of 0..255 to float32 of the same shape.
 
         A red value of 124 becomes (124 / 255 - 0.485) / 0.229 = 0.0056.
         """

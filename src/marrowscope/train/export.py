@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import chain, islice, zip_longest
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from marrowscope.data.manifest import Manifest
@@ -32,13 +32,14 @@ from marrowscope.model.preprocess import Preprocessing
 from marrowscope.records import Picture
 from marrowscope.statistics.abstention import Abstention, always_in_words, conform
 from marrowscope.statistics.calibration import METHODS, Calibration, calibrate, calibration_error
-from marrowscope.statistics.metrics import confusion_matrix, macro
 from marrowscope.statistics.selective import ERROR_RATES, Threshold, threshold_for
 from marrowscope.statistics.trust import COVERAGES
+from marrowscope.train.agreement import check_close, check_same
 from marrowscope.train.onnx_file import to_onnx
 from marrowscope.train.quantise import to_fp16, to_int8, to_int8_weights
 from marrowscope.train.run import Run
 from marrowscope.train.strangers import Labelled, learn_known
+from marrowscope.train.together import answering, by_torch
 
 Logits = NDArray[np.floating]
 """(N, C), unbounded."""
@@ -48,10 +49,6 @@ Checked = tuple[Logits, list[str]]
 """What a model gives, and in one sentence each how well it agrees with fp32."""
 
 PRECISIONS = ("fp32", "fp16", "int8", "int8-weights")
-PROBABILITY_TOLERANCE = 1e-3
-LEAST_AGREEMENT = 0.985
-LARGEST_LOSS = 0.005
-"""Of macro-F1 on the validation part."""
 IN_FLOAT = (0, 1, 2, 4, 8)
 """Products with far outliers that int8 keeps in float: the first number that the gate accepts."""
 CALIBRATION_CELLS = 128
@@ -72,6 +69,7 @@ def export(
     folder: Path,
     name: str,
     *,
+    others: Sequence[Run] = (),
     precision: str = "fp32",
     calibration: str = "temperature",
     false_alarms: float = FALSE_ALARMS,
@@ -84,6 +82,9 @@ def export(
 ) -> Exported:
     """Export a run to ONNX and compare it with the run on every validation cell.
 
+    With `others` the bundle gives the mean of the probabilities of all these runs; its embeddings
+    and heatmaps are those of the first.
+
     fp32 must give the same top-1 on all cells and probabilities within 1e-3 of torch; any other
     precision must agree with fp32 on 98.5% of the cells and lose at most 0.5 points of macro-F1,
     in each processor engine that is installed; int8 keeps as few products in float as that takes.
@@ -95,8 +96,9 @@ def export(
     model has read a cell: several times for those that several models read.
 
     Raises:
-        ExportError: the exported model does not agree, the network cannot be written as ONNX, a
-            cell cannot be read, or the precision or the calibration is not known.
+        ExportError: the exported model does not agree, the network cannot be written as ONNX, the
+            runs do not fit each other, a cell cannot be read, or the precision or the calibration
+            is not known.
         SplitError: the run's split has no part `train` or `val`, or the manifest lacks a cell.
         BundleError: the exported model cannot be loaded.
         OutputError: the folder cannot be used.
@@ -106,16 +108,17 @@ def export(
     if calibration not in METHODS:
         raise ExportError(f"calibration {calibration!r} is not one of {', '.join(METHODS)}")
     cells = _cells(run, manifest, "val")
+    runs = (run, *others)
     prepare_folder(folder, overwrite)
     with tempfile.TemporaryDirectory() as temporary:
         model = Path(temporary) / MODEL
-        to_onnx(run, model)
-        describe = partial(_bundle, run, name=name, licence=licence, attribution=attribution)
+        to_onnx(answering(runs), run.preprocessing.size, run.classes, model)
+        describe = partial(_bundle, runs, name=name, licence=licence, attribution=attribution)
         full = describe(model.parent, precision="fp32")
         score = partial(_score, preprocessing=full.preprocessing, cells=cells, each=each)
         logits = score(Predictor(full).logits, at_once=cores())
         scores = softmax(logits)
-        agreement = [check_same(softmax(score(_by_torch(run))), scores)]
+        agreement = [check_same(softmax(score(by_torch(runs))), scores)]
         truth = [run.classes.index(label) for _, label in cells]
         if precision != "fp32":
             logits, words = _reduce(
@@ -189,50 +192,6 @@ def abstention_in_words(abstention: Abstention, classes: Sequence[str]) -> str:
         always_in_words(abstention.always(classes, coverage), coverage) for coverage in COVERAGES
     )
     return " ".join(["abstention, by validation cells:", f"{cells}.", *filter(None, missing)])
-
-
-def check_same(reference: Scores, scores: Scores) -> str:
-    """Say how well fp32 agrees with torch, both (N, C) probabilities.
-
-    Raises:
-        ExportError: a top-1 differs, or a probability by more than 1e-3.
-    """
-    different = int((reference.argmax(axis=1) != scores.argmax(axis=1)).sum())
-    largest = float(np.abs(reference - scores).max())
-    if different or largest > PROBABILITY_TOLERANCE:
-        raise ExportError(
-            f"ONNX and torch disagree: {different} of {len(scores)} cells have another class, "
-            f"probabilities differ by up to {largest:.2g} (allowed: 0 and "
-            f"{PROBABILITY_TOLERANCE}); nothing was written"
-        )
-    return (
-        f"fp32 ONNX against torch on {len(scores)} validation cells: same class for all, "
-        f"probabilities within {largest:.1e}"
-    )
-
-
-def check_close(full: Scores, reduced: Scores, truth: Sequence[int], precision: str) -> str:
-    """Say how well a precision agrees with fp32, both (N, C) probabilities, given true indices.
-
-    Raises:
-        ExportError: fewer than 98.5% of the cells keep their class, or macro-F1 falls by over
-            0.005.
-    """
-    agreement = float((full.argmax(axis=1) == reduced.argmax(axis=1)).mean())
-    before, after = (
-        macro(confusion_matrix(truth, scores.argmax(axis=1).tolist(), scores.shape[1])).f1
-        for scores in (full, reduced)
-    )
-    words = (
-        f"{precision} against fp32 on {len(full)} validation cells: same class for "
-        f"{agreement:.2%}, macro-F1 {after:.4f} against {before:.4f}"
-    )
-    if agreement < LEAST_AGREEMENT or before - after > LARGEST_LOSS:
-        raise ExportError(
-            f"{words} (allowed: at least {LEAST_AGREEMENT:.1%} and a loss of at most "
-            f"{LARGEST_LOSS}); nothing was written: export with --precision fp32"
-        )
-    return words
 
 
 def _reduce(
@@ -335,19 +294,8 @@ def _read(picture: Picture, preprocessing: Preprocessing) -> NDArray[np.uint8]:
         ) from None
 
 
-def _by_torch(run: Run) -> Callable[[Pixels], Logits]:
-    """Give the function by which the trained network itself scores pictures."""
-
-    def classify(pixels: Pixels) -> Logits:
-        normalised = torch.from_numpy(run.preprocessing.normalise(pixels))
-        with torch.inference_mode():
-            return np.asarray(run.network(pixel_values=normalised).logits)
-
-    return classify
-
-
 def _bundle(
-    run: Run,
+    runs: Sequence[Run],
     folder: Path,
     *,
     name: str,
@@ -357,10 +305,10 @@ def _bundle(
     agreement: Sequence[str] = (),
 ) -> Bundle:
     """Describe the model that lies in a folder."""
-    settings = asdict(run.settings)
-    for own in ("classes", "preprocessing"):
-        settings.pop(own)
-    settings["model"] = Path(run.settings.model).name
+    run, *others = runs
+    settings = _settings(run)
+    if others:
+        settings["together_with"] = [_settings(other) for other in others]
     images = _images(run)
     return Bundle(
         folder=folder,
@@ -373,7 +321,7 @@ def _bundle(
         split_hash=run.split.hash,
         licence=licence,
         origin={
-            "network": f"{settings['model']} ({type(run.network).__name__})",
+            "network": " + ".join(map(_network, runs)),
             "settings": settings,
             "environment": run.environment,
             "grouped_by": run.split.grouped_by,
@@ -383,6 +331,18 @@ def _bundle(
             "agreement": list(agreement),
         },
     )
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    """Give the settings of a run, but for what the bundle says elsewhere; no path of a machine."""
+    settings = asdict(run.settings)
+    for own in ("classes", "preprocessing"):
+        settings.pop(own)
+    return settings | {"model": Path(run.settings.model).name}
+
+
+def _network(run: Run) -> str:
+    return f"{Path(run.settings.model).name} ({type(run.network).__name__})"
 
 
 def _images(run: Run) -> dict[str, dict[str, int]]:

@@ -3,34 +3,32 @@
 import json
 import logging
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
 import torch
+from torch import nn
 
 from marrowscope.errors import ExportError
 from marrowscope.model.engines import CLASSES_KEY
-from marrowscope.train.outputs import OUTPUTS, Explained
-from marrowscope.train.run import Run
+from marrowscope.train.outputs import OUTPUTS
 
 OPSET = 18
 INPUT = "pixels"
 
 
-def to_onnx(run: Run, file: Path) -> None:
-    """Write the network with a dynamic batch, its class list among the metadata.
+def to_onnx(network: nn.Module, size: int, classes: Sequence[str], file: Path) -> None:
+    """Write a network of pictures (N, 3, size, size) with a dynamic N, its classes as metadata.
 
     Raises:
-        ExportError: torch gives no ONNX program, the last layer is not known, or the network has
-            fewer tokens than patches.
+        ExportError: torch gives no ONNX program, or the network has fewer tokens than patches.
     """
-    size = run.preprocessing.size
-    run.network.set_attn_implementation("eager")  # the fused kernel has no counterpart in ONNX
     logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of torch, about itself
         program = torch.onnx.export(
-            Explained(run.network, run.preprocessing).eval(),
+            network.eval(),
             (torch.zeros(2, 3, size, size, dtype=torch.uint8),),
             dynamo=True,
             opset_version=OPSET,
@@ -43,7 +41,7 @@ def to_onnx(run: Run, file: Path) -> None:
         raise ExportError("torch gave no ONNX program")
     model = program.model_proto
     strip(model)
-    onnx.helper.set_model_props(model, {CLASSES_KEY: json.dumps(run.classes)})
+    onnx.helper.set_model_props(model, {CLASSES_KEY: json.dumps(list(classes))})
     onnx.save(model, str(file))
 
 

@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 from onnx.helper import make_tensor_value_info
+from onnx.numpy_helper import to_array
 from onnxruntime import InferenceSession
 from onnxruntime.quantization import (
     CalibrationDataReader,
@@ -31,6 +32,7 @@ AT_ONCE = 16
 PROBED_CELLS = 16
 """Calibration cells in which outliers are looked for."""
 TINY = 1e-12
+COLOURS = 3
 PRODUCTS = ("MatMul", "Gemm", "Conv")
 ONE_SIDED = ("Relu", "Gelu")
 """Functions whose values lie on one side of zero, or nearly."""
@@ -105,11 +107,20 @@ class _Cells(CalibrationDataReader):  # type: ignore[misc]
 
 
 def _with_weights(graph: GraphProto) -> list[NodeProto]:
-    """Give the products of an activation and a stored weight, without the first and last layer."""
+    """Give the products of an activation and a stored weight, without first and last layers."""
     shapes = {weight.name: tuple(weight.dims) for weight in graph.initializer}
     classes = graph.output[0].type.tensor_type.shape.dim[1].dim_value
     products = [node for node in graph.node if node.op_type in PRODUCTS and node.input[1] in shapes]
-    return [node for node in products[1:] if classes not in shapes[node.input[1]]]
+    return [
+        node
+        for node in products
+        if not _sees_picture(node, shapes) and classes not in shapes[node.input[1]]
+    ]
+
+
+def _sees_picture(node: NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Tell whether a convolution reads the three colours."""
+    return node.op_type == "Conv" and shapes[node.input[1]][1] == COLOURS
 
 
 def _outlying(
@@ -140,8 +151,12 @@ def _outlying(
 def _unsigned(graph: GraphProto, products: list[NodeProto]) -> dict[str, list[dict[str, object]]]:
     """Ask for unsigned numbers where an input lies on one side of zero."""
     maker = {output: node for node in graph.node for output in node.output}
+    zeros = {value.name for value in graph.initializer if not value.dims and to_array(value) == 0}
     one_sided = {
-        node.input[0] for node in products if _is_one_sided(maker.get(node.input[0]), maker)
+        node.input[0]
+        for node in products
+        if _is_one_sided(maker.get(node.input[0]), maker)
+        or _is_cut_at_zero(maker.get(node.input[0]), zeros)
     }
     return {name: [{"quant_type": QuantType.QUInt8, "symmetric": False}] for name in one_sided}
 
@@ -151,6 +166,11 @@ def _is_one_sided(node: NodeProto | None, maker: dict[str, NodeProto]) -> bool:
         return node is not None
     last, inner = GELU_IN_PARTS
     return node.op_type == last and _stems_from(node, inner, maker, depth=3)
+
+
+def _is_cut_at_zero(node: NodeProto | None, zeros: set[str]) -> bool:
+    """Tell whether a function is a ReLU6, as the exporter writes it."""
+    return node is not None and node.op_type == "Clip" and node.input[1] in zeros
 
 
 def _stems_from(node: NodeProto, kind: str, maker: dict[str, NodeProto], depth: int) -> bool:
