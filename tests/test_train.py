@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import subprocess
 import sys
 from dataclasses import replace
@@ -259,7 +260,7 @@ def test_recipes_are_read_by_name_and_changed_by_name() -> None:
     report = settings_of("report-resnet50")
     assert (report.epochs, report.learning_rate, report.pretrained) == (25, 1e-4, False)
     changed = settings_of(
-        "report-vit", read_changes(["epochs=7", "flips=false", "classes=BLA,NGS"])
+        "report-vit", read_changes(["epochs=7", "flips=false", "classes=BLA, NGS"])
     )
     assert (changed.epochs, changed.flips, changed.classes) == (7, False, ("BLA", "NGS"))
 
@@ -268,12 +269,22 @@ def test_recipes_are_read_by_name_and_changed_by_name() -> None:
     ("changes", "message"),
     [
         ({"epoch": "3"}, "no setting is called epoch; there are model, pretrained,"),
-        ({"epochs": "many"}, "epochs must be of the kind int, got 'many'"),
+        ({"epochs": "many"}, "epochs must be a whole number, got 'many'"),
+        ({"epochs": [1]}, "epochs must be a whole number, got [1]"),
+        ({"epochs": math.inf}, "epochs must be a whole number, got inf"),
+        ({"epochs": 3.7}, "epochs must be a whole number, got 3.7"),
+        ({"epochs": True}, "epochs must be a whole number, got True"),
+        ({"learning_rate": "inf"}, "learning_rate must be a finite number, got 'inf'"),
+        ({"classes": 5}, "classes must be a list of texts, got 5"),
+        ({"classes": [5]}, "classes must be a list of texts, got [5]"),
+        ({"model": 5}, "model must be text, got 5"),
+        ({"flips": 1}, "flips must be true or false, got 1"),
+        ({"seed": "-1"}, "seed must be 0 to 4294967295, got -1"),
         ({"flips": "1"}, "flips must be true or false, got '1'"),
         ({"balance": "weights,focal"}, "balance must be one of none, sampler, weights,"),
     ],
 )
-def test_settings_that_do_not_exist_or_fit(changes: dict[str, str], message: str) -> None:
+def test_settings_that_do_not_exist_or_fit(changes: dict[str, object], message: str) -> None:
     with pytest.raises(SettingsError) as caught:
         settings_of("dinov2-small", changes)
     assert message in str(caught.value)
