@@ -25,7 +25,7 @@ from marrowscope.train.models import load_network
 from marrowscope.train.recipes import RECIPES, read_changes, settings_of
 from marrowscope.train.run import read_run
 from marrowscope.train.settings import TrainSettings
-from marrowscope.train.trainer import optimizer
+from marrowscope.train.trainer import optimizer, training_arguments
 
 
 def test_a_run_folder_holds_all_that_went_in_and_came_out(
@@ -153,6 +153,36 @@ def test_all_wrong_settings_are_told_at_once() -> None:
 def test_a_folder_without_a_run(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="not the folder of a finished run"):
         read_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sharpen": 1}, "no setting is called sharpen; there are model,"),
+        ({"epochs": "x"}, "epochs must be a whole number, got 'x'; export with the version that"),
+        ({"left_out": 3}, "cannot be used (TypeError("),
+        (None, "cannot be read as an object of JSON ("),
+    ],
+)
+def test_a_run_of_another_version_is_refused_in_words(
+    changes: dict[str, object] | None, message: str, toy_run: Trained, tmp_path: Path
+) -> None:
+    values = json.loads((toy_run.folder / "settings.json").read_text())
+    (tmp_path / "settings.json").write_text(
+        "{" if changes is None else json.dumps(values | changes)
+    )
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(SettingsError) as caught:
+        read_run(tmp_path)
+    assert str(caught.value).startswith(f"{tmp_path / 'settings.json'}: {message}")
+
+
+def test_a_warm_up_over_all_steps_is_no_warm_up_of_one(tmp_path: Path) -> None:
+    steps = [
+        training_arguments(TrainSettings(warmup_share=share), tmp_path).get_warmup_steps(1000)
+        for share in (0.0, 0.1, 1.0)
+    ]
+    assert steps == [0, 100, 1000]
 
 
 def test_settings_are_saved_as_they_were_resolved(toy_run: Trained) -> None:
