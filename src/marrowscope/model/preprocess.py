@@ -1,6 +1,7 @@
 """The one definition of how a picture becomes model input, for training and serving alike."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,8 +111,8 @@ class Preprocessing:
         return cls(
             int(values["size"]),
             values["resample"],
-            _three(values["mean"]),
-            _three(values["std"]),
+            three(values["mean"]),
+            three(values["std"]),
             float(values["field_um"]),
         )
 
@@ -129,6 +130,12 @@ def _field(image: Image.Image, side: float) -> tuple[Image.Image, Box]:
     return image, (left, top, left + side, top + side)
 
 
-def _three(values: list[float]) -> tuple[float, float, float]:
+def three(values: Sequence[float]) -> tuple[float, float, float]:
+    """Read a value for each channel.
+
+    Raises:
+        ValueError: there are not three, or one is no number.
+        TypeError: it is no sequence of numbers.
+    """
     red, green, blue = (float(value) for value in values)
     return red, green, blue
