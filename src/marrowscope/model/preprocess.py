@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from marrowscope.errors import BundleError, ImageError, SettingsError
+from marrowscope.files.images import LARGEST
 
 RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
@@ -62,7 +63,8 @@ class Preprocessing:
         what lies beyond its edges is mirrored.
 
         Raises:
-            ImageError: a field is to be shown, and the size of a pixel is not known.
+            ImageError: a field is to be shown, and the size of a pixel is not known or so small
+                that the field has more pixels a side than a picture of a cell may have.
         """
         size = (self.size, self.size)
         resample = RESAMPLING[self.resample]
@@ -72,6 +74,12 @@ class Preprocessing:
             raise ImageError(
                 f"the network sees {self.field_um:g} micrometres around a cell, and the size of "
                 "this picture's pixels is not known: give um_per_px in the manifest, or --um-per-px"
+            )
+        elif self.field_um / um_per_px > LARGEST:
+            raise ImageError(
+                f"the network sees {self.field_um:g} micrometres around a cell, which are "
+                f"{self.field_um / um_per_px:,.0f} pixels at {um_per_px:g} micrometres a pixel; at "
+                f"most {LARGEST:,} are cut out: check um_per_px"
             )
         else:
             image, box = _field(image, self.field_um / um_per_px)
