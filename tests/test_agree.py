@@ -219,6 +219,36 @@ def test_two_cases_are_two_samples_even_if_their_pictures_have_the_same_names(
     assert agree(one, again).same is not None
 
 
+def test_cells_of_a_report_are_those_that_the_machine_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The report names them from the folder of the case, the predictions from where one was."""
+    monkeypatch.chdir(tmp_path)
+    folder = report(
+        tmp_path / "report",
+        "K-1",
+        "cells/1.png,A,BLA,counted,LYT,,0.5,anna,2026-03-02T14:30,",
+        "cells/2.png,A,LYT,counted,LYT,,0.5,,,",
+        "cells/3.txt,A,,rejected,,,,,,no picture",
+    )
+    read = "path,label", "cases/K-1/cells/1.png,LYT", "cases/K-1/cells/2.png,LYT"
+    predictions = read_opinion(write(tmp_path / "predictions.csv", *read))
+    with pytest.raises(ComparisonError) as error:
+        agree(read_opinion(folder), predictions)
+    assert str(error.value) == (
+        f"{folder / 'cells.csv'} names cells/1.png and others from the folder of the case, and "
+        "what leads to them is not beside it, in slides/, so whether they are cells of the other "
+        "reading cannot be told; give the whole folder that `marrowscope report` wrote, or "
+        "--independent if they are two samples"
+    )
+    assert agree(read_opinion(folder), predictions, independent=True).same is None
+    (folder / "slides/A").mkdir(parents=True)
+    write(folder / "slides/A/predictions.csv", *read)
+    same = agree(read_opinion(folder), predictions).same
+    assert same is not None
+    assert same.table == ((0, 1), (0, 1))
+
+
 def refused(path: Path, reader: str = "") -> str:
     with pytest.raises(ComparisonError) as error:
         read_opinion(path, reader)
@@ -242,6 +272,10 @@ def test_what_cannot_be_read_is_refused_in_words(tmp_path: Path) -> None:
     nobody = write(tmp_path / "f.csv", "path,label", "1,BLA")
     assert "no reader 'anna' can be chosen" in refused(nobody, "anna")
     assert refused(tmp_path).startswith(f"{tmp_path} has no cells.csv or predictions.csv; give")
+    fates = write(tmp_path / "h.csv", "path,label,slide,fate,machine_label", "1,BLA,A,counted,BLA")
+    assert refused(fates, "anna") == (
+        f"{fates}: no column reviewer; it has path, label, slide, fate, machine_label"
+    )
     lacking = write(tmp_path / "g.csv", "path", "1")
     assert refused(lacking) == f"{lacking}: no column label; it has path"
 

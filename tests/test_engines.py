@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from conftest import SAMPLES
@@ -16,6 +17,7 @@ from marrowscope.errors import BundleError, MissingExtraError, SettingsError
 from marrowscope.files.images import read_image
 from marrowscope.model.bundle import Bundle, load_bundle
 from marrowscope.model.engines import (
+    CLASSES_KEY,
     CUDA,
     ENGINES,
     Choice,
@@ -132,6 +134,19 @@ def test_a_class_order_that_is_not_the_models_is_refused(toy_bundle: Bundle, eng
     turned = replace(toy_bundle, classes=tuple(reversed(toy_bundle.classes)))
     with pytest.raises(BundleError, match="was made for the classes"):
         load_engine(engine, turned, 1)
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("stored", ["{", "3", None])
+def test_a_model_that_names_no_classes_is_refused(
+    toy_bundle: Bundle, engine: str, stored: str | None
+) -> None:
+    model = onnx.load(str(toy_bundle.model_file))
+    onnx.helper.set_model_props(model, {CLASSES_KEY: stored} if stored else {})
+    onnx.save(model, str(toy_bundle.model_file))
+    with pytest.raises(BundleError) as caught:
+        load_engine(engine, toy_bundle, 1)
+    assert f"was made for the classes {stored or '[]'}, its bundle names" in str(caught.value)
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])

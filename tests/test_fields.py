@@ -17,6 +17,7 @@ from marrowscope.fields.detector import boxes_of, maps_of
 from marrowscope.fields.field import PlainField, open_field
 from marrowscope.fields.nuclei import Limits, cells_and_nuclei, find_nucleated
 from marrowscope.fields.outlines import outlines_of, write_outlines
+from marrowscope.fields.overview import overview
 from marrowscope.fields.slides import LargeTiff, Slide
 from marrowscope.fields.stain import background, densities, is_blank, purple, shrunk, split
 
@@ -271,3 +272,12 @@ def test_a_picture_of_any_size_is_filled_up_for_the_network() -> None:
 def test_a_field_in_memory_knows_its_size(pixels: np.ndarray) -> None:
     field = PlainField(pixels, 0.1)
     assert (field.width, field.height, field.um_per_px) == (640, 480, 0.1)
+
+
+@pytest.mark.parametrize(("width", "height"), [(14_000, 6), (6, 14_000), (9, 9)])
+def test_a_field_is_shown_however_narrow_it_is(width: int, height: int) -> None:
+    """Of 14,000 pixels in 100, the field is made 140 times smaller."""
+    field = PlainField(np.full((height, width, 3), 7, dtype=np.uint8))
+    small = overview(field, 100)
+    assert small.size == ((9, 9) if width == 9 else (100, 1) if width > height else (1, 100))
+    assert np.all(np.asarray(small) == 7)

@@ -41,6 +41,8 @@ def test_the_side_of_a_crop_is_the_field_of_view_by_the_size_of_a_pixel() -> Non
     assert side_of(UM, 0) == 250
     assert side_of(0.09, 21.5) == 239
     """238.9 pixels: rounded up, as the network cuts its own square out of the middle."""
+    with pytest.raises(FieldError, match=r"a cell would have 2,150,000 pixels a side at 1e-05"):
+        side_of(1e-5, 0)
 
 
 def test_a_crop_is_centred_on_its_box_and_mirrored_at_the_edge() -> None:
@@ -204,6 +206,13 @@ def test_an_interrupted_search_goes_on_after_the_fields_that_were_looked_at(
     field.write_bytes(field.read_bytes() + b"\n")
     with pytest.raises(OutputError, match="is not the picture that it was"):
         survey(find_files([str(field)]), tmp_path / "out", UM)
+
+
+@pytest.mark.parametrize("line", [b"{", b"[]", b"3", b'{"boxes": []}', b'{"boxes": [1]}', b"\xff"])
+def test_a_damaged_journal_is_refused_with_the_line(line: bytes, tmp_path: Path) -> None:
+    (tmp_path / JOURNAL).write_bytes(line + b"\n")
+    with pytest.raises(FieldError, match=r"fields.jsonl, line 1: cannot be read \("):
+        survey([], tmp_path)
 
 
 def test_fields_are_classified_and_an_interrupted_run_gives_the_same_files(

@@ -176,6 +176,9 @@ def test_predictions_go_into_a_store_in_parts(
     write_parts(file, place, overwrite=True)
     write_parts(file, tmp_path / "parts", overwrite=False)
     assert pyarrow.dataset.dataset(tmp_path / "parts").to_table() == table
+    with pytest.raises(OutputError, match=r"http://a/b cannot be written \(no such kind of sto"):
+        classify([], toy_bundle, tmp_path / "none", parts="http://a/b")
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_picture_of_a_store_is_shown(s3: s3fs.S3FileSystem) -> None:

@@ -138,6 +138,51 @@ def test_a_checkpoint_brings_its_own_preprocessing(tmp_path: Path) -> None:
     assert preprocessing_of("vit-base").mean == (0.5, 0.5, 0.5)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "cannot be read as an object of JSON (Expecting property name"),
+        ("[]", "cannot be read as an object of JSON ("),
+        ('{"resample": 1}', "cannot be used (KeyError(1)). Needed are a size above 0, a resample"),
+        ('{"size": "big"}', "cannot be used (AttributeError("),
+        ('{"size": {"height": -1}}', "cannot be used (ValueError('size -1')"),
+        ('{"image_mean": [0.5]}', "cannot be used (ValueError("),
+        ('{"image_std": 0.5}', "cannot be used (TypeError("),
+    ],
+)
+def test_what_a_checkpoint_says_of_its_input_is_read_or_refused(
+    text: str, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "preprocessor_config.json").write_text(text)
+    with pytest.raises(BackboneError) as caught:
+        preprocessing_of(str(tmp_path))
+    said = str(caught.value)
+    assert said.startswith(f"network '{tmp_path}': its preprocessor_config.json {message}")
+
+
+def test_a_checkpoint_that_says_nothing_is_no_checkpoint_that_is_not_reached(
+    toy_network: Path, tmp_path: Path
+) -> None:
+    assert preprocessing_of(str(toy_network)) == Preprocessing()
+    with pytest.raises(BackboneError, match="cannot be loaded"):
+        preprocessing_of(str(tmp_path / "gone"))
+
+
+def test_any_network_can_start_from_random_weights(toy_network: Path, tmp_path: Path) -> None:
+    """Its shape is enough."""
+    (tmp_path / "config.json").write_text((toy_network / "config.json").read_text())
+    network = load_network(str(tmp_path), CLASSES, pretrained=False)
+    assert network.config.id2label == dict(enumerate(CLASSES))
+    taught, drawn = (
+        load_network(str(toy_network), CLASSES, pretrained=each).state_dict()
+        for each in (True, False)
+    )
+    name = "dinov2.embeddings.patch_embeddings.projection.weight"
+    assert not torch.equal(taught[name], drawn[name])
+    with pytest.raises(BackboneError, match="cannot be loaded"):
+        load_network(str(tmp_path / "gone"), CLASSES, pretrained=False)
+
+
 PILLOW_FILTERS = {"bilinear": 2, "bicubic": 3}
 
 

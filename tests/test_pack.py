@@ -16,6 +16,7 @@ import torch
 from conftest import SAMPLES
 from test_classify import run
 
+from marrowscope.data.growing import GrowingFiles
 from marrowscope.data.manifest import Manifest, read_manifest
 from marrowscope.data.pack import PIXELS, Pack, open_pack, pack
 from marrowscope.data.split import Split
@@ -121,6 +122,26 @@ def test_a_killed_packing_is_no_pack_and_is_gone_on_with(packed: Pack, tmp_path:
     again = open_pack(tmp_path)
     assert again.row_of == packed.row_of
     assert np.array_equal(again.pixels, packed.pixels)
+
+
+@pytest.mark.parametrize(
+    "journal",
+    [
+        "[]",
+        "{}",
+        '{"key": "k", "items": 2, "bytes": {"a": "7"}}',
+        '{"key": "k", "items": 2, "bytes": [1]}',
+        '{"key": "k", "items": 2, "bytes": {"a": 7}}',
+    ],
+)
+def test_files_that_do_not_fit_their_journal_are_begun_anew(journal: str, tmp_path: Path) -> None:
+    """The last journal names a byte more than there is."""
+    kept = GrowingFiles(tmp_path, "k", ["a"])
+    kept.append(2, {"a": b"123456"})
+    assert GrowingFiles(tmp_path, "k", ["a"]).items == 2
+    (tmp_path / "journal.json").write_text(journal)
+    assert GrowingFiles(tmp_path, "k", ["a"]).items == 0
+    assert not (tmp_path / "a").read_bytes()
 
 
 def test_workers_give_the_same_pack(manifest: Manifest, packed: Pack, tmp_path: Path) -> None:

@@ -85,6 +85,15 @@ def test_a_field_needs_the_size_of_a_pixel() -> None:
         Preprocessing(field_um=25).resize(read_image(CELL))
 
 
+def test_a_field_of_more_pixels_than_a_cell_may_have_is_refused() -> None:
+    with pytest.raises(ImageError) as caught:
+        Preprocessing(field_um=25).resize(read_image(CELL), um_per_px=1e-5)
+    assert str(caught.value) == (
+        "the network sees 25 micrometres around a cell, which are 2,500,000 pixels at 1e-05 "
+        "micrometres a pixel; at most 4,096 are cut out: check um_per_px"
+    )
+
+
 def test_descriptions_from_before_fields_show_the_whole_picture() -> None:
     values = asdict(Preprocessing())
     del values["field_um"]

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import random
 from collections import Counter
 from dataclasses import replace
@@ -86,7 +87,9 @@ def test_a_pair_of_unknown_cells_is_an_error() -> None:
         divide(many_cells(), [("1.jpg", "gone.jpg")])
 
 
-@pytest.mark.parametrize("shares", [{}, {"train": 0.5}, {"train": 1.5, "test": -0.5}])
+@pytest.mark.parametrize(
+    "shares", [{}, {"train": 0.5}, {"train": 1.5, "test": -0.5}, {"train": math.nan, "test": 1}]
+)
 def test_shares_that_make_no_whole(shares: dict[str, float]) -> None:
     with pytest.raises(SplitError, match="shares must be at least 0 and add up to 1"):
         SplitPlan(shares=shares)
@@ -125,6 +128,23 @@ def test_a_changed_split_is_refused(tmp_path: Path, column: str, value: str) -> 
         writer.writeheader()
         writer.writerows(rows)
     with pytest.raises(SplitError, match="was changed after it was sealed"):
+        read_split(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("split.json", "[]"),
+        ("split.json", '{"seed": 1e999, "grouped_by": "", "hash": ""}'),
+        ("split.csv", f"path,sha256,label,source,group,part\n{'x' * 140_000},a,BLA,a,0,train"),
+    ],
+)
+def test_a_split_that_cannot_be_read_is_refused_in_words(
+    name: str, content: str, tmp_path: Path
+) -> None:
+    write_split(divide(many_cells()), tmp_path)
+    (tmp_path / name).write_text(content)
+    with pytest.raises(SplitError, match="its split cannot be read"):
         read_split(tmp_path)
 
 
@@ -202,6 +222,8 @@ def test_folds_test_every_cell_once_and_never_leak() -> None:
     assert len({split.hash for split in splits}) == 4
     with pytest.raises(SplitError, match="at least 3 folds are needed"):
         folds(cells, [], SplitPlan(), 2)
+    with pytest.raises(SplitError, match="give either --list or --folds"):
+        folds(cells, [], SplitPlan(lists={"test": frozenset({"1.jpg"})}), 3)
 
 
 def test_a_published_list_makes_up_its_part(tmp_path: Path) -> None:
@@ -256,6 +278,14 @@ def test_a_list_that_names_nothing(tmp_path: Path) -> None:
         read_names(tmp_path / "names.txt")
     with pytest.raises(SplitError, match="a list is given as PART=FILE"):
         read_lists(["test"])
+    (tmp_path / "names.txt").write_text("5.jpg\n")
+    with pytest.raises(SplitError, match="the part 'test' has two lists; put all its names into"):
+        read_lists([f"test={tmp_path / 'names.txt'}"] * 2)
+
+
+def test_no_share_is_left_beside_a_list() -> None:
+    with pytest.raises(SplitError, match=r"beside the list of test, a part needs a share above 0"):
+        SplitPlan(shares={"train": 0.0, "test": 1.0}, lists={"test": frozenset({"5.jpg"})})
 
 
 def test_only_what_cannot_be_used_is_left_out_by_an_audit(tmp_path: Path) -> None:

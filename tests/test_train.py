@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import subprocess
 import sys
 from dataclasses import replace
@@ -24,7 +25,7 @@ from marrowscope.train.models import load_network
 from marrowscope.train.recipes import RECIPES, read_changes, settings_of
 from marrowscope.train.run import read_run
 from marrowscope.train.settings import TrainSettings
-from marrowscope.train.trainer import optimizer
+from marrowscope.train.trainer import optimizer, training_arguments
 
 
 def test_a_run_folder_holds_all_that_went_in_and_came_out(
@@ -154,6 +155,36 @@ def test_a_folder_without_a_run(tmp_path: Path) -> None:
         read_run(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sharpen": 1}, "no setting is called sharpen; there are model,"),
+        ({"epochs": "x"}, "epochs must be a whole number, got 'x'; export with the version that"),
+        ({"left_out": 3}, "cannot be used (TypeError("),
+        (None, "cannot be read as an object of JSON ("),
+    ],
+)
+def test_a_run_of_another_version_is_refused_in_words(
+    changes: dict[str, object] | None, message: str, toy_run: Trained, tmp_path: Path
+) -> None:
+    values = json.loads((toy_run.folder / "settings.json").read_text())
+    (tmp_path / "settings.json").write_text(
+        "{" if changes is None else json.dumps(values | changes)
+    )
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(SettingsError) as caught:
+        read_run(tmp_path)
+    assert str(caught.value).startswith(f"{tmp_path / 'settings.json'}: {message}")
+
+
+def test_a_warm_up_over_all_steps_is_no_warm_up_of_one(tmp_path: Path) -> None:
+    steps = [
+        training_arguments(TrainSettings(warmup_share=share), tmp_path).get_warmup_steps(1000)
+        for share in (0.0, 0.1, 1.0)
+    ]
+    assert steps == [0, 100, 1000]
+
+
 def test_settings_are_saved_as_they_were_resolved(toy_run: Trained) -> None:
     values = json.loads((toy_run.folder / "settings.json").read_text())
     assert values["classes"] == list(toy_run.classes)
@@ -259,7 +290,7 @@ def test_recipes_are_read_by_name_and_changed_by_name() -> None:
     report = settings_of("report-resnet50")
     assert (report.epochs, report.learning_rate, report.pretrained) == (25, 1e-4, False)
     changed = settings_of(
-        "report-vit", read_changes(["epochs=7", "flips=false", "classes=BLA,NGS"])
+        "report-vit", read_changes(["epochs=7", "flips=false", "classes=BLA, NGS"])
     )
     assert (changed.epochs, changed.flips, changed.classes) == (7, False, ("BLA", "NGS"))
 
@@ -268,12 +299,22 @@ def test_recipes_are_read_by_name_and_changed_by_name() -> None:
     ("changes", "message"),
     [
         ({"epoch": "3"}, "no setting is called epoch; there are model, pretrained,"),
-        ({"epochs": "many"}, "epochs must be of the kind int, got 'many'"),
+        ({"epochs": "many"}, "epochs must be a whole number, got 'many'"),
+        ({"epochs": [1]}, "epochs must be a whole number, got [1]"),
+        ({"epochs": math.inf}, "epochs must be a whole number, got inf"),
+        ({"epochs": 3.7}, "epochs must be a whole number, got 3.7"),
+        ({"epochs": True}, "epochs must be a whole number, got True"),
+        ({"learning_rate": "inf"}, "learning_rate must be a finite number, got 'inf'"),
+        ({"classes": 5}, "classes must be a list of texts, got 5"),
+        ({"classes": [5]}, "classes must be a list of texts, got [5]"),
+        ({"model": 5}, "model must be text, got 5"),
+        ({"flips": 1}, "flips must be true or false, got 1"),
+        ({"seed": "-1"}, "seed must be 0 to 4294967295, got -1"),
         ({"flips": "1"}, "flips must be true or false, got '1'"),
         ({"balance": "weights,focal"}, "balance must be one of none, sampler, weights,"),
     ],
 )
-def test_settings_that_do_not_exist_or_fit(changes: dict[str, str], message: str) -> None:
+def test_settings_that_do_not_exist_or_fit(changes: dict[str, object], message: str) -> None:
     with pytest.raises(SettingsError) as caught:
         settings_of("dinov2-small", changes)
     assert message in str(caught.value)

@@ -264,10 +264,10 @@ def test_several_processes_are_refused(
         (["balance=none:focal"], "balance is no number; list its choices: balance=A,B,C"),
         (["flips=false:true"], "flips is no number; list its choices"),
         (["blur=1:0"], "the range of blur must rise from LOW to HIGH, got '1:0'"),
-        (["blur=0:inf"], "the range of blur must rise from LOW to HIGH, got '0:inf'"),
+        (["blur=0:inf"], "blur must be a finite number, got 'inf'"),
         (["blur=0:1:log"], "the range of blur must begin above 0 for log, got '0:1:log'"),
         (["layer_decay=0.5:1.5"], "layer_decay must be above 0 and at most 1, got 1.5"),
-        (["batch_size=8:1e2"], "batch_size must be of the kind int, got '1e2'"),
+        (["batch_size=8:1e2"], "batch_size must be a whole number, got '1e2'"),
     ],
 )
 def test_ranges_that_cannot_be_tried(texts: list[str], message: str) -> None:

@@ -113,7 +113,8 @@ def agree(first: Opinion, other: Opinion, *, independent: bool = False) -> Agree
     same. Paths are compared as written; if none is common, the real paths are.
 
     Raises:
-        ComparisonError: a reading gives no cell a class.
+        ComparisonError: a reading gives no cell a class, or where its pictures lie is not known
+            though that decides whether they are the same.
     """
     for each in (first, other):
         if not each.labels:

@@ -13,6 +13,8 @@ from marrowscope.files.intake import find_files
 from marrowscope.records import Found
 
 CASE, REVIEWS = "case.toml", "reviews.csv"
+SLIDES = "slides"
+"""Folder of what the machine read, with a folder for each slide."""
 OF_CASE = ("id", "date", "material", "stain", "um_per_px", "slides")
 OF_SLIDE = ("name", "cells", "fields", "stain", "um_per_px")
 NAME = re.compile(r"\w[\w .-]{0,63}")

@@ -3,18 +3,21 @@
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from marrowscope.cases.case import SLIDES
 from marrowscope.cases.decisions import Decision, decisions_in
 from marrowscope.classification.resume import WENT_IN
 from marrowscope.counting.tally import Fate
 from marrowscope.errors import CaseError, ComparisonError, UnknownClassError
-from marrowscope.files.results import PREDICTIONS, read_csv
+from marrowscope.files.results import PREDICTIONS, check_columns, read_csv
 from marrowscope.labels import cell_class
+from marrowscope.locations import is_url
 
 CELLS, SUMMARY = "cells.csv", "differential.json"
+OF_REPORT = ("slide", "fate", "machine_label", "reviewer")
 TABLES = (CELLS, PREDICTIONS)
 """Of a folder of results, the first that is there is read."""
 MACHINE = "machine"
@@ -46,10 +49,29 @@ class Opinion:
     """Decisions that the same person changed later."""
     case: str = ""
     """Id of the case that the cells are of, if the file says."""
+    read_from: Mapping[str, str] | None = field(default_factory=dict)
+    """Path that leads to a picture from `root`, where the one as written does not; None where
+    relative paths start from a folder that is not known."""
 
     def by_real_path(self) -> dict[str, str]:
-        """Give the classes by the real path of each picture."""
-        return {str((self.root / path).resolve()): code for path, code in self.labels.items()}
+        """Give the classes by the real path of each picture.
+
+        Raises:
+            ComparisonError: it is not known where relative paths start from.
+        """
+        return {self._real(path): code for path, code in self.labels.items()}
+
+    def _real(self, path: str) -> str:
+        if is_url(path):
+            return path
+        if self.read_from is None and not Path(path).is_absolute():
+            raise ComparisonError(
+                f"{self.file} names {path} and others from the folder of the case, and what leads "
+                f"to them is not beside it, in {SLIDES}/, so whether they are cells of the other "
+                "reading cannot be told; give the whole folder that `marrowscope report` wrote, or "
+                "--independent if they are two samples"
+            )
+        return str((self.root / (self.read_from or {}).get(path, path)).resolve())
 
 
 def read_opinion(path: Path, reader: str = "") -> Opinion:
@@ -61,7 +83,8 @@ def read_opinion(path: Path, reader: str = "") -> Opinion:
     Raises:
         ComparisonError: the file cannot be read, has no cells, an unknown class or a cell twice;
             it has several readers and none was chosen, or not the one that was, or does not say
-            who decided; or the folder has no such file, or does not say which cells were set aside.
+            who decided; a report's cells lack a column; or the folder has no such file, or does not
+            say which cells were set aside.
     """
     file = _table_of(path) if path.is_dir() else path
     rows = list(read_csv(file, ("path", "label"), ComparisonError))
@@ -109,11 +132,12 @@ def _of_person(file: Path, reader: str) -> Opinion:
     return Opinion(chosen, file, labels, file.parent, {}, len(mine) - len(labels))
 
 
-def _of_report(file: Path, rows: Iterable[Row], reader: str) -> Opinion:
+def _of_report(file: Path, rows: Sequence[Row], reader: str) -> Opinion:
+    check_columns(file, OF_REPORT, list(rows[0]), ComparisonError)
     case = _case(file.parent / SUMMARY)
     chosen = list(rows)
     if reader == MACHINE:
-        chosen = [{**row, "label": row.get("machine_label", "")} for row in chosen]
+        chosen = [{**row, "label": row["machine_label"]} for row in chosen]
     elif reader:
         people = {row["reviewer"] for row in chosen} - {""}
         chosen = [row for row in chosen if row["reviewer"] == reader]
@@ -125,7 +149,29 @@ def _of_report(file: Path, rows: Iterable[Row], reader: str) -> Opinion:
             )
     name = " ".join(filter(None, (case or str(file), reader)))
     labels, without = _labels(file, chosen, lambda row: OF_FATE.get(row["fate"], ""))
-    return Opinion(name, file, labels, Path(), without, case=case)
+    read_from = _read_from(file.parent / SLIDES, rows)
+    return Opinion(name, file, labels, Path(), without, case=case, read_from=read_from)
+
+
+def _read_from(slides: Path, rows: Iterable[Row]) -> dict[str, str] | None:
+    """Give the path by which the machine read each cell of a report; None where it is not there.
+
+    The predictions of a slide stand in the order of its cells.
+    """
+    of_slide: dict[str, list[str]] = {}
+    for row in rows:
+        if row["fate"] != "rejected":
+            of_slide.setdefault(row["slide"], []).append(row["path"])
+    read_from: dict[str, str] = {}
+    for slide, paths in of_slide.items():
+        table = slides / slide / PREDICTIONS
+        if not table.is_file():
+            return None
+        read = [row["path"] for row in read_csv(table, ("path",), ComparisonError)]
+        if [Path(path).name for path in read] != [Path(path).name for path in paths]:
+            return None
+        read_from |= zip(paths, read, strict=True)
+    return read_from
 
 
 def _case(summary: Path) -> str:

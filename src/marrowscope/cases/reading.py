@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 
-from marrowscope.cases.case import Case, Slide
+from marrowscope.cases.case import SLIDES, Case, Slide
 from marrowscope.cases.decisions import Decision, Decisions, read_decisions
 from marrowscope.classification.classify import go_on, went_in
 from marrowscope.classification.resume import engine_of, open_folder, result_files
@@ -23,9 +23,6 @@ from marrowscope.model.bundle import Bundle
 from marrowscope.model.predictor import Outcome, Predictor
 from marrowscope.records import Found, Prediction, Reject
 from marrowscope.statistics.quantify import Floats
-
-SLIDES = "slides"
-"""Folder of what the machine read, with a folder for each slide."""
 
 
 @dataclass(frozen=True)

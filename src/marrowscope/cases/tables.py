@@ -13,6 +13,7 @@ from marrowscope.cases.sheet import Sheet
 from marrowscope.counting.differential import DifferentialRow
 from marrowscope.counting.norms import Range
 from marrowscope.files.results import DECIMALS, PLACE, csv_file, place_row, set_in_words, write_json
+from marrowscope.locations import is_url
 from marrowscope.records import Place
 
 FORMAT = 1
@@ -164,6 +165,8 @@ def _cell(cell: CaseCell) -> list[str]:
 
 def _from(root: Path, path: str) -> str:
     """Name a file from the folder of the case where it lies in it."""
+    if is_url(path):
+        return path
     try:
         return Path(os.path.abspath(path)).relative_to(os.path.abspath(root)).as_posix()  # noqa: PTH100 - links stay as they are
     except ValueError:

@@ -11,7 +11,7 @@ from typing import Any
 
 from marrowscope import __version__
 from marrowscope.classification.outcomes import Outcomes
-from marrowscope.classification.parquet import write_parquet, write_parts
+from marrowscope.classification.parquet import place_of_parts, write_parquet, write_parts
 from marrowscope.classification.report import write_report
 from marrowscope.classification.resume import DIFFERENTIAL, REPORT, TABLE, open_folder
 from marrowscope.counting.adjusted import Adjusted, adjust
@@ -153,6 +153,8 @@ def classify(
     """
     if parquet or parts:
         arrow()
+    if parts:
+        place_of_parts(parts)
     abstain = by_sets(bundle, coverage)
     predictor = predictor or Predictor(bundle, threads, engine)
     inputs = went_in(bundle, keep_novel, engine, coverage) | dict(settings or {})

@@ -39,13 +39,13 @@ def write_parts(predictions: Path, place: Location, *, overwrite: bool) -> None:
     The columns are those of `write_parquet`; a part has 65,536 rows at most.
 
     Raises:
-        OutputError: something is there and must not be overwritten, or it cannot be written.
-        OSError: the URL is of no kind of store that is reached.
+        OutputError: something is there and must not be overwritten, it cannot be written, or the
+            URL is of no kind of store that is reached.
         MissingExtraError: pyarrow, or the library for such a store, is not installed.
     """
     arrow()
     data_set = import_module("pyarrow.dataset")
-    store, folder = (None, str(place)) if isinstance(place, Path) else store_of(place)
+    store, folder = place_of_parts(place)
     try:
         with _rows(predictions) as rows:
             data_set.write_dataset(
@@ -65,6 +65,19 @@ def write_parts(predictions: Path, place: Location, *, overwrite: bool) -> None:
         raise OutputError(
             f"{place} already holds something; give another place, or {REPLACE}"
         ) from None
+
+
+def place_of_parts(place: Location) -> tuple[Any, str]:
+    """Give the store that a Parquet data set goes to, None for a disk, and the folder in it.
+
+    Raises:
+        OutputError: the URL is of no kind of store that is reached.
+        MissingExtraError: the library for such a store is not installed.
+    """
+    try:
+        return (None, str(place)) if isinstance(place, Path) else store_of(place)
+    except OSError as error:
+        raise OutputError(f"{place} cannot be written ({error.strerror})") from None
 
 
 def _rows(predictions: Path) -> Any:

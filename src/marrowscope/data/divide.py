@@ -36,12 +36,6 @@ def divide(
             its part; the message names the files.
     """
     plan = plan or SplitPlan()
-    if (
-        not plan.shares
-        or abs(sum(plan.shares.values()) - 1) > 1e-9
-        or min(plan.shares.values()) < 0
-    ):
-        raise SplitError(f"shares must be at least 0 and add up to 1; got {dict(plan.shares)}")
     found = None if pairs is None else list(pairs)
     ordered = sorted(cells, key=lambda cell: (cell.sha256, cell.path))
     group_of = groups_of(ordered, found or ())
@@ -75,8 +69,13 @@ def folds(
     not count, and there must be no lists.
 
     Raises:
-        SplitError: fewer than three folds are asked for, or `divide` raises it.
+        SplitError: fewer than three folds are asked for, the plan has lists, or `divide` raises it.
     """
+    if plan.lists:
+        raise SplitError(
+            f"a list makes up the part {', '.join(plan.lists)}, and folds take turns as parts; "
+            "give either --list or --folds"
+        )
     if count < 3:
         raise SplitError(f"at least 3 folds are needed (train, val and test); got {count}")
     names = [str(number) for number in range(count)]

@@ -18,12 +18,15 @@ class GrowingFiles:
     """Arrays in a folder that get longer item by item; `items` says how many are safely there."""
 
     def __init__(self, folder: Path, key: str, names: Sequence[str]) -> None:
-        """Open a folder to go on where it was left, or clean where it belongs to another `key`."""
+        """Open a folder to go on where it was left; clean where it belongs to another `key`.
+
+        Clean too where its journal cannot be read, or a file is shorter than the journal says.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._journal: dict[str, Any] = {"key": key, "items": 0, "bytes": dict.fromkeys(names, 0)}
         found = read_journal(folder)
-        if found is not None and found["key"] == key and found["bytes"].keys() == set(names):
+        if found is not None and found["key"] == key and self._holds(found["bytes"], names):
             self._journal = found
         for name in names:
             with self._file(name).open("ab") as file:
@@ -52,13 +55,26 @@ class GrowingFiles:
     def _file(self, name: str) -> Path:
         return self.folder / name
 
+    def _holds(self, sizes: Mapping[str, int], names: Sequence[str]) -> bool:
+        """Tell whether the files are these, each with all bytes that were marked as written."""
+        return sizes.keys() == set(names) and all(
+            self._file(name).is_file() and self._file(name).stat().st_size >= size
+            for name, size in sizes.items()
+        )
+
 
 def read_journal(folder: Path) -> dict[str, Any] | None:
-    """Read what a folder holds for sure; None where nothing was marked yet."""
+    """Read what a folder holds for sure; None where nothing was marked yet, or not as is done here.
+
+    It has the `key` of the work, the number of `items`, and the `bytes` of each file.
+    """
     try:
-        return dict(json.loads((folder / JOURNAL).read_text(encoding="utf-8")))
-    except (OSError, ValueError):
+        values = json.loads((folder / JOURNAL).read_text(encoding="utf-8"))
+        numbers = [values["items"], *dict(values["bytes"]).values()]
+        known = isinstance(values["key"], str) and all(isinstance(each, int) for each in numbers)
+    except (OSError, ValueError, LookupError, TypeError):
         return None
+    return values if known and min(numbers) >= 0 else None
 
 
 def map_array(file: Path, dtype: DTypeLike, row: Sequence[int] = ()) -> NDArray[Any]:

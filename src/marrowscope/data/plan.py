@@ -39,11 +39,18 @@ class SplitPlan:
         """Check the shares.
 
         Raises:
-            SplitError: a share is below 0, or they do not add up to 1.
+            SplitError: a share is below 0, they do not add up to 1, or beside the lists there is
+                none above 0.
         """
         shares = self.shares.values()
-        if not shares or abs(sum(shares) - 1) > 1e-9 or min(shares) < 0:
+        if not shares or not abs(sum(shares) - 1) <= 1e-9 or min(shares) < 0:
             raise SplitError(f"shares must be at least 0 and add up to 1; got {dict(self.shares)}")
+        others = self.shares.keys() - self.lists.keys()
+        if others and not any(self.shares[part] for part in others):
+            raise SplitError(
+                f"beside the list of {', '.join(self.lists)}, a part needs a share above 0 for the "
+                f"cells that no list names; got {dict(self.shares)}"
+            )
 
 
 def read_shares(text: str) -> dict[str, float]:
@@ -66,13 +73,15 @@ def read_lists(texts: Iterable[str]) -> dict[str, frozenset[str]]:
     """Read the file names that make up parts, each given as `PART=FILE`.
 
     Raises:
-        SplitError: a text has another form, or a file cannot be read.
+        SplitError: a text has another form, a part has two lists, or a file cannot be read.
     """
-    lists = {}
+    lists: dict[str, frozenset[str]] = {}
     for text in texts:
         part, _, file = text.partition("=")
         if not part or not file:
             raise SplitError(f"a list is given as PART=FILE, such as test=names.csv; got {text!r}")
+        if part in lists:
+            raise SplitError(f"the part {part!r} has two lists; put all its names into one file")
         lists[part] = read_names(Path(file))
     return lists
 

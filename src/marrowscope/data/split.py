@@ -175,8 +175,10 @@ def read_split(folder: Path) -> Split:
             f"{folder}: no split there ({error.strerror}: {error.filename}); "
             f"give the folder of a run, with {SPLIT_FILE} and {SEAL_FILE}"
         ) from None
-    except (KeyError, ValueError, TypeError) as error:
-        raise SplitError(f"{folder}: its split cannot be read ({error!r})") from None
+    except (LookupError, ValueError, TypeError, AttributeError, OverflowError, csv.Error) as error:
+        raise SplitError(
+            f"{folder}: its split cannot be read ({error!r}); make the split again"
+        ) from None
     if split.hash != sealed:
         raise SplitError(
             f"{folder / SPLIT_FILE} was changed after it was sealed: its hash is "

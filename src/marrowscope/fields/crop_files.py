@@ -21,7 +21,7 @@ def write_crops(looked: Looked, folder: Path, field_um: float = 0.0) -> list[Pat
     its file), box and scale it is of, in its texts `field`, `box` and `um_per_px`.
 
     Raises:
-        FieldError: the field cannot be read, or its scale is not known.
+        FieldError: the field cannot be read, or its scale is not known, or not plausible.
         MissingExtraError: it is large or a slide, and the extra `slides` is not installed.
     """
     if looked.um_per_px is None:

@@ -16,7 +16,7 @@ from marrowscope.errors import FieldError, ImageError
 from marrowscope.fields.boxes import Box
 from marrowscope.fields.field import Field, open_field
 from marrowscope.files.containers import Stamp
-from marrowscope.files.images import read_image
+from marrowscope.files.images import LARGEST, read_image
 from marrowscope.records import Picture, Place
 
 USUAL_UM = 21.5
@@ -30,8 +30,17 @@ def side_of(um_per_px: float, field_um: float) -> int:
     """Say how many pixels of a field a crop has a side; `field_um` 0 stands for the usual 21.5.
 
     21.5 micrometres at 0.1 a pixel are 215 pixels.
+
+    Raises:
+        FieldError: these are more pixels than a picture of a cell may have.
     """
-    return max(1, math.ceil(round((field_um or USUAL_UM) / um_per_px, 6)))
+    side = (field_um or USUAL_UM) / um_per_px
+    if side > LARGEST:
+        raise FieldError(
+            f"a cell would have {side:,.0f} pixels a side at {um_per_px:g} micrometres a pixel; at "
+            f"most {LARGEST:,} are cut out: check um_per_px"
+        )
+    return max(1, math.ceil(round(side, 6)))
 
 
 def crop(field: Field, box: Box, side_px: int) -> NDArray[np.uint8]:
@@ -96,8 +105,8 @@ def cut(place: Place, field_um: float) -> Image.Image:
         MissingExtraError: it is large or a slide, and the extra `slides` is not installed.
     """
     box = Box(place.x0, place.y0, place.x1, place.y1)
-    side = side_of(place.um_per_px, field_um)
     try:
+        side = side_of(place.um_per_px, field_um)
         return Image.fromarray(_OPEN.crop(Path(place.field), box, side))
     except OSError as error:
         raise ImageError(f"its field cannot be read ({error.strerror or error})") from None

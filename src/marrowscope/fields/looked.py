@@ -200,8 +200,18 @@ def _read_journal(file: Path) -> list[Looked]:
     """Read the lines that are whole."""
     if not file.is_file():
         return []
-    lines = file.read_text(encoding="utf-8").split("\n")[:-1]
-    return [_looked(json.loads(line)) for line in lines]
+    lines = file.read_bytes().split(b"\n")[:-1]
+    return [_journalled(file, number, line) for number, line in enumerate(lines, 1)]
+
+
+def _journalled(file: Path, number: int, line: bytes) -> Looked:
+    try:
+        return _looked(json.loads(line))
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise FieldError(
+            f"{file}, line {number}: cannot be read ({error!r}); remove the file to look at all "
+            "fields anew, or the line for its own"
+        ) from None
 
 
 def _looked(values: dict[str, Any]) -> Looked:

@@ -20,18 +20,21 @@ def times_smaller(field: Field, most: int) -> int:
 def overview(field: Field, most: int) -> Image.Image:
     """Give a field as an RGB picture of at most `most` pixels a side; memory holds a strip of it.
 
-    A field of 20,000 x 10,000 pixels shown in 4,096 is made five times smaller: 4,000 x 2,000.
+    A field of 20,000 x 10,000 pixels shown in 4,096 is made five times smaller: 4,000 x 2,000. One
+    that is narrower than that keeps a pixel.
 
     Raises:
         FieldError: a part of the field cannot be read.
     """
     times = times_smaller(field, most)
-    width, height = field.width // times, field.height // times
+    width, height = max(1, field.width // times), max(1, field.height // times)
+    right = min(width * times, field.width)
     small = Image.new("RGB", (width, height))
     rows = max(1, STRIP // times)
     for top in range(0, height, rows):
         tall = min(rows, height - top)
-        pixels = field.read(0, top * times, width * times, (top + tall) * times)
+        bottom = min((top + tall) * times, field.height)
+        pixels = field.read(0, top * times, right, bottom)
         strip = Image.fromarray(np.ascontiguousarray(pixels))
         small.paste(strip.resize((width, tall), Image.Resampling.BOX), (0, top))
     return small

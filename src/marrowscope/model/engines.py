@@ -137,7 +137,9 @@ class OpenVino:
             self._compiled = core.compile_model(model, "CPU", settings)
         except RuntimeError as error:
             raise BundleError(f"{bundle.model_file} cannot be loaded: {error}") from None
-        _check_classes(bundle, model.get_rt_info(["framework", CLASSES_KEY]).astype(str))
+        where = ["framework", CLASSES_KEY]
+        there = model.has_rt_info(where)
+        _check_classes(bundle, model.get_rt_info(where).astype(str) if there else "[]")
         self.gives = tuple(each.any_name for each in model.outputs)
         given = model.inputs[0]
         self._prepare = _preparing(bundle, given.element_type == openvino.Type.u8)
@@ -288,7 +290,11 @@ def _preparing(bundle: Bundle, takes_bytes: bool) -> Callable[[Pixels], NDArray[
 
 
 def _check_classes(bundle: Bundle, stored: str) -> None:
-    if tuple(json.loads(stored)) != bundle.classes:
+    try:
+        classes = tuple(json.loads(stored))
+    except (ValueError, TypeError):
+        classes = ()
+    if classes != bundle.classes:
         raise BundleError(
             f"{bundle.model_file} was made for the classes {stored}, "
             f"its bundle names {list(bundle.classes)}; export the bundle again"

@@ -1,6 +1,7 @@
 """The one definition of how a picture becomes model input, for training and serving alike."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from marrowscope.errors import BundleError, ImageError, SettingsError
+from marrowscope.files.images import LARGEST
 
 RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
@@ -61,7 +63,8 @@ class Preprocessing:
         what lies beyond its edges is mirrored.
 
         Raises:
-            ImageError: a field is to be shown, and the size of a pixel is not known.
+            ImageError: a field is to be shown, and the size of a pixel is not known or so small
+                that the field has more pixels a side than a picture of a cell may have.
         """
         size = (self.size, self.size)
         resample = RESAMPLING[self.resample]
@@ -71,6 +74,12 @@ class Preprocessing:
             raise ImageError(
                 f"the network sees {self.field_um:g} micrometres around a cell, and the size of "
                 "this picture's pixels is not known: give um_per_px in the manifest, or --um-per-px"
+            )
+        elif self.field_um / um_per_px > LARGEST:
+            raise ImageError(
+                f"the network sees {self.field_um:g} micrometres around a cell, which are "
+                f"{self.field_um / um_per_px:,.0f} pixels at {um_per_px:g} micrometres a pixel; at "
+                f"most {LARGEST:,} are cut out: check um_per_px"
             )
         else:
             image, box = _field(image, self.field_um / um_per_px)
@@ -110,8 +119,8 @@ class Preprocessing:
         return cls(
             int(values["size"]),
             values["resample"],
-            _three(values["mean"]),
-            _three(values["std"]),
+            three(values["mean"]),
+            three(values["std"]),
             float(values["field_um"]),
         )
 
@@ -129,6 +138,12 @@ def _field(image: Image.Image, side: float) -> tuple[Image.Image, Box]:
     return image, (left, top, left + side, top + side)
 
 
-def _three(values: list[float]) -> tuple[float, float, float]:
+def three(values: Sequence[float]) -> tuple[float, float, float]:
+    """Read a value for each channel.
+
+    Raises:
+        ValueError: there are not three, or one is no number.
+        TypeError: it is no sequence of numbers.
+    """
     red, green, blue = (float(value) for value in values)
     return red, green, blue

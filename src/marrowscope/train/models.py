@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import try_to_load_from_cache
+from huggingface_hub.errors import LocalEntryNotFoundError
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -21,8 +23,10 @@ from transformers import (
 from transformers.utils.hub import cached_file
 
 from marrowscope.errors import BackboneError, SettingsError
-from marrowscope.model.preprocess import Preprocessing
+from marrowscope.model.preprocess import Preprocessing, three
 
+INPUT = "preprocessor_config.json"
+"""What a checkpoint says of its input."""
 HALVES = (0.5, 0.5, 0.5)
 PILLOW_FILTERS = {2: "bilinear", 3: "bicubic"}
 HEADS = ("classifier", "head", "fc")
@@ -81,62 +85,120 @@ def preprocessing_of(name: str) -> Preprocessing:
     """Give the input that a network was made for: from the table, or from the checkpoint itself.
 
     A checkpoint's crop is not taken over: cells are stretched as a whole to the size of the crop.
-    Where the checkpoint does not say, or is not reached, it is the input of `Preprocessing()`; a
-    filter other than bilinear becomes bicubic.
+    What the checkpoint does not say is as in `Preprocessing()`.
+
+    Raises:
+        BackboneError: it is not there or not reachable, or says what is not known here.
     """
     if name in MODELS:
         return MODELS[name].preprocessing
-    try:
-        file = cached_file(name, "preprocessor_config.json")
-        values = json.loads(Path(str(file)).read_text(encoding="utf-8"))
-    except OSError:
-        return Preprocessing()
+    values = _said_of_input(name)
     size = values.get("crop_size") if values.get("do_center_crop") else values.get("size")
-    side = size if isinstance(size, int) else min((size or {"side": 224}).values())
-    return Preprocessing(
-        size=int(side),
-        resample=PILLOW_FILTERS.get(values.get("resample", 3), "bicubic"),
-        mean=tuple(values.get("image_mean", Preprocessing.mean)),
-        std=tuple(values.get("image_std", Preprocessing.std)),
-    )
+    usual = Preprocessing()
+    try:
+        return Preprocessing(
+            size=_side(size or usual.size),
+            resample=PILLOW_FILTERS[values.get("resample", 3)],
+            mean=three(values.get("image_mean", usual.mean)),
+            std=three(values.get("image_std", usual.std)),
+        )
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        filters = ", ".join(f"{number} ({name})" for number, name in PILLOW_FILTERS.items())
+        raise BackboneError(
+            f"network {name!r}: its {INPUT} cannot be used ({error!r}). Needed are a size above 0, "
+            f"a resample out of {filters}, and image_mean and image_std of three numbers; change "
+            "them in a copy of the network, or give another"
+        ) from None
+
+
+def _side(size: Any) -> int:
+    side = int(size if isinstance(size, int) else min(size.values()))
+    if side < 1:
+        raise ValueError(f"size {side}")
+    return side
+
+
+def _said_of_input(name: str) -> dict[str, Any]:
+    """Read what a checkpoint says of its input; nothing where it has no file of it."""
+    try:
+        file = Path(str(cached_file(name, INPUT)))
+    except OSError as error:
+        if _lacks_input(name, error):
+            return {}
+        raise _not_loaded(name, error) from None
+    try:
+        return {**json.loads(file.read_text(encoding="utf-8"))}
+    except (OSError, ValueError, TypeError) as error:
+        raise BackboneError(
+            f"network {name!r}: its {INPUT} cannot be read as an object of JSON ({error}); fetch "
+            "it again or give another"
+        ) from None
+
+
+def _lacks_input(name: str, error: OSError) -> bool:
+    """Tell a checkpoint that is there without such a file from one that is not reached."""
+    if isinstance(error.__cause__, LocalEntryNotFoundError):  # offline; it may be known to lack it
+        return not isinstance(try_to_load_from_cache(name, INPUT), str | None)
+    return error.__cause__ is None and error.errno is None
 
 
 def load_network(name: str, classes: Sequence[str], *, pretrained: bool = True) -> PreTrainedModel:
     """Load a network with a new last layer for these classes, from safetensors only.
 
     A checkpoint that was trained for the same classes in the same order keeps its last layer. A
-    network of `MODELS` has random weights if it is not to be `pretrained`, or has no checkpoint.
+    network has random weights if it is not to be `pretrained`, or has no checkpoint.
 
     Raises:
         BackboneError: it is not there, not reachable, or lacks weights.
     """
-    labels = {
+    spec = MODELS.get(name)
+    source = spec.checkpoint if spec else name
+    if source and pretrained:
+        network = _pretrained(name, source, classes)
+    else:
+        config = spec.config() if spec else _config_of(name)
+        config.update({"num_labels": len(classes), **_labels(classes)})
+        network = _untrained(name, config)
+    _mend_momentum(network)
+    return network
+
+
+def _labels(classes: Sequence[str]) -> dict[str, Any]:
+    return {
         "id2label": dict(enumerate(classes)),
         "label2id": {code: index for index, code in enumerate(classes)},
     }
-    spec = MODELS.get(name)
-    if spec is not None and not (pretrained and spec.checkpoint):
-        config = spec.config()
-        config.update({"num_labels": len(classes), **labels})
+
+
+def _config_of(name: str) -> PretrainedConfig:
+    try:
+        config: PretrainedConfig = AutoConfig.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise _not_loaded(name, error) from None
+    return config
+
+
+def _untrained(name: str, config: PretrainedConfig) -> PreTrainedModel:
+    try:
         network: PreTrainedModel = AutoModelForImageClassification.from_config(config)
-        return network
-    source = spec.checkpoint if spec else name
+    except ValueError as error:
+        raise _not_loaded(name, error) from None
+    return network
+
+
+def _pretrained(name: str, source: str, classes: Sequence[str]) -> PreTrainedModel:
     try:
         loaded: Any = AutoModelForImageClassification.from_pretrained(
             source,
             num_labels=len(classes),
-            **labels,
+            **_labels(classes),
             ignore_mismatched_sizes=True,
             use_safetensors=True,
             output_loading_info=True,
         )
     except (OSError, ValueError) as error:
-        raise BackboneError(
-            f"network {name!r} cannot be loaded: {str(error).splitlines()[0]}. Known names: "
-            f"{', '.join(MODELS)}. Online, any image classification checkpoint of the hub will "
-            "do; offline, a folder with config.json and model.safetensors as `save_pretrained` "
-            "of transformers writes it"
-        ) from None
+        raise _not_loaded(name, error) from None
+    network: PreTrainedModel
     network, info = loaded
     missing = sorted(key for key in info["missing_keys"] if not is_head(key))
     if missing:
@@ -144,10 +206,18 @@ def load_network(name: str, classes: Sequence[str], *, pretrained: bool = True) 
             f"{name!r} is not a whole network: {len(missing)} tensors are missing, the first is "
             f"{missing[0]}; fetch it again or give another"
         )
-    _mend_momentum(network)
     if _classes_of(source) != tuple(classes):
         _renew_head(network)
     return network
+
+
+def _not_loaded(name: str, error: Exception) -> BackboneError:
+    return BackboneError(
+        f"network {name!r} cannot be loaded: {str(error).splitlines()[0]}. Known names: "
+        f"{', '.join(MODELS)}. Online, any image classification checkpoint of the hub will "
+        "do; offline, a folder with config.json and model.safetensors as `save_pretrained` "
+        "of transformers writes it"
+    )
 
 
 def _classes_of(source: str) -> tuple[str, ...]:

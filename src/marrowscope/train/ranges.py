@@ -70,7 +70,7 @@ def _between(name: str, text: str) -> FloatDistribution | IntDistribution:
     ends = _checked(name, low), _checked(name, high)
     if any(isinstance(end, bool | str) for end in ends):
         raise SettingsError(f"{name} is no number; list its choices: {name}=A,B,C")
-    if not float(ends[0]) < float(ends[1]) < float("inf"):
+    if not float(ends[0]) < float(ends[1]):
         raise SettingsError(f"the range of {name} must rise from LOW to HIGH, got {text!r}")
     if scale and float(ends[0]) <= 0:
         raise SettingsError(f"the range of {name} must begin above 0 for log, got {text!r}")

@@ -3,10 +3,10 @@
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate import PartialState
@@ -17,7 +17,7 @@ from marrowscope.errors import SettingsError
 from marrowscope.files.results import CONTINUE, prepare_folder, write_json
 from marrowscope.model.preprocess import Preprocessing
 from marrowscope.train.history import write_history
-from marrowscope.train.settings import TrainSettings
+from marrowscope.train.settings import TrainSettings, settings_from
 
 SETTINGS, ENVIRONMENT, WEIGHTS = "settings.json", "environment.json", "model.safetensors"
 CHECKPOINTS, LOGS = "checkpoints", "logs"
@@ -54,7 +54,8 @@ def start_run(
 
     Raises:
         OutputError: the folder cannot be used, or holds something and is not to be resumed.
-        SettingsError: the folder holds a run that was started with other settings or cells.
+        SettingsError: the folder holds a run that was started with other settings or cells, or
+            whose settings cannot be read.
         SplitError: the split of that run is missing or was changed.
     """
     prepare_folder(folder, overwrite=resume, otherwise=CONTINUE)
@@ -77,7 +78,7 @@ def _device() -> str:
 def _check_same_start(folder: Path, resolved: Mapping[str, Any], split: Split) -> None:
     if not (folder / SETTINGS).is_file():
         return
-    before = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+    before = _written(folder / SETTINGS)
     after = json.loads(json.dumps(resolved))
     changed = [key for key in after if key not in MAY_CHANGE and after[key] != before.get(key)]
     if read_split(folder).hash != split.hash:
@@ -87,6 +88,16 @@ def _check_same_start(folder: Path, resolved: Mapping[str, Any], split: Split) -
             f"{folder} was started with other settings ({', '.join(changed)}); continue it with "
             "the same, or start another run in another folder"
         )
+
+
+def _written(file: Path) -> dict[str, Any]:
+    """Read a file of a run, one object of JSON."""
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise SettingsError(
+            f"{file}: cannot be read as an object of JSON ({error}); train again in another folder"
+        ) from None
 
 
 def finish_run(
@@ -104,7 +115,8 @@ def read_run(folder: Path) -> Run:
     """Read a finished run and check the seal of its split.
 
     Raises:
-        SettingsError: the folder holds no finished run, or its files name different classes.
+        SettingsError: the folder holds no finished run, its files name different classes, or they
+            cannot be read, such as settings of another version.
         SplitError: its split is missing or was changed.
         BundleError: its preprocessing is not one that is known.
     """
@@ -114,11 +126,7 @@ def read_run(folder: Path) -> Run:
             f"{folder}: not the folder of a finished run (no {', '.join(missing)}); "
             "`marrowscope train` makes one"
         )
-    values = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-    left_out = values.pop("left_out")
-    values["classes"] = tuple(values["classes"])
-    values["preprocessing"] = Preprocessing.from_dict(values["preprocessing"])
-    settings = TrainSettings(**values)
+    settings, left_out = _settings_of(folder / SETTINGS)
     network = AutoModelForImageClassification.from_pretrained(folder, use_safetensors=True)
     named = tuple(network.config.id2label.values())
     if named != settings.classes:
@@ -126,14 +134,28 @@ def read_run(folder: Path) -> Run:
             f"{folder}: config.json names the classes {', '.join(named)}, settings.json "
             f"{', '.join(settings.classes)}; the folder was changed: train again"
         )
-    environment = json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8"))
     return Run(
         folder,
         settings,
         settings.classes,
         left_out,
         read_split(folder),
-        environment,
-        values["preprocessing"],
+        _written(folder / ENVIRONMENT),
+        cast("Preprocessing", settings.preprocessing),
         network.eval(),
     )
+
+
+def _settings_of(file: Path) -> tuple[TrainSettings, dict[str, str]]:
+    """Give the settings of a run, and why each class that it left out was not learnt."""
+    values = _written(file)
+    try:
+        left_out = dict(values.pop("left_out"))
+        preprocessing = Preprocessing.from_dict(dict(values.pop("preprocessing")))
+        return replace(settings_from(values), preprocessing=preprocessing), left_out
+    except (KeyError, ValueError, TypeError) as error:
+        raise SettingsError(f"{file}: cannot be used ({error!r}); train again") from None
+    except SettingsError as error:
+        raise SettingsError(
+            f"{file}: {error}; export with the version that trained, or train again"
+        ) from None

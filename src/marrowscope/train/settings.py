@@ -1,6 +1,7 @@
 """Everything that a training run can be told, checked as a whole."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -94,7 +95,7 @@ class TrainSettings:
     jpeg: float = 0.0
     """Strongest random JPEG noise: 0 for none, 1 for quality 20; half of the pictures get some."""
     seed: int = 0
-    """Of the head, the order of cells and the augmentation."""
+    """Of the head, the order of cells and the augmentation; 0 to 4294967295."""
     workers: int = 0
     """Processes that decode pictures beside the training process."""
     threads: int = 0
@@ -160,6 +161,7 @@ class TrainSettings:
             "warmup_share": (0 <= self.warmup_share <= 1, "0 to 1"),
             "rotation": (0 <= self.rotation <= 180, "0 to 180"),
             "shift": (0 <= self.shift <= 0.5, "0 to 0.5"),
+            "seed": (0 <= self.seed < 2**32, "0 to 4294967295"),
             "jpeg": (0 <= self.jpeg <= 1, "0 to 1"),
             "stain_swap": (0 <= self.stain_swap <= 1, "0 to 1"),
             "sharpness_swap": (0 <= self.sharpness_swap <= 1, "0 to 1"),
@@ -185,13 +187,53 @@ def settings_from(values: Mapping[str, Any]) -> TrainSettings:
 
 
 def _typed(name: str, kind: type, value: Any) -> Any:
-    if kind is tuple:
-        return tuple(value.split(",")) if isinstance(value, str) else tuple(value)
-    if kind is bool and isinstance(value, str):
-        if value.lower() not in {"true", "false"}:
-            raise SettingsError(f"{name} must be true or false, got {value!r}")
-        return value.lower() == "true"
+    read, allowed = KINDS[kind]
     try:
-        return kind(value)
-    except ValueError:
-        raise SettingsError(f"{name} must be of the kind {kind.__name__}, got {value!r}") from None
+        return read(value)
+    except (ValueError, TypeError, OverflowError):
+        raise SettingsError(f"{name} must be {allowed}, got {value!r}") from None
+
+
+def _bool(value: Any) -> bool:
+    given = value.lower() if isinstance(value, str) else value
+    if given not in ("true", "false") and not isinstance(given, bool):
+        raise ValueError
+    return given in ("true", True)
+
+
+def _whole(value: Any) -> int:
+    number = int(value)
+    if isinstance(value, bool) or not (isinstance(value, str) or value == number):
+        raise ValueError
+    return number
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if isinstance(value, bool) or not math.isfinite(number):
+        raise ValueError
+    return number
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    """Read `BLA, PLM`, or a list of texts; a text without any is an empty list."""
+    given = value.split(",") if isinstance(value, str) else value
+    if not isinstance(given, list | tuple):
+        raise TypeError
+    return tuple(filter(None, (_text(each).strip() for each in given)))
+
+
+KINDS: dict[type, tuple[Callable[[Any], Any], str]] = {
+    bool: (_bool, "true or false"),
+    int: (_whole, "a whole number"),
+    float: (_finite, "a finite number"),
+    str: (_text, "text"),
+    tuple: (_texts, "a list of texts"),
+}
+"""How a value of each kind is read, and what is allowed, in words."""

@@ -42,6 +42,8 @@ from marrowscope.train.speed import choose_attention, order_channels
 Cells = CellDataset | PackedDataset
 ON_PROCESSOR = not torch.accelerator.is_available()
 """Whether there is no other device to train on."""
+ALL_STEPS = math.nextafter(1, 0)
+"""The share of all steps: transformers takes 1 for one step, and rounds shares up."""
 STATE, AVERAGE = "trainer_state.json", "average.safetensors"
 
 
@@ -262,7 +264,7 @@ def training_arguments(settings: TrainSettings, folder: Path) -> TrainingArgumen
         per_device_eval_batch_size=settings.batch_size,
         gradient_accumulation_steps=settings.accumulate,
         lr_scheduler_type="cosine" if settings.schedule == "cosine" else "constant_with_warmup",
-        warmup_steps=settings.warmup_share,
+        warmup_steps=min(settings.warmup_share, ALL_STEPS),
         max_grad_norm=settings.clip_norm,
         use_cpu=ON_PROCESSOR,
         ddp_find_unused_parameters=False,
