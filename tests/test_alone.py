@@ -38,6 +38,9 @@ sys.stdin.read(1)
 while turns < 25:
     try:
         with alone_in(place / "out"):
+            if os.fork() == 0:
+                os._exit(0)
+            os.wait()
             os.close(os.open(place / "here", os.O_CREAT | os.O_EXCL))
             (place / "here").unlink()
             turns += 1
@@ -45,7 +48,7 @@ while turns < 25:
         lost += 1
 print(turns, lost)
 """
-"""Takes turns in a folder; dies if it ever meets another there."""
+"""Takes turns in a folder, forking there; dies if it ever meets another there."""
 KILLED = """
 import os, signal, sys
 from pathlib import Path

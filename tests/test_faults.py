@@ -18,7 +18,10 @@ from marrowscope.train.fit import Trained
 TOO_LARGE, LOCKED = "File too large", "Permission denied"
 HELD = r"another marrowscope command writes to it \(process \d+ on .*, since .*\); wait until"
 EARLIER = "of an earlier day"
-TOY = "--set min_images=9 --set unfreeze_blocks=1 --epochs 1 --batch-size 32 --threads 1"
+TOY = "--set min_images=9 --set size=56 --set log=none --epochs 1 --threads 1 --output out"
+TRAIN = f"train --data cells.csv --split run --model run {TOY}"
+RANGE = "--range learning_rate=1e-5:1e-3 --trials 1"
+TUNE = f"tune --data cells.csv --split run --set model=run {TOY} {RANGE}"
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ WRITING = {
     ),
     "classify": Writing(CLASSIFY, "out", "--resume"),
     "classify, Parquet": Writing(f"{CLASSIFY} --parquet", "out", "--overwrite"),
+    "classify, parts": Writing(f"{CLASSIFY} --parquet-to parts", "parts", "--resume", 3000),
     "classify, fields": Writing(CLASSIFY.replace("cells", "field.jpg --fields"), "out", "--resume"),
     "find-cells": Writing(
         "find-cells field.jpg --threads 1 --crops --output out", "out", "--overwrite"
@@ -80,12 +84,14 @@ WRITING = {
 }
 """Commands by name."""
 AT_ONCE = {
-    "classify, overwritten": f"{CLASSIFY} --overwrite",
     "classify, resumed": f"{CLASSIFY} --resume",
     "read": WRITING["data read"].words,
 }
 """What two processes do at one instant."""
-KILLED_ELSEWHERE = ("data audit", "data pack", "export", "data read, Parquet", "classify, Parquet")
+KILLED_ELSEWHERE = (
+    *("data audit", "data pack", "export", "data read, Parquet", "classify, Parquet"),
+    "classify, parts",
+)
 """Killed in tests of their own, writing nothing before they are sure, or as their neighbour."""
 
 
@@ -177,11 +183,22 @@ def test_a_full_disk_leaves_nothing_half_written(name: str, command: Commands, d
         assert kept == {file: whole[file] for file in kept}
 
 
-@pytest.mark.parametrize("name", WRITING)
+def test_a_sweep_on_a_full_disk_goes_on_when_there_is_room(command: Commands, desk: Path) -> None:
+    for largest, file in ((600, "sweep.json"), (20_000, "study.db")):
+        outcome = command.run(desk, *TUNE.split(), largest=largest)
+        failed(outcome, f"out/{file}.*({TOO_LARGE}|disk I/O error)$")
+    again = command.run(desk, *TUNE.split())
+    assert again.code == 0, again.text
+    assert "out/best.toml" in sizes(desk, "out")
+
+
+@pytest.mark.parametrize("name", [*WRITING, "train", "tune"])
 def test_a_folder_that_may_not_be_written_to_is_named(
     name: str, command: Commands, desk: Path
 ) -> None:
-    writing = WRITING[name]
+    writing = WRITING.get(name) or Writing(TRAIN if name == "train" else TUNE, "out")
+    if name == "classify, parts":
+        writing = Writing(writing.words.replace("--output out", "--output ../elsewhere"), "parts")
     if "." in writing.output:
         (desk / writing.output).write_text(EARLIER)
     before = sizes(desk, ".")

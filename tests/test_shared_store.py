@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 import s3fs
 from conftest import ROOT
-from doors import API, PASSWORD, as_files, pictures, zip_of
+from doors import API, PASSWORD, as_files, pictures, settings_of, zip_of
 from httpx2 import Client, post
 from sqlalchemy import select
 
@@ -24,12 +25,18 @@ from marrowscope.errors import NotThereError, StoreError, UnavailableError
 from marrowscope.model.bundle import Bundle
 from marrowscope.store.audit import verify
 from marrowscope.store.blobs import PARTIAL
+from marrowscope.store.bringing import READ, keep_picture
+from marrowscope.store.cases import Facts, make_case
+from marrowscope.store.cells import add_cells
 from marrowscope.store.database import Store, open_store
+from marrowscope.store.jobs import ATTEMPTS, add_job_once
 from marrowscope.store.kinds import CellState, JobState, Role
 from marrowscope.store.objects import SharedBlobs
 from marrowscope.store.room import open_room, sweep
 from marrowscope.store.tables import CaseCell, Job
 from marrowscope.store.users import make_user
+from marrowscope.web.room import Room
+from marrowscope.web.worker import Worker
 
 CASES, CELLS = 10, 100
 SERVE = """
@@ -143,6 +150,27 @@ def test_a_store_that_refuses_is_an_error_in_words_whatever_is_asked(
                 pytest.fail(f"{name}: {ask()}")
     assert list(blobs.names()) == [kept]
     assert [file.name for file in (tmp_path / "a").rglob("*") if file.is_file()] == [kept]
+
+
+def test_a_job_waits_while_the_store_refuses_however_long(
+    url: str, toy_bundle: Bundle, tmp_path: Path
+) -> None:
+    room = Room(settings_of(tmp_path, toy_bundle, pictures=url))
+    (name, content), *_ = pictures(1)
+    with room.store.write() as session:
+        ada = make_user(session, "Ada", Role.REVIEWER)
+        case = make_case(session, ada, Facts("A-1", um_per_px=0.1))
+        add_cells(session, ada, case, "1", [keep_picture(room.blobs, name, content)])
+        add_job_once(session, READ, case, 1)
+    shutil.rmtree(room.blobs.root)
+    room.blobs.root.mkdir()
+    worker, predictor = Worker(room), room.load()
+    with refusing():
+        assert not any(worker._do_next(predictor) for _ in range(2 * ATTEMPTS))
+        assert [job.state for job in jobs(room.store)] == [JobState.QUEUED]
+    assert worker._do_next(predictor)
+    assert [(job.state, job.attempts) for job in jobs(room.store)] == [(JobState.DONE, 1)]
+    room.close()
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import itertools
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Thread
 
+import psutil
 import pytest
 from conftest import ROOT
 from doors import (
@@ -51,6 +53,17 @@ open_room(
     lambda words: print(words, flush=True),
 )
 """
+
+
+@contextmanager
+def full_disk(process: "subprocess.Popen[str]") -> Iterator[None]:
+    """Let no file of a server and of the process that reads for it grow, until it is left."""
+    both = [process.pid, *(each.pid for each in psutil.Process(process.pid).children())]
+    for number in both:
+        resource.prlimit(number, resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
+    yield
+    for number in both:
+        resource.prlimit(number, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
 
 
 @contextmanager
@@ -113,6 +126,32 @@ def copies(number: int) -> bytes:
     return zip_of(*files)
 
 
+def fill_the_disk(client: Client, process: "subprocess.Popen[str]") -> None:
+    """While the disk is full nothing is taken, which is said; then all goes on."""
+    case = client.post(f"{API}/cases", json={"title": "F", "um_per_px": 0.1}).json()["id"]
+    files, cells = (f"{API}/cases/{case}/{each}" for each in ("files", "cells"))
+    first, second = (as_files(each) for each in pictures(2))
+    assert client.post(files, files=first).json()["new"] == 1
+    decision = {"cells": [client.get(cells).json()["rows"][0]["id"]], "label": "BLA"}
+    while progress(client, case)["waiting"]:
+        pass
+    with full_disk(process):
+        for path, given, why in (
+            (files, {"files": second}, "a picture cannot be kept (File too large)"),
+            (f"{API}/cases/{case}/decisions", {"json": decision}, "out of reach or without room"),
+        ):
+            refused = client.post(path, **given)
+            assert (refused.status_code, why in refused.json()["detail"]) == (503, True)
+        for page in ("/cases", f"/cases/{case}", f"{cells}"):
+            assert client.get(page).status_code == 200
+        assert client.get(cells).json()["total"] == 1
+    assert client.post(files, files=second).json()["new"] == 1
+    assert client.post(f"{API}/cases/{case}/decisions", json=decision).status_code == 200
+    while progress(client, case)["waiting"]:
+        pass
+    assert client.get(f"{API}/audit/verify").json()["broken"] is None
+
+
 def test_after_a_kill_the_next_server_reads_on_and_loses_nothing(
     tmp_path: Path, toy_bundle: Bundle
 ) -> None:
@@ -132,7 +171,7 @@ def test_after_a_kill_the_next_server_reads_on_and_loses_nothing(
         kill(process)
     before = read_at_kill(room)
     assert 8 <= len(before) < CELLS
-    with server(room, toy_bundle) as (client, _, _link):
+    with server(room, toy_bundle) as (client, process, _link):
         log_in(client)
         deadline = time.monotonic() + 120
         while progress(client, case)["waiting"]:
@@ -142,8 +181,8 @@ def test_after_a_kill_the_next_server_reads_on_and_loses_nothing(
         assert shown["job"]["attempts"] == 2
         cell = client.get(f"{API}/cases/{case}/cells/{number}").json()
         assert (cell["label"], cell["decided_by"]) == ("BLA", "Root")
-        assert client.get(f"{API}/audit/verify").json()["broken"] is None
-    after = read_at_kill(room)
+        after = read_at_kill(room)
+        fill_the_disk(client, process)
     assert len(after) == CELLS
     assert {each: after[each] for each in before} == before
 

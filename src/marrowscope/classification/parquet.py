@@ -1,6 +1,7 @@
 """Predictions as a Parquet file, for those who work on them with other programs."""
 
 import csv
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,8 @@ def write_parquet(predictions: Path, table: Path) -> None:
 def write_parts(predictions: Path, place: Location, *, overwrite: bool) -> None:
     """Turn `predictions.csv` into a Parquet data set: a folder or store of parts in their order.
 
-    The columns are those of `write_parquet`; a part has 65,536 rows at most.
+    The columns are those of `write_parquet`; a part has 65,536 rows at most. If it goes wrong, no
+    part stays in a folder.
 
     Raises:
         OutputError: something is there and must not be overwritten, it cannot be written, or the
@@ -60,6 +62,8 @@ def write_parts(predictions: Path, place: Location, *, overwrite: bool) -> None:
                 existing_data_behavior="delete_matching" if overwrite else "error",
             )
     except OSError as error:
+        if isinstance(place, Path):
+            _remove_parts(place)
         raise OutputError(f"{place} cannot be written ({error})") from None
     except ValueError:
         raise OutputError(
@@ -78,6 +82,13 @@ def place_of_parts(place: Location) -> tuple[Any, str]:
         return (None, str(place)) if isinstance(place, Path) else store_of(place)
     except OSError as error:
         raise OutputError(f"{place} cannot be written ({error.strerror})") from None
+
+
+def _remove_parts(folder: Path) -> None:
+    """Remove the parts of a data set that is not whole: the last one may be half written."""
+    for part in folder.glob("part-*.parquet"):
+        with suppress(OSError):
+            part.unlink()
 
 
 def _rows(predictions: Path) -> Any:

@@ -168,7 +168,8 @@ def _opened(file: Path) -> Iterator[RDBStorage]:
             storage.remove_session()
             storage.engine.dispose()
     except (SQLAlchemyError, StorageInternalError) as error:
-        raise OutputError(f"{file} cannot be read or written: {error}") from None
+        why = str(error).partition("\n")[0]  # what follows is SQL
+        raise OutputError(f"{file} cannot be read or written: {why}") from None
 
 
 def _study(storage: RDBStorage) -> optuna.Study:
