@@ -161,7 +161,9 @@ def test_a_field_is_added_and_looked_at_once(room: Room) -> None:
         assert next_field(session, case) is None
         with pytest.raises(NotThereError, match="has no field 99"):
             find_field(session, case, 99)
-        with pytest.raises(ConflictError, match="only a flagged one is forced"):
+        with pytest.raises(
+            ConflictError, match="is found; only one that is flagged or rejected is l"
+        ):
             look_again(session, ada, case, find_field(session, case, field.id))
 
 
@@ -251,6 +253,9 @@ def test_a_flagged_field_is_read_only_once_a_person_says_so(room: Room) -> None:
         look_again(session, ada, case, field)
         assert next_field(session, case) is field
         assert field.keep_flagged
+        keep_found(session, case, field.id, Outcome(FieldState.REJECTED, reason="no smear"))
+        look_again(session, ada, case, field)
+        assert next_field(session, case) is field
 
 
 def test_reviewed_cells_of_fields_go_to_training_with_their_own_scale(

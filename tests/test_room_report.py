@@ -2,6 +2,7 @@
 
 import csv
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,6 @@ from marrowscope.store.cells import (
     NewCell,
     add_cells,
     keep_readings,
-    labels_of,
     list_cells,
     prediction_of,
     waiting,
@@ -61,7 +61,8 @@ def test_a_decision_moves_the_differential_and_makes_its_cell_sure(room: Room) -
         after = count_case(session, case, BUNDLE)
         assert after.version == before.version + 1
         assert after.fates[Fate.UNLIKE] == 0
-        assert after.differential == count(labels_of(session, case), BUNDLE.classes)
+        labels = Counter(cell.counts_as for cell in list_cells(session, case).rows)
+        assert after.differential == count(labels, BUNDLE.classes)
         (row,) = (row for row in after.differential.rows if row.code == "PMO")
         assert row.cells == 2 + 3
         assert before.work.blasts is not None

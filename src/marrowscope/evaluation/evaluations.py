@@ -129,8 +129,8 @@ def check_one_test(given: Sequence[Evaluated]) -> None:
     Raises:
         ComparisonError: there are not; the message names the first two that do not fit.
     """
-    first = given[0]
     check_different([each.folder for each in given])
+    first = given[0]
     for each in given[1:]:
         if each.split_hash != first.split_hash:
             raise ComparisonError(

@@ -288,14 +288,6 @@ def progress_of(session: Session, case: Case) -> Progress:
     )
 
 
-def labels_of(session: Session, case: Case) -> dict[str, int]:
-    """Count the cells that were read by the class that counts."""
-    query = select(COUNTS_AS, func.count()).where(
-        CaseCell.case_id == case.id, CaseCell.state == CellState.READ
-    )
-    return {row[0]: row[1] for row in session.execute(query.group_by(COUNTS_AS))}
-
-
 def progress_by_case(session: Session, cases: Sequence[Case]) -> dict[int, Progress]:
     """Count the cells of several cases by their state, in one query; by the cases' `id`."""
     decided = func.sum(when((CaseCell.label != "", 1), else_=0))

@@ -25,27 +25,21 @@ from marrowscope.web.words import CaseId, Words
 router = APIRouter(tags=["cases"])
 PARTS = 200
 """Loose files in one request, as small ones are in memory; a zip archive is one."""
-BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["files"],
-                    "properties": {
-                        "files": {
-                            "type": "array",
-                            "maxItems": PARTS,
-                            "items": {"type": "string", "format": "binary"},
-                        },
-                        "slide": {"type": "string", "default": "1"},
-                    },
-                }
-            }
-        },
-    }
+FILES = {
+    "type": "array",
+    "maxItems": PARTS,
+    "items": {"type": "string", "format": "binary"},
 }
+
+
+def form_of(properties: dict[str, Any]) -> dict[str, Any]:
+    """Describe the form that a request sends, with the field `files` at least."""
+    schema = {"type": "object", "required": ["files"], "properties": properties}
+    content = {"multipart/form-data": {"schema": schema}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+BODY = form_of({"files": FILES, "slide": {"type": "string", "default": "1"}})
 
 
 class RefusedOut(BaseModel):
