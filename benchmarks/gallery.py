@@ -22,8 +22,9 @@ from sqlalchemy.orm import Session
 
 from marrowscope.records import Prediction
 from marrowscope.store.cases import Facts, make_case
-from marrowscope.store.cells import NewCell, add_cells, keep_readings, name_model, waiting
+from marrowscope.store.cells import NewCell, add_cells, keep_readings, waiting
 from marrowscope.store.kinds import Role
+from marrowscope.store.models import name_model
 from marrowscope.store.users import make_user
 from marrowscope.web.app import create_app
 from marrowscope.web.room import Room

@@ -8,8 +8,9 @@ from sqlalchemy.orm import Session
 from marrowscope.model.bundle import SHIPPED, Bundle, load_bundle
 from marrowscope.records import Prediction
 from marrowscope.store.cases import Facts, make_case
-from marrowscope.store.cells import NewCell, add_cells, keep_readings, name_model, waiting
+from marrowscope.store.cells import NewCell, add_cells, keep_readings, waiting
 from marrowscope.store.kinds import Role
+from marrowscope.store.models import name_model
 from marrowscope.store.room import Room, open_room
 from marrowscope.store.tables import Case, User
 from marrowscope.store.users import make_user

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
 
+from marrowscope.errors import SettingsError
 from marrowscope.statistics.calibration import (
     Calibration,
     calibrate,
@@ -96,6 +97,13 @@ def test_a_temperature_can_be_undone() -> None:
 
 def test_certainty_has_a_bin() -> None:
     assert calibration_error(np.array([[1.0, 0.0]]), [0]) == 0.0
+
+
+@pytest.mark.parametrize("cells", [0, 2])
+def test_a_method_that_is_none_is_refused(cells: int) -> None:
+    words = "calibration 'platt' is not one of temperature, curved, class-wise, none"
+    with pytest.raises(SettingsError, match=words):
+        calibrate(np.array([[1.0, 2.0], [3.0, 1.0]])[:cells], [0, 1][:cells], "platt")
 
 
 def test_nothing_to_fit_changes_nothing() -> None:

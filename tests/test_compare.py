@@ -237,6 +237,8 @@ def test_what_cannot_be_compared_is_refused(case: str) -> None:
 def test_one_alone_is_refused() -> None:
     with pytest.raises(ComparisonError, match="1 given to compare; give two or more"):
         compare([A])
+    with pytest.raises(ComparisonError, match="0 given to compare; give two or more"):
+        compare([])
 
 
 def test_cells_that_only_some_have_are_left_out_on_demand() -> None:

@@ -145,6 +145,27 @@ def test_cells_left_out_for_sharing_pixels_are_counted_at_the_top(
     assert f"<p>{words}</p>" in text
 
 
+def test_a_list_without_pairs_is_not_taken_for_none(
+    toy_bundle: Bundle, manifest: Manifest, figures: Path
+) -> None:
+    metrics = metrics_of(figures)
+    given = "Left out for sharing pixels with cells of other parts, by a list {}: 0 cells."
+    for method, words in (
+        (given.format("without pairs"), given.format("without pairs")),
+        (given.format("of 0 pairs"), "no list of pairs that share pixels (--audit), or none in it"),
+    ):
+        changed = metrics | {"method": method}
+        (figures / "metrics.json").write_text(json.dumps(changed), encoding="utf-8")
+        assert words in write_page(figures, toy_bundle, manifest).read_text(encoding="utf-8")
+
+
+def test_the_evaluation_tells_a_list_without_pairs_from_none(
+    toy_bundle: Bundle, manifest: Manifest, split: Split, tmp_path: Path
+) -> None:
+    evaluate(toy_bundle, manifest, split, tmp_path / "e", pairs=[], rounds=100)
+    assert "by a list without pairs: 0 cells." in metrics_of(tmp_path / "e")["method"]
+
+
 def test_pictures_are_bounded_and_what_is_left_out_is_said(
     toy_bundle: Bundle, manifest: Manifest, figures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

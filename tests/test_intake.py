@@ -62,7 +62,13 @@ def test_inputs_that_lead_to_nothing_are_named(tree: Path) -> None:
     ]
     every = tuple(tree / name for name in ("a.jpg", "b.jpg", "a/1.jpg", "a/2.jpg"))
     assert names(tree, besides=every[:3]) == ["a/2.jpg"]
-    assert names(tree, besides=every) == ["the folder holds no files"]
+    own = "it leads to nothing but files that marrowscope itself reads or writes here, such as "
+    own += (
+        "case.toml, reviews.csv and results; give pictures, or a folder, archive or pattern of them"
+    )
+    assert names(tree, besides=every) == [own]
+    assert names(tree, str(every[0]), besides=every[:1]) == [own]
+    assert names(tree, f"{tree}/*/*.jpg", besides=every) == [own]
 
 
 def test_a_folder_that_cannot_be_listed_is_a_reject(

@@ -14,10 +14,11 @@ from marrowscope.errors import CaseError, NotThereError, StoreError
 from marrowscope.store.audit import verify
 from marrowscope.store.bringing import bring
 from marrowscope.store.cases import archive, delete_case, find_case, list_cases
-from marrowscope.store.cells import keep_readings, list_cells, name_model, waiting
+from marrowscope.store.cells import keep_readings, list_cells, waiting
 from marrowscope.store.database import Store
 from marrowscope.store.decisions import decide
 from marrowscope.store.jobs import jobs_of, take_job
+from marrowscope.store.models import name_model
 from marrowscope.store.queue import most_worth, waiting_for_a_look
 from marrowscope.store.reviewed import Exported, export_reviewed
 from marrowscope.store.room import Room, find_room, sweep

@@ -32,9 +32,7 @@ from marrowscope.store.cells import (
     add_cells,
     find_cell,
     keep_readings,
-    labels_of,
     list_cells,
-    name_model,
     prediction_of,
     progress_of,
     waiting,
@@ -42,6 +40,7 @@ from marrowscope.store.cells import (
 from marrowscope.store.database import Store
 from marrowscope.store.decisions import decide
 from marrowscope.store.kinds import CaseState, CellState
+from marrowscope.store.models import check_model, name_model
 
 
 def test_nobody_sees_anothers_case(store: Store) -> None:
@@ -158,12 +157,33 @@ def test_what_the_model_read_is_kept_and_comes_back(store: Store) -> None:
             prediction_of(cells[2])
 
 
-def test_one_model_reads_all_of_a_case(store: Store) -> None:
+def test_one_bundle_reads_all_of_a_case(store: Store) -> None:
     with store.write() as session:
         case = read_case(session, people(session).ada)
-        other = replace(BUNDLE, model_sha256="0" * 64)
-        with pytest.raises(StoreError, match="cells of the case A-1 were read by the model"):
-            name_model(session, case, other)
+        known = BUNDLE.sha256, BUNDLE.model_sha256
+        assert (case.bundle_sha256, case.model_sha256) == known
+        for other, words in (
+            (
+                replace(BUNDLE, model_sha256="0" * 64, sha256="1" * 64),
+                r"has other weights \(0{12}\)",
+            ),
+            (replace(BUNDLE, sha256="1" * 64), r"\(1{12}\), has the same weights, but something"),
+        ):
+            with pytest.raises(StoreError, match=words):
+                name_model(session, case, other)
+            with pytest.raises(StoreError, match=words):
+                check_model(case, other)
+        assert (case.bundle_sha256, case.model_sha256) == known
+
+
+def test_of_a_case_that_was_read_before_only_the_weights_are_known(store: Store) -> None:
+    with store.write() as session:
+        case = read_case(session, people(session).ada)
+        case.bundle_sha256 = ""
+        name_model(session, case, replace(BUNDLE, sha256="1" * 64))
+        assert case.bundle_sha256 == ""
+        with pytest.raises(StoreError, match="has other weights"):
+            check_model(case, replace(BUNDLE, model_sha256="0" * 64))
 
 
 def test_cells_are_listed_by_doubt_and_class(store: Store) -> None:
@@ -181,7 +201,7 @@ def test_cells_are_listed_by_doubt_and_class(store: Store) -> None:
         assert list_cells(session, case, Wanted(decided=False, novel=False)).total == 4
         assert list_cells(session, case, Wanted(state=CellState.WAITING)).total == 0
         assert list_cells(session, case, Wanted(slide="2")).total == 0
-        assert labels_of(session, case)[rows[4].machine] == 2
+        assert [cell.counts_as for cell in rows].count(rows[4].machine) == 2
 
 
 def test_a_cell_is_found_in_its_own_case_alone(store: Store) -> None:

@@ -25,7 +25,7 @@ from marrowscope.store.audit import entries, verify
 from marrowscope.store.blobs import Blobs
 from marrowscope.store.bringing import bring
 from marrowscope.store.cases import Facts, delete_case, find_case, make_case
-from marrowscope.store.cells import keep_readings, name_model, progress_of, waiting
+from marrowscope.store.cells import keep_readings, progress_of, waiting
 from marrowscope.store.counting import count_case
 from marrowscope.store.database import open_store
 from marrowscope.store.decisions import decide
@@ -47,6 +47,7 @@ from marrowscope.store.fields import (
 from marrowscope.store.jobs import take_job
 from marrowscope.store.kinds import CellState, FieldState, Origin
 from marrowscope.store.looking import cut_out, look
+from marrowscope.store.models import name_model
 from marrowscope.store.places import (
     boxes_on,
     cells_by_field,
@@ -107,12 +108,23 @@ def test_a_database_of_the_first_version_is_brought_forward_with_its_rows(databa
                 "VALUES (7, 'Ada', 'ada', 'reviewer', '', true, '2026-03-02')"
             )
         )
+        connection.execute(
+            text(
+                "INSERT INTO cases (id, public_id, title, date, material, stain, state, owner_id, "
+                "version, bundle, model_sha256, classes, created_at, changed_at, seal) VALUES "
+                "(9, 'a1', 'A-1', '', '', '', 'draft', 7, 1, 'default', :weights, '[]', "
+                "'2026-03-02', '2026-03-02', '')"
+            ),
+            {"weights": "a" * 64},
+        )
     engine.dispose()
     store = open_store(database)
     with store.read() as session:
         assert user_called(session, "ada").id == 7
         assert session.scalar(text("SELECT count(*) FROM fields")) == 0
-        assert session.scalar(text("SELECT version_num FROM alembic_version")) == "0002"
+        case = session.get_one(Case, 9)
+        assert (case.model_sha256, case.bundle_sha256) == ("a" * 64, "")
+        assert session.scalar(text("SELECT version_num FROM alembic_version")) == "0003"
     store.close()
 
 
@@ -149,7 +161,9 @@ def test_a_field_is_added_and_looked_at_once(room: Room) -> None:
         assert next_field(session, case) is None
         with pytest.raises(NotThereError, match="has no field 99"):
             find_field(session, case, 99)
-        with pytest.raises(ConflictError, match="only a flagged one is forced"):
+        with pytest.raises(
+            ConflictError, match="is found; only one that is flagged or rejected is l"
+        ):
             look_again(session, ada, case, find_field(session, case, field.id))
 
 
@@ -239,6 +253,9 @@ def test_a_flagged_field_is_read_only_once_a_person_says_so(room: Room) -> None:
         look_again(session, ada, case, field)
         assert next_field(session, case) is field
         assert field.keep_flagged
+        keep_found(session, case, field.id, Outcome(FieldState.REJECTED, reason="no smear"))
+        look_again(session, ada, case, field)
+        assert next_field(session, case) is field
 
 
 def test_reviewed_cells_of_fields_go_to_training_with_their_own_scale(

@@ -2,6 +2,7 @@
 
 import csv
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -20,14 +21,13 @@ from marrowscope.store.cells import (
     NewCell,
     add_cells,
     keep_readings,
-    labels_of,
     list_cells,
-    name_model,
     prediction_of,
     waiting,
 )
 from marrowscope.store.counting import count_case, predictions_of
 from marrowscope.store.decisions import decide, undo
+from marrowscope.store.models import name_model
 from marrowscope.store.room import Room
 from marrowscope.store.users import user_called
 
@@ -61,7 +61,8 @@ def test_a_decision_moves_the_differential_and_makes_its_cell_sure(room: Room) -
         after = count_case(session, case, BUNDLE)
         assert after.version == before.version + 1
         assert after.fates[Fate.UNLIKE] == 0
-        assert after.differential == count(labels_of(session, case), BUNDLE.classes)
+        labels = Counter(cell.counts_as for cell in list_cells(session, case).rows)
+        assert after.differential == count(labels, BUNDLE.classes)
         (row,) = (row for row in after.differential.rows if row.code == "PMO")
         assert row.cells == 2 + 3
         assert before.work.blasts is not None
@@ -114,6 +115,8 @@ def test_a_case_comes_out_as_a_report(room: Room, tmp_path: Path) -> None:
         undo(session, ada, case)
         work = tmp_path / "work"
         read = reading_of(session, case, BUNDLE, room.blobs, work)
+        case.bundle_sha256 = ""
+        before = reading_of(session, case, BUNDLE, room.blobs, tmp_path / "before")
         counted = count_case(session, case, BUNDLE)
     assert read.differential == counted.differential
     assert [cell.decision and cell.decision.label for cell in read.cells] == [
@@ -123,7 +126,14 @@ def test_a_case_comes_out_as_a_report(room: Room, tmp_path: Path) -> None:
     assert [each.label for each in read.decisions.overruled] == ["BLA"]
     out = tmp_path / "out"
     out.mkdir()
+    report_case(before, out)
+    assert "the bundle not known, as the cells were read before it was kept, of the model" in (
+        out / "report.html"
+    ).read_text(encoding="utf-8")
+    assert '"bundle, SHA-256"' not in (out / "fhir.json").read_text(encoding="utf-8")
     report_case(read, out)
+    assert BUNDLE.sha256 in (out / "report.html").read_text(encoding="utf-8")
+    assert BUNDLE.sha256 in (out / "fhir.json").read_text(encoding="utf-8")
     assert (out / "report.pdf").read_bytes().startswith(b"%PDF")
     with (out / "cells.csv").open(newline="", encoding="utf-8") as lines:
         table = list(csv.DictReader(lines))

@@ -1,9 +1,11 @@
 """Review in the store: decisions, undoing them, signing, blind readings and their agreement."""
 
+import hashlib
+import json
 from collections.abc import Sequence
 
 import pytest
-from rooms import people, picture, read_case
+from rooms import BUNDLE, people, picture, read_case
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
@@ -28,7 +30,7 @@ from marrowscope.store.readers import (
     open_reading,
     readings_of,
 )
-from marrowscope.store.signing import mark_reviewed, reopen, seal_holds, sign
+from marrowscope.store.signing import mark_reviewed, reopen, seal_holds, seal_of, sign
 from marrowscope.store.tables import CaseCell
 from marrowscope.store.users import change_role
 
@@ -211,6 +213,25 @@ def test_a_seal_tells_whether_a_signed_case_was_changed(store: Store) -> None:
     with store.write() as session:
         session.add(case)
         assert not seal_holds(session, case)
+
+
+def test_a_seal_covers_the_bundle_and_one_from_before_it_was_kept_holds(store: Store) -> None:
+    with store.write() as session:
+        ada = people(session).ada
+        case = read_case(session, ada)
+        whole = seal_of(session, case)
+        case.bundle_sha256 = "0" * 64
+        assert seal_of(session, case) != whole
+        case.bundle_sha256 = ""
+        # as 1.0 computed it
+        first = [case.public_id, "A-1", "", "", "", 0.1, "default", BUNDLE.model_sha256]
+        lines = [[*first, list(BUNDLE.classes)]]
+        lines += [
+            [cell.sha256, cell.file, "read", cell.machine, "", None]
+            for cell in list_cells(session, case).rows
+        ]
+        told = "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines)
+        assert seal_of(session, case) == hashlib.sha256(told.encode()).hexdigest()
 
 
 def test_reopening_is_recorded_with_its_reason(store: Store) -> None:

@@ -151,7 +151,7 @@ def test_trials_below_the_median_are_given_up(
 ) -> None:
     ranges = read_ranges(["head_learning_rate=1e-6:1e-1:log"])
     longer = replace(settings, epochs=3)
-    result = tune(manifest, split, longer, ranges, tmp_path, trials=8)
+    result = tune(manifest, split, longer, ranges, tmp_path, trials=6)
     rows = rows_of(tmp_path / "trials.csv")
     given_up = [row for row in rows if row["state"] == "pruned"]
     assert result.pruned == len(given_up) > 0

@@ -59,6 +59,26 @@ def test_no_made_up_request_is_a_server_error(app: FastAPI, program: TestClient)
         assert all(status < 500 for status in statuses), (route.method, route.path, statuses)
 
 
+def test_a_form_is_described_with_the_fields_that_count(app: FastAPI) -> None:
+    paths = app.openapi()["paths"]
+    fields = {
+        path.removeprefix(API): set(form["properties"])
+        for path, route in paths.items()
+        if (form := _form_of(route))
+    }
+    both = {"files", "slide"}
+    assert fields == {
+        "/classify": {"files"},
+        "/cases/{case_id}/files": both,
+        "/cases/{case_id}/fields": both,
+    }
+
+
+def _form_of(route: dict[str, Any]) -> dict[str, Any]:
+    content = route.get("post", {}).get("requestBody", {}).get("content", {})
+    return content.get("multipart/form-data", {}).get("schema", {})  # type: ignore[no-any-return]
+
+
 def ask_often(client: TestClient, route: Any, known: dict[str, Any]) -> list[int]:
     """Send made-up requests to a route, some of them at a case that is there."""
     statuses = []

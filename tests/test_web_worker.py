@@ -374,3 +374,11 @@ def test_a_case_of_another_model_is_left_alone_and_says_why(
         assert "were read by the model ffffffffffff" in shown["job"]["error"]
         assert ada.get(f"{API}/cases/{case}/differential").status_code == 422
         assert ada.get(f"{API}/cases/{case}/report/report.pdf").status_code == 422
+
+
+def test_a_case_says_which_bundle_read_it(tmp_path: Path, toy_bundle: Bundle) -> None:
+    with opened(settings_of(tmp_path, toy_bundle)) as app:
+        ada = browser(app, "Ada")
+        shown = ada.get(f"{API}/cases/{read_case(ada, 3)}").json()
+    known = toy_bundle.sha256, toy_bundle.model_sha256
+    assert (shown["bundle_sha256"], shown["model_sha256"]) == known

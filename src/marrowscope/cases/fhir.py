@@ -200,7 +200,7 @@ def _device(model: Bundle) -> Element:
         "status": "active",
         "deviceName": [{"name": model.name, "type": "model-name"}],
         "type": concept("Software: classifier of bone marrow cell pictures"),
-        "version": [{"type": concept(kind), "value": value} for kind, value in versions],
+        "version": [{"type": concept(kind), "value": value} for kind, value in versions if value],
         "note": [{"text": model.evaluation_in_words}, {"text": RESEARCH}],
     }
 

@@ -15,6 +15,7 @@ from marrowscope.labels import CLASSES
 
 SHOWN_ROWS = 40
 NOT_STATED = "not stated"
+UNKNOWN = "not known, as the cells were read before it was kept"
 
 
 @dataclass(frozen=True)
@@ -215,7 +216,8 @@ def _model(reading: Reading) -> Part:
     bundle = reading.bundle
     made = (
         f"Model {bundle.name} ({bundle.precision}), run by {reading.engine}; marrowscope "
-        f"{__version__}. SHA-256 of the bundle {bundle.sha256}, of the model {bundle.model_sha256}."
+        f"{__version__}. SHA-256 of the bundle {bundle.sha256 or UNKNOWN}, of the model "
+        f"{bundle.model_sha256}."
     )
     lines = [made, bundle.evaluation_in_words, f"It knows {', '.join(bundle.classes)}."]
     if reading.review:

@@ -148,7 +148,7 @@ def _evaluate(
                 manifest,
                 sealed,
                 into,
-                pairs=read_pairs(audit) if audit else (),
+                pairs=read_pairs(audit) if audit else None,
                 each=each,
                 **figures._asdict(),
             )

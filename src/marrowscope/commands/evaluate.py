@@ -100,7 +100,7 @@ def evaluate(
                 sealed,
                 output,
                 part=part,
-                pairs=read_pairs(audit) if audit else (),
+                pairs=read_pairs(audit) if audit else None,
                 prevalence=mix,
                 least_support=least_support,
                 rounds=rounds,

@@ -34,6 +34,7 @@ from marrowscope.statistics.tolerant import TOLERATED
 from marrowscope.statistics.trust import Sealed
 
 METRICS = "metrics.json"
+NO_LIST = "No list of pairs that share pixels was given (--audit)."
 VOUCHED = (
     "The bundle was trained on another split than this one. That it has not seen these cells is "
     "the word of whoever asked for the figures (--unseen); it was not checked."
@@ -78,7 +79,7 @@ def evaluate(
     folder: Path,
     *,
     part: str = "test",
-    pairs: Collection[tuple[str, str]] = (),
+    pairs: Collection[tuple[str, str]] | None = None,
     prevalence: Prevalence = ADULT_MARROW,
     least_support: int = 10,
     rounds: int = 2000,
@@ -94,12 +95,12 @@ def evaluate(
     Only the part `test` is sealed into the bundle and its model card, with its cells. The macro
     means run over the classes with at least `least_support` true cells in a set; all are in the
     tables. Cells of classes that the bundle does not cover are left out of all figures and counted
-    in `not_covered`. Cells that, by `pairs` (of paths), share pixels with a cell of another part
-    are not classified; the metrics say how many. All figures can be computed again from
-    `predictions.csv`. Each of `others` gets figures and a `predictions_<name>.csv` of its own; its
-    cells that the model was trained or chosen on are an error, or with `leave_out_leaks` left out
-    and named. With `unseen`, a bundle of another training is measured on the word that it has not
-    seen the cells, and nothing is sealed.
+    in `not_covered`. Cells that, by `pairs` (of paths; None where nobody looked for any), share
+    pixels with a cell of another part are not classified; the metrics say how many. All figures can
+    be computed again from `predictions.csv`. Each of `others` gets figures and a
+    `predictions_<name>.csv` of its own; its cells that the model was trained or chosen on are an
+    error, or with `leave_out_leaks` left out and named. With `unseen`, a bundle of another training
+    is measured on the word that it has not seen the cells, and nothing is sealed.
 
     Raises:
         SplitError: the split is not the one the bundle was trained with and `unseen` is not given,
@@ -113,7 +114,7 @@ def evaluate(
     """
     own = split.hash == bundle.split_hash
     _check(bundle, split, own or unseen)
-    sharing = sharing_pixels(split, pairs, part)
+    sharing = sharing_pixels(split, pairs or (), part)
     whole = [row for row in split.part(part) if row.cell.path not in sharing]
     rows = located(whole, manifest.cells, part)
     not_of_split = check_others(others, split, leave_out_leaks)
@@ -127,10 +128,7 @@ def evaluate(
     domains = _domains(members_of | {one.given.name: one.scored for one in further}, bundle, terms)
     for result in (*sets, *of_others):
         draw(result, bundle, folder)
-    method = (
-        f"{terms.in_words()} Left out for sharing pixels with cells of other "
-        f"parts, by a list of {len(pairs)} pairs: {len(sharing)} cells."
-    )
+    method = f"{terms.in_words()} {_left_out(pairs, len(sharing))}"
     if not own:
         method += f" {VOUCHED}"
     if further:
@@ -165,6 +163,16 @@ def evaluate(
         prevalence,
         tuple(of_others),
         domains,
+    )
+
+
+def _left_out(pairs: Collection[tuple[str, str]] | None, cells: int) -> str:
+    """Say how many cells were left out for sharing pixels, and by which list."""
+    if pairs is None:
+        return NO_LIST
+    known = f"of {len(pairs)} pairs" if pairs else "without pairs"
+    return (
+        f"Left out for sharing pixels with cells of other parts, by a list {known}: {cells} cells."
     )
 
 

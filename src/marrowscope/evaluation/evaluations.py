@@ -130,8 +130,8 @@ def check_one_test(given: Sequence[Evaluated]) -> None:
         ComparisonError: there are fewer than two, one is given twice, or two do not fit; the
             message names these.
     """
-    first = given[0]
     check_different([each.folder for each in given])
+    first = given[0]
     for each in given[1:]:
         if each.split_hash != first.split_hash:
             raise ComparisonError(

@@ -14,7 +14,7 @@ from marrowscope import __version__
 from marrowscope.data.manifest import Manifest
 from marrowscope.errors import BundleError, ComparisonError
 from marrowscope.evaluation import curves
-from marrowscope.evaluation.evaluate import METRICS, VOUCHED
+from marrowscope.evaluation.evaluate import METRICS, NO_LIST, VOUCHED
 from marrowscope.evaluation.mistakes import Mistake, Mistakes, read_mistakes
 from marrowscope.files.hashes import file_hash
 from marrowscope.files.results import PREDICTIONS, write_text
@@ -38,8 +38,9 @@ SIDE = 96
 LIBRARIES = ("numpy", "onnxruntime", "pillow", "scipy")
 NO_PATIENT = "no patient is known"
 OF_SHARED_PIXELS = "Left out for sharing pixels"
+"""What `evaluate` begins its sentence on shared pixels with."""
 NO_PAIRS = "by a list of 0 pairs"
-"""What `evaluate` begins its sentence on shared pixels with, and how it says that none is known."""
+"""How 1.0 said that it was given no list, or one without pairs."""
 
 
 @dataclass(frozen=True)
@@ -229,10 +230,15 @@ def _kept_apart(metrics: Mapping[str, Any]) -> list[str]:
     """Say how the cells were kept apart from those of the training."""
     method = metrics["method"]
     words = f"The split kept together what has: {metrics['grouped_by']}."
+    if NO_LIST in method:
+        return [words, "The evaluation was given no list of pairs that share pixels (--audit)."]
     if OF_SHARED_PIXELS not in method:
         return [words, "Whether cells share pixels with cells of other parts was not recorded."]
     if NO_PAIRS in method:
-        return [words, "The evaluation was given no list of pairs that share pixels (--audit)."]
+        none = (
+            "The evaluation was given no list of pairs that share pixels (--audit), or none in it."
+        )
+        return [words, none]
     return [words, method[method.index(OF_SHARED_PIXELS) :]]
 
 

@@ -13,6 +13,10 @@ from marrowscope.locations import Location, is_object, is_url, name_of, objects_
 from marrowscope.records import Found, Picture, Reject
 
 HASHES_AT_ONCE = 8192
+OWN = (
+    "it leads to nothing but files that marrowscope itself reads or writes here, such as "
+    "case.toml, reviews.csv and results; give pictures, or a folder, archive or pattern of them"
+)
 
 
 class Seen:
@@ -49,7 +53,8 @@ def find_files(
     An input that leads to no file comes back as a reject, and so does a folder, store or container
     that cannot be read, or a name that is no UTF-8. Hidden files (a name that starts with a dot)
     and what operating systems leave (`Thumbs.db`, `desktop.ini`) are passed over in folders, stores
-    and containers; the files `besides` are no input. Memory holds the names of one folder (of a
+    and containers; the files `besides` are no input, and one that leads to them alone is a reject.
+    Memory holds the names of one folder (of a
     pattern: its matches) and a hash of 8 bytes for each file seen.
 
     Raises:
@@ -58,7 +63,7 @@ def find_files(
     left_out = {os.path.realpath(file) for file in besides}
     seen = Seen()
     for given in inputs:
-        nothing = True
+        nothing, own = True, False
         for file in _files_of(given):
             if isinstance(file, Reject):
                 nothing = False
@@ -66,12 +71,13 @@ def find_files(
                 continue
             identity = os.path.realpath(file) if isinstance(file, Path) else file
             if identity in left_out:
+                own = True
                 continue
             nothing = False
             if seen.add(identity):
                 yield from _pictures(file, um_per_px)
         if nothing:
-            yield Reject(given, _why_nothing(given))
+            yield Reject(given, OWN if own else _why_nothing(given))
 
 
 def _pictures(file: Location, um_per_px: float | None) -> Iterator[Found]:

@@ -2,7 +2,8 @@
 
 import base64
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -111,18 +112,15 @@ def _fits(key: "Ed25519PublicKey", made: bytes, text: bytes) -> bool:
 
 def _private_key(file: Path) -> "Ed25519PrivateKey":
     _check_installed()
-    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     try:
-        key = load_pem_private_key(file.read_bytes(), password=None)
+        key = _read_key(file, "private", partial(load_pem_private_key, password=None))
     except TypeError:
         raise BundleError(
             f"{file} is protected by a password; sign with openssl, as docs/security.md says"
         ) from None
-    except (OSError, UnsupportedAlgorithm, ValueError) as error:
-        raise BundleError(f"{file} cannot be read as a private key in PEM: {error}") from None
     if not isinstance(key, Ed25519PrivateKey):
         raise BundleError(
             f"{file} is no key of Ed25519; make one with: openssl genpkey -algorithm ed25519"
@@ -132,19 +130,25 @@ def _private_key(file: Path) -> "Ed25519PrivateKey":
 
 def _public_key(file: Path) -> "Ed25519PublicKey":
     _check_installed()
-    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-    try:
-        key = load_pem_public_key(file.read_bytes())
-    except (OSError, UnsupportedAlgorithm, ValueError) as error:
-        raise BundleError(f"{file} cannot be read as a public key in PEM: {error}") from None
+    key = _read_key(file, "public", load_pem_public_key)
     if not isinstance(key, Ed25519PublicKey):
         raise BundleError(
             f"{file} is no public key of Ed25519; give the one of the key that signed"
         )
     return key
+
+
+def _read_key(file: Path, kind: str, load: Callable[[bytes], object]) -> object:
+    """Read a key in PEM, whatever its algorithm."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+
+    try:
+        return load(file.read_bytes())
+    except (OSError, UnsupportedAlgorithm, ValueError) as error:
+        raise BundleError(f"{file} cannot be read as a {kind} key in PEM: {error}") from None
 
 
 def _check_installed() -> None:

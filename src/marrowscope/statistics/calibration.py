@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax, softmax
 
+from marrowscope.errors import SettingsError
+
 Logits = NDArray[np.float64]
 """(N, C), unbounded."""
 LOWEST, HIGHEST = 0.05, 20.0
@@ -76,8 +78,13 @@ def calibrate(logits: Logits, truth: Sequence[int], method: str = "temperature")
     Class-wise scaling may change it, and is held near the temperature, as it has many parameters
     for few cells. With the method `none`, or without cells, logits stay as they are.
 
+    Raises:
+        SettingsError: the method is none of `METHODS`.
+
     Source: Guo et al., ICML 2017 (temperature scaling, vector scaling).
     """
+    if method not in METHODS:
+        raise SettingsError(f"calibration {method!r} is not one of {', '.join(METHODS)}")
     classes = logits.shape[1]
     if method == "none" or not len(truth):
         return uncalibrated(classes)

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from sqlalchemy import exists, select
@@ -24,9 +25,9 @@ from marrowscope.model.bundle import Bundle
 from marrowscope.records import Prediction, Reject
 from marrowscope.store.blobs import Blobs
 from marrowscope.store.cells import machine_of
-from marrowscope.store.counting import check_model
 from marrowscope.store.fields import fields_of
 from marrowscope.store.kinds import CellState, FieldState
+from marrowscope.store.models import check_model
 from marrowscope.store.places import cells_by_field
 from marrowscope.store.tables import Case, CaseCell, CellDecision, Field, User
 
@@ -49,10 +50,11 @@ def reading_of(
     """Give a case as `cases.report.report_case` takes it; links in the folder lead to its pictures.
 
     A link is named by the number of the cell and the name that its picture came with. `engine` is
-    what the report says the cells were read with.
+    what the report says the cells were read with. The bundle of a case that was read before its
+    digest was kept has none.
 
     Raises:
-        StoreError: another model has read the case, cells still wait to be read, or fields to be
+        StoreError: another bundle has read the case, cells still wait to be read, or fields to be
             looked at.
         BundleError: the bundle's test cells cannot be read.
     """
@@ -77,7 +79,7 @@ def reading_of(
         tally.add(each.reject)
     return Reading(
         case=_facts(case, cells, fields, folder),
-        bundle=bundle,
+        bundle=_as_known(case, bundle),
         engine=engine,
         cells=tuple(read),
         rejects=tuple(rejects),
@@ -88,6 +90,12 @@ def reading_of(
         adjusted=adjusted_of(read, bundle, tally),
         fields=_on_fields(session, case, fields),
     )
+
+
+def _as_known(case: Case, bundle: Bundle) -> Bundle:
+    """Give the bundle with what is known of the one that read the case."""
+    before = bool(case.model_sha256) and not case.bundle_sha256
+    return replace(bundle, sha256="") if before else bundle
 
 
 def _unread(fields: Sequence[Field]) -> Iterator[SlideReject]:

@@ -14,7 +14,7 @@ from marrowscope.errors import NotThereError, StoreError
 from marrowscope.model.bundle import Bundle
 from marrowscope.records import Prediction, Reject
 from marrowscope.store.audit import Event, append
-from marrowscope.store.cases import Page, change, check_open, lock
+from marrowscope.store.cases import Page, change
 from marrowscope.store.kinds import CellState, Role
 from marrowscope.store.tables import Case, CaseCell, Slide, User
 from marrowscope.store.texts import needed
@@ -135,24 +135,6 @@ def waiting(session: Session, case: Case, limit: int = BATCH) -> Sequence[CaseCe
     """Give some cells that the model has not read yet, as they came."""
     query = select(CaseCell).where(CaseCell.case_id == case.id, CaseCell.state == CellState.WAITING)
     return session.scalars(query.order_by(CaseCell.id).limit(limit)).all()
-
-
-def name_model(session: Session, case: Case, bundle: Bundle) -> None:
-    """Write down which model reads a case, before its first cell is read; one model reads all.
-
-    Raises:
-        FrozenError: the case is signed or archived.
-        StoreError: another model has read cells of it.
-    """
-    lock(session, case)
-    check_open(case)
-    if case.model_sha256 not in {"", bundle.model_sha256}:
-        raise StoreError(
-            f"cells of the case {case.title} were read by the model {case.model_sha256[:12]} of "
-            f"the bundle {case.bundle}; read it with that bundle, or make a new case"
-        )
-    case.bundle, case.model_sha256 = bundle.name, bundle.model_sha256
-    case.classes = list(bundle.classes)
 
 
 def keep_readings(
@@ -304,14 +286,6 @@ def progress_of(session: Session, case: Case) -> Progress:
         count[CellState.REJECTED][0],
         count[CellState.READ][1],
     )
-
-
-def labels_of(session: Session, case: Case) -> dict[str, int]:
-    """Count the cells that were read by the class that counts."""
-    query = select(COUNTS_AS, func.count()).where(
-        CaseCell.case_id == case.id, CaseCell.state == CellState.READ
-    )
-    return {row[0]: row[1] for row in session.execute(query.group_by(COUNTS_AS))}
 
 
 def progress_by_case(session: Session, cases: Sequence[Case]) -> dict[int, Progress]:

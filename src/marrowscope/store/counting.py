@@ -12,10 +12,10 @@ from marrowscope.counting.norms import ADULT_MARROW, Norms
 from marrowscope.counting.ratio import ICSH, Formula
 from marrowscope.counting.tally import Fate, Tally
 from marrowscope.counting.worklist import Work, work_of
-from marrowscope.errors import StoreError
 from marrowscope.model.bundle import Bundle
 from marrowscope.records import Prediction
 from marrowscope.store.kinds import CellState
+from marrowscope.store.models import check_model
 from marrowscope.store.tables import Case, CaseCell
 
 COLUMNS = (
@@ -61,7 +61,7 @@ def count_case(
     classes of a blind reading by the numbers of cells, which go instead of all others' then.
 
     Raises:
-        StoreError: another model has read the case.
+        StoreError: another bundle has read the case.
         BundleError: the bundle's test cells cannot be read.
     """
     check_model(case, bundle)
@@ -79,19 +79,6 @@ def count_case(
         work_of(lambda: kept, bundle),
         fates,
     )
-
-
-def check_model(case: Case, bundle: Bundle) -> None:
-    """Check that a bundle is the one that reads a case.
-
-    Raises:
-        StoreError: another model has read it.
-    """
-    if case.model_sha256 not in {"", bundle.model_sha256}:
-        raise StoreError(
-            f"the case {case.title} was read by the bundle {case.bundle} (model "
-            f"{case.model_sha256[:12]}), which is not the one that is open"
-        )
 
 
 def predictions_of(

@@ -205,12 +205,13 @@ def look_again(session: Session, who: User, case: Case, field: Field) -> None:
         FrozenError: the case is signed or archived.
         ConflictError: the cells of the field were found already, or wait to be.
     """
-    check_role(who, Role.REVIEWER, "reading a flagged field")
+    check_role(who, Role.REVIEWER, "having a field looked at again")
     change(session, case)
     session.refresh(field)
     if field.state not in {FieldState.FLAGGED, FieldState.REJECTED}:
         raise ConflictError(
-            f"the field {field.file} is {field.state}; only a flagged one is forced"
+            f"the field {field.file} is {field.state}; only one that is flagged or rejected is "
+            "looked at again"
         )
     before = {"state": field.state.value, "flags": list(field.flags)}
     field.state, field.keep_flagged, field.reason = FieldState.WAITING, True, ""

@@ -98,7 +98,8 @@ def seal_holds(session: Session, case: Case) -> bool:
 
 def _lines(session: Session, case: Case) -> Iterator[list[object]]:
     facts = (case.title, case.date, case.material, case.stain, case.um_per_px)
-    yield [case.public_id, *facts, case.bundle, case.model_sha256, list(case.classes)]
+    whole = [case.bundle_sha256] if case.bundle_sha256 else []  # older seals go without it
+    yield [case.public_id, *facts, case.bundle, case.model_sha256, list(case.classes), *whole]
     columns = (
         CaseCell.sha256,
         CaseCell.file,

@@ -137,7 +137,10 @@ class Case(Base):
     """Grows with every change; who signs says which one was seen."""
     bundle: Mapped[str] = mapped_column(default="")
     """Name of the bundle that read it; empty before."""
+    bundle_sha256: Mapped[str] = mapped_column(default="", server_default="")
+    """Of that whole bundle; empty before, and where it was read before this was kept."""
     model_sha256: Mapped[str] = mapped_column(default="")
+    """Of the weights alone."""
     classes: Mapped[list[str]] = mapped_column(default=list)
     """Codes in the order of the cells' probabilities."""
     created_at: Mapped[datetime]

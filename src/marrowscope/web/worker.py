@@ -19,9 +19,10 @@ from marrowscope.errors import LostJobError, MarrowscopeError, UnavailableError
 from marrowscope.model.predictor import Predictor
 from marrowscope.records import Picture, Prediction, Reject
 from marrowscope.store.bringing import READ
-from marrowscope.store.cells import keep_readings, name_model, progress_of, waiting
+from marrowscope.store.cells import keep_readings, progress_of, waiting
 from marrowscope.store.fields import FIND, scales_of
 from marrowscope.store.jobs import fail_job, finish_job, keep_job, release_job, take_job
+from marrowscope.store.models import name_model
 from marrowscope.store.secrets import new_secret
 from marrowscope.store.tables import Case, CaseCell, Job
 from marrowscope.web.finder import find_on_next

@@ -12,7 +12,7 @@ from marrowscope.counting.differential import count
 from marrowscope.counting.tally import Tally
 from marrowscope.records import Picture, Prediction
 from marrowscope.store.blobs import Blobs
-from marrowscope.web.api.files import BODY, PARTS, RefusedOut, incoming
+from marrowscope.web.api.files import FILES, PARTS, RefusedOut, form_of, incoming
 from marrowscope.web.api.plain import plain
 from marrowscope.web.api.shapes import Guess
 from marrowscope.web.auth import InRoom, Me
@@ -50,7 +50,7 @@ class ClassifiedOut(BaseModel):
     warning: str
 
 
-@router.post("/classify", openapi_extra=BODY)
+@router.post("/classify", openapi_extra=form_of({"files": FILES}))
 async def classify(
     request: Request,
     caller: Me,  # noqa: ARG001 - it needs a login

@@ -9,7 +9,8 @@ from marrowscope.counting.adjusted import adjust
 from marrowscope.counting.tally import Tally
 from marrowscope.labels import CLASSES
 from marrowscope.store.cases import find_case
-from marrowscope.store.counting import CaseCount, check_model, count_case, predictions_of
+from marrowscope.store.counting import CaseCount, count_case, predictions_of
+from marrowscope.store.models import check_model
 from marrowscope.store.readers import labels_in, open_reading_of
 from marrowscope.web.api.plain import plain, plain_fields
 from marrowscope.web.auth import InRoom, Me

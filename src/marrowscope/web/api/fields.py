@@ -29,7 +29,7 @@ from marrowscope.store.tables import Case, CellPlace
 from marrowscope.store.tables import Field as FieldRow
 from marrowscope.store.users import check_role
 from marrowscope.web.api.cells import answer_picture
-from marrowscope.web.api.files import BODY, PARTS, RefusedOut, UploadOut, incoming
+from marrowscope.web.api.files import BODY, PARTS, UploadOut, incoming, upload_out, while_told
 from marrowscope.web.api.shapes import CellOut, cell_out
 from marrowscope.web.auth import Caller, InRoom, Me
 from marrowscope.web.field_intake import FieldsTakenIn, take_in_fields
@@ -128,14 +128,10 @@ def _take(
     slide: str,
     key: str | None,
 ) -> UploadOut:
-    sent = caller.user.id, key or ""
-
-    def tell(done: int, total: int) -> None:
-        if key:
-            room.unpacking.tell(sent, done, total)
-
-    with room.unpacking.going(sent):
-        taken = take_in_fields(incoming(given), room.blobs, room.settings.limits, tell)
+    files, limits = incoming(given), room.settings.limits
+    taken = while_told(
+        room, caller, key, lambda tell: take_in_fields(files, room.blobs, limits, tell)
+    )
     what = ["fields", case_id, slide, [[field.file, field.sha256] for field in taken.fields]]
 
     def do(session: Session) -> dict[str, Any]:
@@ -152,14 +148,7 @@ def _add(
     case = find_case(session, caller.user, case_id)
     added = add_fields(session, caller.user, case, slide, taken.fields)
     job = add_job_once(session, FIND, case, added.new) if added.new else None
-    refused = [RefusedOut(file=each.file, reason=each.reason) for each in taken.refused]
-    return UploadOut(
-        new=added.new,
-        known=added.known,
-        refused=refused,
-        job=None if job is None else job.id,
-        version=case.version,
-    ).model_dump(mode="json")
+    return upload_out(case, added, taken.refused, job)
 
 
 @router.get("/cases/{case_id}/fields")

@@ -1,6 +1,7 @@
 """Uploads: pictures and zip archives that become cells of a case."""
 
-from typing import Annotated, Any
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel
@@ -11,41 +12,39 @@ from starlette.datastructures import UploadFile
 from marrowscope.errors import UploadError
 from marrowscope.store.bringing import READ
 from marrowscope.store.cases import check_open, facts_of, find_case
-from marrowscope.store.cells import add_cells, progress_of
+from marrowscope.store.cells import Added, add_cells, progress_of
 from marrowscope.store.jobs import add_job_once
 from marrowscope.store.kinds import Role
+from marrowscope.store.tables import Case, Job
 from marrowscope.store.users import check_role
 from marrowscope.web.api.cases import check_scale
 from marrowscope.web.auth import Caller, InRoom, Me
-from marrowscope.web.intake import Incoming, TakenIn, take_in
+from marrowscope.web.intake import Incoming, Refused, TakenIn, take_in
 from marrowscope.web.once import Key, once
 from marrowscope.web.room import Room
 from marrowscope.web.words import CaseId, Words
 
 router = APIRouter(tags=["cases"])
+Tell = Callable[[int, int], None]
+"""Hears how many files are done, and of how many."""
+Taken = TypeVar("Taken")
 PARTS = 200
 """Loose files in one request, as small ones are in memory; a zip archive is one."""
-BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["files"],
-                    "properties": {
-                        "files": {
-                            "type": "array",
-                            "maxItems": PARTS,
-                            "items": {"type": "string", "format": "binary"},
-                        },
-                        "slide": {"type": "string", "default": "1"},
-                    },
-                }
-            }
-        },
-    }
+FILES = {
+    "type": "array",
+    "maxItems": PARTS,
+    "items": {"type": "string", "format": "binary"},
 }
+
+
+def form_of(properties: dict[str, Any]) -> dict[str, Any]:
+    """Describe the form that a request sends, with the field `files` at least."""
+    schema = {"type": "object", "required": ["files"], "properties": properties}
+    content = {"multipart/form-data": {"schema": schema}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+BODY = form_of({"files": FILES, "slide": {"type": "string", "default": "1"}})
 
 
 class RefusedOut(BaseModel):
@@ -121,6 +120,31 @@ def incoming(given: list[UploadFile | str]) -> list[Incoming]:
     ]
 
 
+def while_told(room: Room, caller: Caller, key: str | None, take: Callable[[Tell], Taken]) -> Taken:
+    """Take files in, while who sent them with a key can ask how far that is."""
+    sent = caller.user.id, key or ""
+
+    def tell(done: int, total: int) -> None:
+        if key:
+            room.unpacking.tell(sent, done, total)
+
+    with room.unpacking.going(sent):
+        return take(tell)
+
+
+def upload_out(
+    case: Case, added: Added, refused: Sequence[Refused], job: Job | None
+) -> dict[str, Any]:
+    """Say what became of an upload, as it is kept for the same one sent again."""
+    return UploadOut(
+        new=added.new,
+        known=added.known,
+        refused=[RefusedOut(file=each.file, reason=each.reason) for each in refused],
+        job=None if job is None else job.id,
+        version=case.version,
+    ).model_dump(mode="json")
+
+
 def _take(
     room: Room,
     caller: Caller,
@@ -129,14 +153,8 @@ def _take(
     slide: str,
     key: str | None,
 ) -> UploadOut:
-    sent = caller.user.id, key or ""
-
-    def tell(done: int, total: int) -> None:
-        if key:
-            room.unpacking.tell(sent, done, total)
-
-    with room.unpacking.going(sent):
-        taken = take_in(incoming(given), room.blobs, room.settings.limits, tell)
+    files, limits = incoming(given), room.settings.limits
+    taken = while_told(room, caller, key, lambda tell: take_in(files, room.blobs, limits, tell))
     what = ["files", case_id, slide, [[cell.file, cell.sha256] for cell in taken.cells]]
 
     def do(session: Session) -> dict[str, Any]:
@@ -159,10 +177,4 @@ def _add(
             f"a case has at most {most:,} cells; this one would have {progress.total:,}"
         )
     job = add_job_once(session, READ, case, progress.total) if added.new else None
-    return {
-        "new": added.new,
-        "known": added.known,
-        "refused": [{"file": each.file, "reason": each.reason} for each in taken.refused],
-        "job": job and job.id,
-        "version": case.version,
-    }
+    return upload_out(case, added, taken.refused, job)

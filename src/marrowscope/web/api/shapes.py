@@ -51,7 +51,11 @@ class CaseOut(BaseModel):
     owner: str
     version: int
     bundle: str
+    bundle_sha256: str
+    """Of the whole bundle that read the case; empty before it was read, and where `model_sha256`
+    alone is known, as the case was read before this was kept."""
     model_sha256: str
+    """Of its weights alone."""
     classes: list[str]
     created_at: datetime
     changed_at: datetime
