@@ -234,7 +234,7 @@ def _join(ray: Any, address: str, workers: int) -> None:
             ignore_reinit_error=True,
             **(own if address == LOCAL else {}),
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # noqa: BLE001 - Ray raises bare ones, as for a node that is late
         raise ClusterError(
             f"there is no Ray cluster at {address} ({_in_words(error)}); give its address, or "
             f"{LOCAL} for the processors of this machine"
