@@ -7,6 +7,7 @@ import shutil
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from conftest import ROOT, SAMPLES
 from PIL import Image
 
 from marrowscope.classification.classify import classify
+from marrowscope.classification.pictures import picture_of
 from marrowscope.counting.tally import Gallery
 from marrowscope.errors import OutputError
 from marrowscope.files.intake import find_files
@@ -277,3 +279,11 @@ def test_a_bundle_that_sees_a_field_must_know_the_size_of_a_pixel(tmp_path: Path
         "the Barcelona blood set\n"
     )
     assert not (tmp_path / "out").exists()
+
+
+def test_a_model_of_one_class_has_no_runner_up() -> None:
+    bundle = replace(load_bundle("default"), classes=("LYT",))
+    cell = str(next((SAMPLES / "cells/mll/LYT").iterdir()))
+    assert picture_of(Prediction(cell, "LYT", 1.0, (1.0,)), bundle).runner_up == ""
+    bundle = replace(bundle, classes=("MON", "LYT"))
+    assert picture_of(Prediction(cell, "LYT", 0.9, (0.1, 0.9)), bundle).runner_up == "MON 10%"

@@ -4,9 +4,11 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from test_classify import run
 
 from marrowscope.model.bundle import Bundle
@@ -38,6 +40,9 @@ def test_a_bundle_with_a_scale_can_be_measured(toy_bundle: Bundle) -> None:
 
 
 def test_what_is_missing_comes_with_its_install_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    optional = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    ours = optional["optional-dependencies"].keys() - {"dev", "docs", "fuzz"}
+    assert set(EXTRAS) == ours
     assert not [what for what, _ in missing(()) if not what.startswith(("GPU", "train"))]
     monkeypatch.setitem(EXTRAS, "fast", ("openvino", "no_such_module"))
     assert ("fast (no_such_module)", "pip install 'marrowscope[fast]'") in list(missing(()))

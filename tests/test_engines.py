@@ -29,6 +29,7 @@ from marrowscope.model.engines import (
     load_engine,
     measure,
 )
+from marrowscope.model.gpus import gpus
 from marrowscope.model.predictor import Predictor
 from marrowscope.records import Found, Picture, Prediction, Reject
 
@@ -127,6 +128,17 @@ def test_an_unknown_engine() -> None:
 def test_a_gpu_engine_that_is_not_there_says_how_to_get_it() -> None:
     with pytest.raises(MissingExtraError, match="pip install onnxruntime-gpu"):
         load_engine("cuda", load_bundle("default"))
+
+
+@pytest.mark.skipif(bool(gpus()), reason="there is a GPU here")
+@pytest.mark.filterwarnings("ignore:Specified provider:UserWarning")
+def test_a_gpu_runtime_without_a_gpu_is_no_engine(
+    toy_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA])
+    assert "cuda" not in installed()
+    with pytest.raises(MissingExtraError, match="ONNX Runtime can use no GPU here, so the engine"):
+        load_engine("cuda", toy_bundle, 1)
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])

@@ -310,7 +310,7 @@ def _cell(picture: Picture) -> list[Flowable]:
 
 def _caption(picture: Picture) -> str:
     if not picture.reviewer:
-        second = f"{picture.second} {picture.second_percent:.0f}%"
+        second = picture.runner_up
         return f"<b>{picture.label} {picture.percent:.0f}%</b> {second}"
     machine = "" if picture.machine == picture.label else f"<br/>machine: {picture.machine}"
     return f"<b>{picture.label}</b> {_text(picture.reviewer)}{machine}"

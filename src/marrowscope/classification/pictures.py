@@ -29,7 +29,7 @@ class Picture:
     percent: float
     """Probability of the most probable class, 0..100."""
     second: str
-    """Code of the runner-up."""
+    """Code of the runner-up; empty where the bundle knows one class alone."""
     second_percent: float
     set: str
     """Classes that it may be of, in words; empty where no coverage was asked for."""
@@ -39,6 +39,11 @@ class Picture:
     """The most probable class."""
     field: str = ""
     """The field that it was cut from and where; empty for a picture of its own."""
+
+    @property
+    def runner_up(self) -> str:
+        """Say which class is second and how probable: `LYT 12%`."""
+        return f"{self.second} {self.second_percent:.0f}%" if self.second else ""
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,7 @@ def picture_of(prediction: Prediction, bundle: Bundle) -> Picture:
     ranked = sorted(
         zip(prediction.probabilities, bundle.classes, strict=True), key=lambda pair: -pair[0]
     )
+    (_, machine), (second_probability, second) = (*ranked, (0.0, ""))[:2]
     return Picture(
         name=prediction.place.in_words
         if prediction.place
@@ -106,10 +112,10 @@ def picture_of(prediction: Prediction, bundle: Bundle) -> Picture:
         data=thumbnail(image, THUMBNAIL_PIXELS),
         label=prediction.label,
         percent=100 * prediction.probability,
-        second=ranked[1][1],
-        second_percent=100 * ranked[1][0],
+        second=second,
+        second_percent=100 * second_probability,
         set="" if prediction.set is None else set_in_words(prediction.set),
         reviewer=prediction.reviewer,
-        machine=ranked[0][1],
+        machine=machine,
         field=prediction.place.in_words if prediction.place else "",
     )

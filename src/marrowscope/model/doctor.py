@@ -1,14 +1,12 @@
 """What this machine has, which engine it will use, how fast that is, and what is missing."""
 
 import platform
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from shutil import which
 from typing import Any
 
 import numpy as np
@@ -18,6 +16,7 @@ from PIL import Image
 from marrowscope import __version__
 from marrowscope.model.bundle import Bundle
 from marrowscope.model.engines import Cuda, best_of, cores, installed, measure
+from marrowscope.model.gpus import gpus
 from marrowscope.model.predictor import Predictor
 from marrowscope.model.signature import signature_in_words
 from marrowscope.records import Picture
@@ -27,11 +26,22 @@ WORTH_KNOWING = (
     "asimd", "asimddp", "i8mm", "bf16", "sve",
 )  # fmt: skip
 """Instruction sets that decide how fast networks run, as processors name them."""
-EXTRAS = {
+EXTRAS: dict[str, tuple[str, ...]] = {
     "fast": ("openvino",),
     "sign": ("cryptography",),
     "data": ("cv2", "pyarrow", "simplejpeg"),
-    "train": ("torch", "transformers", "accelerate", "onnx", "safetensors", "optuna"),
+    "train": (
+        *("accelerate", "huggingface_hub", "onnx", "onnxscript", "optuna", "safetensors"),
+        *("tensorboard", "torch", "transformers"),
+    ),
+    "slides": ("imagecodecs", "openslide", "tifffile"),
+    "stores": ("fsspec", "s3fs"),
+    "scale": ("fsspec", "pyarrow", "ray", "s3fs"),
+    "web": (
+        *("alembic", "argon2", "fastapi", "prometheus_client", "python_multipart"),
+        *("sqlalchemy", "uvicorn"),
+    ),
+    "postgres": ("psycopg",),
 }
 """Optional parts that are looked for, and the modules that each needs."""
 TRIAL_CELLS, TRIAL_PIXELS = 96, 250
@@ -110,7 +120,7 @@ def machine() -> Machine:
         instructions=tuple(name for name in WORTH_KNOWING if name in flags),
         memory_gb=memory.total / 1e9,
         memory_free_gb=memory.available / 1e9,
-        gpus=tuple(_gpus()),
+        gpus=gpus(),
     )
 
 
@@ -120,31 +130,13 @@ def _processor() -> dict[str, Any]:
     return dict(get_cpu_info())
 
 
-def _gpus() -> list[str]:
-    """Name NVIDIA's GPUs by its own tool; others are not used."""
-    tool = which("nvidia-smi")
-    if tool is None:
-        return []
-    try:
-        done = subprocess.run(  # noqa: S603 - a fixed command
-            [tool, "--query-gpu=name,memory.total", "--format=csv,noheader"],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=20,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    return done.stdout.strip().splitlines() if done.returncode == 0 else []
-
-
-def missing(gpus: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Give those of `EXTRAS` that are not there, and what a GPU needs, with their install lines."""
+def missing(gpus_there: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Give those of `EXTRAS` that are not there, and what GPUs need, with their install lines."""
     for extra, modules in EXTRAS.items():
         absent = [name for name in modules if find_spec(name) is None]
         if absent:
             yield f"{extra} ({', '.join(absent)})", f"pip install 'marrowscope[{extra}]'"
-    if gpus and Cuda.name not in installed():
+    if gpus_there and Cuda.name not in installed():
         yield "GPU", Cuda.install
 
 

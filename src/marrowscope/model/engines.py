@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from marrowscope.errors import BundleError, MissingExtraError, SettingsError
 from marrowscope.model.bundle import Bundle
+from marrowscope.model.gpus import gpus
 
 CLASSES_KEY = "marrowscope.classes"
 """Key of the class list (JSON) in the metadata of the ONNX file."""
@@ -94,7 +95,7 @@ class Cuda(OnnxRuntime):
         """Load the model.
 
         Raises:
-            MissingExtraError: this ONNX Runtime was built without CUDA.
+            MissingExtraError: this ONNX Runtime was built without CUDA, or cannot use a GPU here.
             BundleError: the model cannot be loaded or names other classes than the bundle.
         """
         if CUDA not in onnxruntime.get_available_providers():
@@ -102,6 +103,11 @@ class Cuda(OnnxRuntime):
                 f"the engine cuda needs ONNX Runtime for GPUs; install it with: {self.install}"
             )
         super().__init__(bundle, max(2, threads))
+        if CUDA not in self._session.get_providers():
+            raise MissingExtraError(
+                "ONNX Runtime can use no GPU here, so the engine cuda would run on the processor; "
+                "look whether nvidia-smi names one and its driver fits, or use another engine"
+            )
 
 
 class OpenVino:
@@ -205,7 +211,7 @@ def installed() -> list[str]:
     there = {
         "onnxruntime": True,
         "openvino": find_spec("openvino") is not None,
-        "cuda": CUDA in onnxruntime.get_available_providers(),
+        "cuda": CUDA in onnxruntime.get_available_providers() and bool(gpus()),
     }
     return [name for name in ENGINES if there[name]]
 
