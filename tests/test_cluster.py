@@ -13,7 +13,7 @@ import psutil
 import pytest
 from conftest import SAMPLES
 
-from marrowscope.classification.classify import classify
+from marrowscope.classification.classify import Classified, classify
 from marrowscope.classification.resume import DIFFERENTIAL, FILES, TABLE
 from marrowscope.errors import ClusterError
 from marrowscope.fields.cells import WholeFields
@@ -33,10 +33,25 @@ def cluster(exported: Path) -> Iterator[ClusterPredictor]:
         yield predictor
 
 
-def found(folder: Path, *more: str) -> Iterator[Found]:
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The sample cells, and some inputs that cannot be read."""
+    folder = tmp_path_factory.mktemp("given")
     (folder / "broken.jpg").write_bytes(b"no picture")
-    return find_files([*CELLS, str(folder / "broken.jpg"), str(folder / "none"), *more], 0.1)
+    return [*CELLS, str(folder / "broken.jpg"), str(folder / "none")]
+
+
+@pytest.fixture(scope="module")
+def here(
+    cluster: ClusterPredictor, given: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Classified]:
+    """What one processor makes of them."""
+    folder = tmp_path_factory.mktemp("alone") / "here"
+    return folder, classify(found(given), cluster.bundle, folder, threads=1)
+
+
+def found(given: list[str]) -> Iterator[Found]:
+    return find_files(given, 0.1)
 
 
 def workers() -> list[psutil.Process]:
@@ -56,22 +71,21 @@ def same_files(one: Path, other: Path) -> None:
 
 
 def test_a_cluster_gives_the_files_of_one_processor(
-    cluster: ClusterPredictor, tmp_path: Path
+    cluster: ClusterPredictor, given: list[str], here: tuple[Path, Classified], tmp_path: Path
 ) -> None:
-    here, there = tmp_path / "here", tmp_path / "there"
-    alone = classify(found(tmp_path), cluster.bundle, here, threads=1)
-    result = classify(found(tmp_path), cluster.bundle, there, predictor=cluster)
-    same_files(here, there)
+    there = tmp_path / "there"
+    folder, alone = here
+    result = classify(found(given), cluster.bundle, there, predictor=cluster)
+    same_files(folder, there)
     assert result.rejected == 2
     assert result.differential == alone.differential
     assert (there / DIFFERENTIAL).is_file()
 
 
 def test_a_killed_worker_costs_nothing_but_its_block(
-    cluster: ClusterPredictor, tmp_path: Path
+    cluster: ClusterPredictor, given: list[str], here: tuple[Path, Classified], tmp_path: Path
 ) -> None:
-    here, there = tmp_path / "here", tmp_path / "there"
-    classify(found(tmp_path), cluster.bundle, here, threads=1)
+    there = tmp_path / "there"
     killed: list[int] = []
 
     def kill_once() -> None:
@@ -80,28 +94,27 @@ def test_a_killed_worker_costs_nothing_but_its_block(
             os.kill(first.pid, signal.SIGKILL)
             killed.append(first.pid)
 
-    classify(found(tmp_path), cluster.bundle, there, predictor=cluster, each=kill_once)
+    classify(found(given), cluster.bundle, there, predictor=cluster, each=kill_once)
     assert killed
-    same_files(here, there)
+    same_files(here[0], there)
 
 
 def test_cells_of_whole_fields_are_cut_out_by_the_workers(
     cluster: ClusterPredictor, tmp_path: Path
 ) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
-    given = [str(SAMPLES / "fields")]
+    smears = [str(SAMPLES / "fields")]
     fields = WholeFields(keep_flagged=True)
-    alone = classify(find_files(given), cluster.bundle, here, fields=fields, threads=1)
-    classify(find_files(given), cluster.bundle, there, fields=fields, predictor=cluster)
+    alone = classify(find_files(smears), cluster.bundle, here, fields=fields, threads=1)
+    classify(find_files(smears), cluster.bundle, there, fields=fields, predictor=cluster)
     assert alone.cells > 0
     same_files(here, there)
 
 
 def test_what_is_interrupted_on_a_cluster_is_gone_on_with_here(
-    cluster: ClusterPredictor, tmp_path: Path
+    cluster: ClusterPredictor, given: list[str], here: tuple[Path, Classified], tmp_path: Path
 ) -> None:
-    here, there = tmp_path / "here", tmp_path / "there"
-    classify(found(tmp_path), cluster.bundle, here, threads=1)
+    there = tmp_path / "there"
     seen: list[int] = []
 
     def stop() -> None:
@@ -110,13 +123,13 @@ def test_what_is_interrupted_on_a_cluster_is_gone_on_with_here(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        classify(found(tmp_path), cluster.bundle, there, predictor=cluster, each=stop)
-    classify(found(tmp_path), cluster.bundle, there, resume=True, threads=1)
-    same_files(here, there)
+        classify(found(given), cluster.bundle, there, predictor=cluster, each=stop)
+    classify(found(given), cluster.bundle, there, resume=True, threads=1)
+    same_files(here[0], there)
 
 
 def test_cells_that_kill_every_worker_end_the_work(
-    cluster: ClusterPredictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: ClusterPredictor, given: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("marrowscope.model.cluster.PATIENCE_S", 5)
     ended = threading.Event()
@@ -130,7 +143,7 @@ def test_cells_that_kill_every_worker_end_the_work(
     killer.start()
     try:
         with pytest.raises(ClusterError, match=r"the cluster gave up: .*; what was read is kept"):
-            classify(found(tmp_path), cluster.bundle, tmp_path / "out", predictor=cluster)
+            classify(found(given), cluster.bundle, tmp_path / "out", predictor=cluster)
     finally:
         ended.set()
         killer.join()

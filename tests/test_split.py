@@ -17,6 +17,7 @@ from marrowscope.data.split import (
     HELD_OUT,
     Split,
     check_split,
+    located,
     read_damaged,
     read_pairs,
     read_split,
@@ -270,6 +271,16 @@ def test_lists_that_do_not_fit_the_data(lists: dict[str, set[str]], message: str
     with pytest.raises(SplitError) as caught:
         divide(many_cells() + twins, plan=plan)
     assert message in str(caught.value)
+
+
+def test_copies_of_one_file_are_each_found_once() -> None:
+    twins = [Cell(f"{folder}/twin.jpg", "f" * 64, "BLA", "a") for folder in "ba"]
+    rows = [row for row in divide(many_cells() + twins).rows if row.cell in twins]
+    assert len({row.part for row in rows}) == 1
+    moved = [replace(twin, path=f"elsewhere/{twin.path}") for twin in twins]
+    for cells in (twins, moved):
+        found = located(rows, many_cells() + cells, rows[0].part)
+        assert {row.cell.path for row in found} == {cell.path for cell in cells}
 
 
 def test_a_list_that_names_nothing(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import csv
 import hashlib
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -108,21 +108,30 @@ def sharing_pixels(split: Split, overlaps: Iterable[tuple[str, str]], part: str)
 def located(rows: Sequence[SplitRow], cells: Iterable[Cell], part: str) -> list[SplitRow]:
     """Give rows of a part with their cells as a manifest has them: where they lie, their scale.
 
+    Copies of one file are each found once: the first row takes the first path, and so on.
+
     Raises:
         SplitError: the manifest lacks a cell.
     """
-    found = {(cell.sha256, cell.label): cell for cell in cells}
-    keys = [(row.cell.sha256, row.cell.label) for row in rows]
-    lost = [row.cell.path for row, key in zip(rows, keys, strict=True) if key not in found]
+    places: dict[tuple[str, str], list[Cell]] = defaultdict(list)
+    for cell in sorted(cells, key=lambda cell: cell.path):
+        places[cell.sha256, cell.label].append(cell)
+    lost = [row.cell.path for row in rows if (row.cell.sha256, row.cell.label) not in places]
     if lost:
         raise SplitError(
             f"{len(lost)} of {len(rows)} cells of the part {part!r} are not in the data given "
             f"(the first: {lost[0]}); give the data that the split was made from"
         )
-    return [
-        replace(row, cell=replace(row.cell, path=found[key].path, um_per_px=found[key].um_per_px))
-        for row, key in zip(rows, keys, strict=True)
-    ]
+    taken: Counter[tuple[str, str]] = Counter()
+    found = []
+    for row in rows:
+        key = row.cell.sha256, row.cell.label
+        place = places[key][taken[key] % len(places[key])]
+        taken[key] += 1
+        found.append(
+            replace(row, cell=replace(row.cell, path=place.path, um_per_px=place.um_per_px))
+        )
+    return found
 
 
 def unknown_pair(paths: Sequence[str]) -> SplitError:
