@@ -4,6 +4,7 @@ import html
 import json
 import re
 import shutil
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -225,6 +226,19 @@ def test_names_are_words_and_never_marks(bundle: Bundle, tmp_path: Path) -> None
     assert "differential of <b>Ä & Ж</b>" in words_of_page(folder)
     assert "<b>Ä" not in (folder / "report.html").read_text(encoding="utf-8")
     assert "differential of <b>Ä & ?</b>" in words_of_pdf(folder)
+
+
+def test_a_name_that_asks_for_a_picture_of_the_net_is_a_name(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    """ReportLab fetches what an `<img>` names (CVE-2020-28463); nobody may be asked."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.2)
+        name = f"<img src='http://127.0.0.1:{server.getsockname()[1]}/x.png'/>"
+        _, folder = written(a_case(tmp_path / "case", ["BLA"], name=name), bundle)
+        with pytest.raises(TimeoutError):
+            server.accept()
+    assert "<img src=" in words_of_pdf(folder)
 
 
 def test_a_picture_in_two_slides_would_count_twice(bundle: Bundle, tmp_path: Path) -> None:
