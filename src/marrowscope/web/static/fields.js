@@ -69,8 +69,8 @@ function entry(field) {
 
 /** Show one field. @param {number} number */
 async function show(number) {
-  draft.drop();
   const is = shown?.id === number;
+  if (!is) draft.drop();
   shown = await call("GET", address(`/${number}`));
   if (!shown) return;
   if (!is) {
@@ -106,7 +106,7 @@ function tell(field) {
 
 /** @param {Field & {boxes: Box[]}} field */
 function drawBoxes(field) {
-  const focused = document.activeElement?.classList.contains("box");
+  const focused = document.activeElement?.matches(".box:not(.draft)");
   for (const box of stage.querySelectorAll(".box:not(.draft)")) box.remove();
   stage.append(...field.boxes.map((box, at) => drawBox(field, box, at)));
   if (!field.boxes.some((box) => box.cell === current)) current = 0;
@@ -203,7 +203,6 @@ async function add(box) {
     say("Added; the model reads it now.");
     await follow();
   });
-  one("#draw").setAttribute("aria-pressed", "false");
 }
 
 function remove() {
