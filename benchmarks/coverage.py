@@ -11,12 +11,13 @@ bundle is chosen by it.
 """
 
 import argparse
-import csv
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
 
+from marrowscope.errors import ComparisonError
+from marrowscope.files.results import read_csv
 from marrowscope.labels import CLASSES
 from marrowscope.statistics.abstention import conform
 
@@ -40,8 +41,7 @@ class Part:
 
 
 def read(path: Path) -> tuple[Part, list[str]]:
-    with path.open(encoding="utf-8", newline="") as lines:
-        rows = list(csv.DictReader(lines))
+    rows = list(read_csv(path, ("truth", "group"), ComparisonError))
     classes = [name for name in rows[0] if name in CLASSES]
     rows = [row for row in rows if row["truth"] in classes]
     chances = np.array([[float(row[code]) for code in classes] for row in rows])

@@ -10,7 +10,6 @@ what it costs. The test cells are not read.
 
 import argparse
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -32,20 +31,16 @@ def embed(predictor: Predictor, manifest: Manifest, cells: list[Cell]) -> np.nda
     """Give embeddings (N, D) of length 1."""
     found = []
     for start in range(0, len(cells), BATCH):
-        pictures = (
-            Picture(manifest.root / cell.path, cell.um_per_px)
-            for cell in cells[start : start + BATCH]
-        )
-        found.append(predictor.embeddings(np.stack(list(pixels_of(predictor, pictures)))))
+        batch = [pixels_of(predictor, manifest, cell) for cell in cells[start : start + BATCH]]
+        found.append(predictor.embeddings(np.stack(batch)))
     return unit(np.concatenate(found))
 
 
-def pixels_of(predictor: Predictor, pictures: Iterable[Picture]) -> Iterable[Pixels]:
-    for picture in pictures:
-        pixels = predictor.read(picture)
-        if isinstance(pixels, Reject):
-            raise SystemExit(f"{pixels.path}: {pixels.reason}")
-        yield pixels
+def pixels_of(predictor: Predictor, manifest: Manifest, cell: Cell) -> Pixels:
+    pixels = predictor.read(Picture(manifest.root / cell.path, cell.um_per_px))
+    if isinstance(pixels, Reject):
+        raise SystemExit(f"{pixels.path}: {pixels.reason}")
+    return pixels
 
 
 def taken(cells: np.ndarray, prototype: np.ndarray, covered: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import cycle
 from pathlib import Path
 
 from marrowscope.errors import SplitError
@@ -113,25 +114,22 @@ def located(rows: Sequence[SplitRow], cells: Iterable[Cell], part: str) -> list[
     Raises:
         SplitError: the manifest lacks a cell.
     """
-    places: dict[tuple[str, str], list[Cell]] = defaultdict(list)
+    copies: dict[tuple[str, str], list[Cell]] = defaultdict(list)
     for cell in sorted(cells, key=lambda cell: cell.path):
-        places[cell.sha256, cell.label].append(cell)
-    lost = [row.cell.path for row in rows if (row.cell.sha256, row.cell.label) not in places]
+        copies[cell.sha256, cell.label].append(cell)
+    keys = [(row.cell.sha256, row.cell.label) for row in rows]
+    lost = [row.cell.path for row, key in zip(rows, keys, strict=True) if key not in copies]
     if lost:
         raise SplitError(
             f"{len(lost)} of {len(rows)} cells of the part {part!r} are not in the data given "
             f"(the first: {lost[0]}); give the data that the split was made from"
         )
-    taken: Counter[tuple[str, str]] = Counter()
-    found = []
-    for row in rows:
-        key = row.cell.sha256, row.cell.label
-        place = places[key][taken[key] % len(places[key])]
-        taken[key] += 1
-        found.append(
-            replace(row, cell=replace(row.cell, path=place.path, um_per_px=place.um_per_px))
-        )
-    return found
+    in_turn = {key: cycle(copies[key]) for key in keys}
+    found = [next(in_turn[key]) for key in keys]
+    return [
+        replace(row, cell=replace(row.cell, path=cell.path, um_per_px=cell.um_per_px))
+        for row, cell in zip(rows, found, strict=True)
+    ]
 
 
 def unknown_pair(paths: Sequence[str]) -> SplitError:

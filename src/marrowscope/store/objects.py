@@ -134,8 +134,11 @@ class SharedBlobs(Blobs):
 
     def _kept_at(self, to: str) -> float:
         """Say when an object was kept; in all future if another server has just removed it."""
-        with failing(f"{self.url}: the store of the pictures cannot be used"):
+
+        def kept() -> float:
             try:
-                return float(asked(self.url, lambda: self._store.modified(to)).timestamp())
+                return float(self._store.modified(to).timestamp())
             except FileNotFoundError:
                 return math.inf
+
+        return float(self._ask(kept))

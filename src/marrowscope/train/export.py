@@ -109,10 +109,11 @@ def export(
         raise ExportError(f"calibration {calibration!r} is not one of {', '.join(METHODS)}")
     cells = _cells(run, manifest, "val")
     runs = (run, *others)
+    network = answering(runs)
     prepare_folder(folder, overwrite)
     with tempfile.TemporaryDirectory() as temporary:
         model = Path(temporary) / MODEL
-        to_onnx(answering(runs), run.preprocessing.size, run.classes, model)
+        to_onnx(network, run.preprocessing.size, run.classes, model)
         describe = partial(_bundle, runs, name=name, licence=licence, attribution=attribution)
         full = describe(model.parent, precision="fp32")
         score = partial(_score, preprocessing=full.preprocessing, cells=cells, each=each)

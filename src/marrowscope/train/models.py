@@ -232,8 +232,8 @@ def _mend_momentum(network: PreTrainedModel) -> None:
     0.01; taken as it stands, the statistics at the end are those of the last batch alone.
     """
     for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d) and (module.momentum or 0) > 0.5:
-            module.momentum = 1 - (module.momentum or 0)
+        if isinstance(module, nn.BatchNorm2d) and module.momentum and module.momentum > 0.5:
+            module.momentum = 1 - module.momentum
 
 
 def _renew_head(network: PreTrainedModel) -> None:

@@ -1,11 +1,10 @@
 """Pictures of whole fields as browsers show them; those made small are made once and kept."""
 
-from marrowscope.errors import SettingsError
 from marrowscope.fields.field import open_field
 from marrowscope.fields.overview import overview
 from marrowscope.store.tables import Field
 from marrowscope.web.room import Room
-from marrowscope.web.shown import Shown, as_it_came, kept_jpeg
+from marrowscope.web.shown import Shown, as_it_came, check_side, kept_jpeg
 
 SIDES = (320, 4096)
 """Pixels a side, at most."""
@@ -21,13 +20,15 @@ def field_picture(room: Room, field: Field, side: int) -> Shown:
         NotThereError: it is not there.
         StoreError: the file was changed, or the store of the pictures does not answer.
     """
-    if side not in SIDES:
-        raise SettingsError(f"side is one of {', '.join(map(str, SIDES))}; got {side}")
+    check_side(side, SIDES)
     if max(field.width, field.height) <= side:
         shown = as_it_came(room.blobs.read(field.sha256))
         if shown:
             return shown
-    file = room.settings.folder / "thumbnails" / field.sha256[:2] / f"{field.sha256}-{side}.jpg"
-    if file.is_file():
-        return Shown(file.read_bytes(), "image/jpeg")
-    return kept_jpeg(overview(open_field(room.blobs.path(field.sha256)), side), file, 90)
+    return kept_jpeg(
+        room,
+        field.sha256,
+        side,
+        lambda: overview(open_field(room.blobs.path(field.sha256)), side),
+        quality=90,
+    )

@@ -2,6 +2,7 @@
 
 import io
 import tempfile
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,23 +61,38 @@ def thumbnail(room: Room, sha256: str, side: int) -> Shown:
         StoreError: the file was changed, or the store of the pictures does not answer.
         ImageError: it cannot be decoded.
     """
-    if side not in SIDES:
-        raise SettingsError(f"side is one of {', '.join(map(str, SIDES))}; got {side}")
-    file = room.settings.folder / "thumbnails" / sha256[:2] / f"{sha256}-{side}.jpg"
-    if file.is_file():
-        return Shown(file.read_bytes(), "image/jpeg")
-    image = decode_image(room.blobs.read(sha256))
-    image.thumbnail((side, side), Image.Resampling.LANCZOS)
-    return kept_jpeg(image, file, 88)
+    check_side(side, SIDES)
+
+    def draw() -> Image.Image:
+        image = decode_image(room.blobs.read(sha256))
+        image.thumbnail((side, side), Image.Resampling.LANCZOS)
+        return image
+
+    return kept_jpeg(room, sha256, side, draw, quality=88)
 
 
-def kept_jpeg(image: Image.Image, file: Path, quality: int) -> Shown:
-    """Make a JPEG, and keep it for the next time if the disk takes it.
+def check_side(side: int, sides: Sequence[int]) -> None:
+    """Check the side of a small picture, in pixels.
+
+    Raises:
+        SettingsError: pictures of this side are not made.
+    """
+    if side not in sides:
+        raise SettingsError(f"side is one of {', '.join(map(str, sides))}; got {side}")
+
+
+def kept_jpeg(
+    room: Room, sha256: str, side: int, draw: Callable[[], Image.Image], *, quality: int
+) -> Shown:
+    """Give the small JPEG of a content: drawn once, and kept if the disk takes it.
 
     It is written whole or not at all; several may write the same one at once.
     """
+    file = room.settings.folder / "thumbnails" / sha256[:2] / f"{sha256}-{side}.jpg"
+    if file.is_file():
+        return Shown(file.read_bytes(), "image/jpeg")
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=quality)
+    draw().save(buffer, "JPEG", quality=quality)
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=file.parent) as folder:
