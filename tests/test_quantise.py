@@ -43,6 +43,32 @@ def test_fewer_bits_shrink_the_file_and_hardly_move_the_figures(
     assert 0 < np.abs(before - after).max() < limit
 
 
+def test_kernels_are_stored_in_eight_bits_with_a_scale_for_each_channel(
+    toy_bundle: Bundle, pixels: Pixels
+) -> None:
+    model = onnx.load(str(toy_bundle.model_file))
+    conv = next(node for node in model.graph.node if node.op_type == "Conv")
+    kernel = next(each for each in model.graph.initializer if each.name == conv.input[1])
+    values = onnx.numpy_helper.to_array(kernel).copy()
+    values[0] = 0
+    values[1] *= 100
+    kernel.CopyFrom(onnx.numpy_helper.from_array(values, kernel.name))
+    onnx.save(model, str(toy_bundle.model_file))
+    to_int8_weights(toy_bundle.model_file)
+    graph = onnx.load(str(toy_bundle.model_file)).graph
+    stored = {each.name: onnx.numpy_helper.to_array(each) for each in graph.initializer}
+    maker = next(node for node in graph.node if kernel.name in node.output)
+    whole, scales = (stored[name] for name in maker.input)
+    assert kernel.name not in stored
+    assert whole.dtype == np.int8
+    assert whole.shape == values.shape
+    back = whole * scales.reshape(-1, 1, 1, 1)
+    half_a_step = np.abs(values).max(axis=(1, 2, 3)) / 127 / 2
+    assert (np.abs(back - values).max(axis=(1, 2, 3)) <= half_a_step * 1.001).all()
+    assert (back[0] == 0).all()
+    assert np.isfinite(Predictor(toy_bundle, 1).logits(pixels)).all()
+
+
 @pytest.mark.parametrize("in_float", [0, 3])
 def test_eight_bit_products_leave_out_the_first_and_the_last_layer(
     toy_bundle: Bundle, pixels: Pixels, in_float: int

@@ -69,7 +69,7 @@ def test_the_bundle_gives_the_mean_and_the_reasons_of_the_first(
     assert len(made.bundle.origin["settings"]["together_with"]) == 1
 
 
-@pytest.mark.parametrize("precision", ["int8", "fp16"])
+@pytest.mark.parametrize("precision", ["int8", "int8-weights", "fp16"])
 def test_small_numbers_stay_close_to_the_mean(
     precision: str, first: Run, second: Run, manifest: Manifest, tmp_path: Path
 ) -> None:

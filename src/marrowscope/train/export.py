@@ -339,7 +339,7 @@ def _settings(run: Run) -> dict[str, Any]:
     settings = asdict(run.settings)
     for own in ("classes", "preprocessing"):
         settings.pop(own)
-    return settings | {"model": Path(run.settings.model).name}
+    return settings | {name: Path(settings[name]).name for name in ("model", "teacher")}
 
 
 def _network(run: Run) -> str:

@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from marrowscope.train.models import freeze_below, load_network, preprocessing_o
 from marrowscope.train.run import CHECKPOINTS, LOGS, finish_run, start_run
 from marrowscope.train.settings import TrainSettings
 from marrowscope.train.speed import fast_precision, keep_memory
+from marrowscope.train.teacher import taught
 from marrowscope.train.trainer import ON_PROCESSOR, Cells, CellTrainer, last_checkpoint
 
 Watch = Callable[[int, int, str], object]
@@ -62,12 +64,13 @@ def fit(
 
     Raises:
         SettingsError: fewer than two classes have enough training images, or one that is asked for
-            has not; the network has fewer blocks than are to learn; the precision needs a GPU; or
-            the folder holds a run with other settings or cells.
+            has not; the network has fewer blocks than are to learn; the precision needs a GPU; the
+            teacher does not fit; or the folder holds a run with other settings or cells.
         UnknownClassError: a class that is asked for is none.
         SplitError: the split has no part `train` or `val`, or the manifest lacks a cell.
         BackboneError: the network cannot be loaded, or its blocks are not known.
         PackError: the pack lacks a cell, or was made for another preprocessing.
+        BundleError: the teacher is no whole bundle.
         ImageError: a cell cannot be read.
         MissingExtraError: what the settings log to is not installed.
         DivergedError: the loss is no longer a number.
@@ -81,15 +84,21 @@ def fit(
     settings, preprocessing = resolved(settings)
     network = load_network(settings.model, classes, pretrained=settings.pretrained)
     freeze_below(network, settings.unfreeze_blocks)
+    covered = {part: _covered(manifest, split, part, classes) for part in ("train", "val")}
     train, val = (
-        _dataset(manifest, pack, _covered(manifest, split, part, classes), classes, preprocessing)
-        for part in ("train", "val")
+        _dataset(manifest, pack, cells, classes, preprocessing) for cells in covered.values()
     )
+    said = None
+    if settings.teacher:
+        each = partial(_read_by_teacher, watch)
+        said = taught(
+            settings.teacher, manifest.root, covered["train"], classes, split.hash, each=each
+        )
     processes = PartialState(cpu=ON_PROCESSOR)
     if processes.is_main_process:
         start_run(folder, settings, classes, left_out, split, resume=resume)
     processes.wait_for_everyone()
-    trainer = CellTrainer(network, settings, folder / CHECKPOINTS, train, val)
+    trainer = CellTrainer(network, settings, folder / CHECKPOINTS, train, val, taught=said)
     if processes.is_main_process:
         trainer.add_callback(_Watcher(watch, each_epoch, folder))
         _log(trainer, settings, folder)
@@ -121,6 +130,10 @@ def _dataset(
     if pack is not None:
         return PackedDataset(pack, cells, classes, preprocessing)
     return CellDataset(manifest.root, cells, classes, preprocessing)
+
+
+def _read_by_teacher(watch: Watch, done: int, in_all: int) -> None:
+    watch(done, in_all, "the teacher reads the cells")
 
 
 def _log(trainer: CellTrainer, settings: TrainSettings, folder: Path) -> None:

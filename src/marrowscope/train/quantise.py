@@ -10,8 +10,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
-from onnx.helper import make_tensor_value_info
-from onnx.numpy_helper import to_array
+from onnx.helper import make_node, make_tensor_value_info
+from onnx.numpy_helper import from_array, to_array
 from onnxruntime import InferenceSession
 from onnxruntime.quantization import (
     CalibrationDataReader,
@@ -32,6 +32,7 @@ AT_ONCE = 16
 PROBED_CELLS = 16
 """Calibration cells in which outliers are looked for."""
 TINY = 1e-12
+LARGEST_INT8 = 127
 COLOURS = 3
 PRODUCTS = ("MatMul", "Gemm", "Conv")
 ONE_SIDED = ("Relu", "Gelu")
@@ -76,15 +77,40 @@ def to_int8(file: Path, cells: NDArray[np.uint8], in_float: int = 0) -> None:
 
 
 def to_int8_weights(file: Path) -> None:
-    """Store the matrices of a float model in 8 bits, 32 values to a scale; sums stay in float.
+    """Store the weights of a float model in 8 bits; sums stay in float.
 
+    Of matrices 32 values have a scale in common, of convolutions all those of an output channel.
     The activations are not quantised, so every processor gives the same predictions.
     """
     quantiser = MatMulNBitsQuantizer(
         onnx.load(str(file)), bits=8, block_size=WEIGHTS_BLOCK, is_symmetric=True
     )
     quantiser.process()
-    quantiser.model.save_model_to_file(str(file))
+    model: ModelProto = quantiser.model.model
+    for kernel in _kernels(model.graph):
+        _store_in_8_bits(model.graph, kernel)
+    onnx.save(model, str(file))
+
+
+def _kernels(graph: GraphProto) -> list[TensorProto]:
+    """Give the stored weights of convolutions, each once."""
+    used = {node.input[1] for node in graph.node if node.op_type == "Conv"}
+    return [stored for stored in graph.initializer if stored.name in used]
+
+
+def _store_in_8_bits(graph: GraphProto, kernel: TensorProto) -> None:
+    """Put whole numbers and a scale for each output channel in place of a kernel (C, ...).
+
+    A channel of the values 0.5 and -1 is stored as 64 and -127, with the scale 1/127.
+    """
+    values = to_array(kernel)
+    largest = np.abs(values.reshape(len(values), -1)).max(axis=1)
+    scales = np.maximum(largest / LARGEST_INT8, TINY).astype(np.float32)
+    whole = np.rint(values / scales.reshape(-1, *[1] * (values.ndim - 1))).astype(np.int8)
+    names = [f"{kernel.name}_whole", f"{kernel.name}_scales"]
+    graph.initializer.remove(kernel)
+    graph.initializer.extend(map(from_array, (whole, scales), names))
+    graph.node.insert(0, make_node("DequantizeLinear", names, [kernel.name], axis=0))
 
 
 def to_fp16(file: Path) -> None:

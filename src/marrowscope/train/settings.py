@@ -70,6 +70,10 @@ class TrainSettings:
     """Parameter of the Beta distribution by which pairs of cells are blended; 0 for never."""
     cutmix: float = 0.0
     """The same for pasting a rectangle of one cell into another; with mixup, one or the other."""
+    teacher: str = ""
+    """Bundle, by name or folder, whose probabilities become part of each target; empty for none."""
+    teacher_share: float = 0.5
+    """Share of the target that is the teacher's, 0..1; the rest is the label's."""
     average: float = 0.0
     """Decay of the moving average of the weights (EMA), 0 to below 1; 0 for none."""
     precision: str = "auto"
@@ -165,6 +169,7 @@ class TrainSettings:
             "jpeg": (0 <= self.jpeg <= 1, "0 to 1"),
             "stain_swap": (0 <= self.stain_swap <= 1, "0 to 1"),
             "sharpness_swap": (0 <= self.sharpness_swap <= 1, "0 to 1"),
+            "teacher_share": (0 <= self.teacher_share <= 1, "0 to 1"),
         }
         return at_least_1 | at_least_0 | below_1 | choices | others
 

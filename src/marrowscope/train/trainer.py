@@ -57,7 +57,10 @@ class CellTrainer(Trainer):
         folder: Path,
         train: Cells,
         val: Cells,
+        *,
+        taught: Tensor | None = None,
     ) -> None:
+        """Take over a network, its cells, and what a teacher says of the training ones (N, C)."""
         self._settings = settings
         self._network = network
         self._classes = int(network.config.num_labels or 0)
@@ -66,6 +69,7 @@ class CellTrainer(Trainer):
         self._looks = looks_of(train, settings.seed) if lends else None
         counts = np.bincount(train.labels, minlength=self._classes)
         self._loss = loss_of(settings, torch.from_numpy(counts).float())
+        self._taught = taught
         self._shares = class_shares(settings.balance, train.labels, train.sources, self._classes)
         self._layout = order_channels(network)
         choose_attention(network, settings.precision)
@@ -113,6 +117,7 @@ class CellTrainer(Trainer):
         with torch.autocast(pixels.device.type, enabled=False):
             views = draw(settings, self.epoch, cells)
             images = self._normalised(augment(pixels, views, self._looks))
+        targets = self._with_teacher(inputs["cells"], targets)
         random = np.random.default_rng((settings.seed, self.epoch, *cells[:2]))
         shares = self._shares_of(inputs["cells"], targets)
         images, mixed = mix(images, torch.stack([targets, shares], dim=1), settings, random)
@@ -126,6 +131,13 @@ class CellTrainer(Trainer):
                 "checkpoint is kept: start again with a lower learning_rate or with precision=fp32"
             )
         return loss
+
+    def _with_teacher(self, cells: Tensor, targets: Tensor) -> Tensor:
+        """Mix what the teacher says into the targets (N, C), where there is one."""
+        if self._taught is None:
+            return targets
+        said = self._taught[cells.cpu()].to(targets.device)
+        return torch.lerp(targets, said, self._settings.teacher_share)
 
     def _shares_of(self, cells: Tensor, targets: Tensor) -> Tensor:
         """Give the shares (N, C) of the classes by which logits are shifted; else equal ones."""

@@ -1,0 +1,21 @@
+"""The shipped bundle turned back into a network that can be trained on."""
+
+import run_from_bundle
+import torch
+from conftest import SAMPLES
+
+from marrowscope.data.manifest import read_manifest
+from marrowscope.model.bundle import load_bundle
+
+
+def test_the_rebuilt_network_names_cells_as_the_bundle_does() -> None:
+    bundle = load_bundle("default")
+    network = run_from_bundle.network_of(bundle)
+    assert network.config.id2label == dict(enumerate(bundle.classes))
+    manifest = read_manifest(SAMPLES / "cells.csv")
+    share, cells = run_from_bundle.agreement(network, bundle, manifest, 24)
+    assert cells >= 24
+    assert share >= run_from_bundle.LEAST_AGREEMENT
+    with torch.no_grad():
+        network.get_parameter("dinov2.layernorm.bias").add_(1)
+    assert run_from_bundle.agreement(network, bundle, manifest, 24)[0] < share

@@ -1,0 +1,154 @@
+"""Turn an int8 bundle of DINOv2 back into a run folder, so that it can be exported or trained on.
+
+Float weights are too large to be kept with the project; the 8-bit ones are, and each is within half
+a step of what was trained. They are read back from the ONNX file, with the names of `transformers`,
+and run against the bundle on real cells; the folder is written only if both agree. The split must
+be the one that the bundle learnt from.
+
+    python tools/run_from_bundle.py default split samples/cells.csv runs/default
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx.numpy_helper import to_array
+from transformers import Dinov2Config, Dinov2ForImageClassification
+
+from marrowscope.data.manifest import Manifest, read_manifest
+from marrowscope.data.split import read_split
+from marrowscope.files.images import read_image
+from marrowscope.files.results import write_json
+from marrowscope.locations import within
+from marrowscope.model.bundle import Bundle, load_bundle
+from marrowscope.model.predictor import Predictor
+from marrowscope.train.run import ENVIRONMENT, finish_run, start_run
+from marrowscope.train.settings import settings_from
+
+PREFIX = "network."
+ROUNDING = ("QuantizeLinear", "DequantizeLinear")
+LEAST_AGREEMENT = 0.95
+CELLS = 64
+"""Cells on which the network and the bundle are compared."""
+Weights = dict[str, NDArray[np.float32]]
+
+
+def float_weights(model: onnx.ModelProto) -> dict[str, NDArray[Any]]:
+    """Give every stored tensor as floats: 8-bit ones times their scales."""
+    stored = {each.name: to_array(each) for each in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "DequantizeLinear" and node.input[0] in stored:
+            whole, scales = (stored[name] for name in node.input[:2])
+            stored[node.output[0]] = (whole * scales).astype(np.float32)
+    return stored
+
+
+def named_weights(model: onnx.ModelProto) -> Weights:
+    """Give the tensors of the network by the names of `transformers`.
+
+    The matrices of linear layers have lost theirs; each is found through the bias added to it.
+    """
+    stored = float_weights(model)
+    weights = {
+        name.removeprefix(PREFIX): value
+        for name, value in stored.items()
+        if name.startswith(PREFIX)
+    }
+    maker = {output: node for node in model.graph.node for output in node.output}
+    for node in model.graph.node:
+        bias = next((name for name in node.input if name.endswith(".bias")), "")
+        makers = [_maker(name, maker) for name in node.input]
+        product = next((each for each in makers if each and each.op_type == "MatMul"), None)
+        if node.op_type == "Add" and bias and product is not None:
+            name = bias.removeprefix(PREFIX).removesuffix(".bias") + ".weight"
+            weights[name] = stored[product.input[1]].T
+    for part in ("weight", "bias"):
+        weights[f"classifier.{part}"] = stored[f"_last.{part}"]
+    weights["dinov2.embeddings.position_embeddings"] = next(
+        value for value in stored.values() if value.ndim == 3 and value.shape[1] > 1
+    )
+    return weights
+
+
+def _maker(name: str, maker: dict[str, onnx.NodeProto]) -> onnx.NodeProto | None:
+    """Give what a value comes from, before it was rounded to 8 bits and back."""
+    node = maker.get(name)
+    while node is not None and node.op_type in ROUNDING:
+        node = maker.get(node.input[0])
+    return node
+
+
+def network_of(bundle: Bundle) -> Dinov2ForImageClassification:
+    """Rebuild the network of a bundle; a missing or surplus tensor is an error."""
+    weights = named_weights(onnx.load(str(bundle.model_file)))
+    width = weights["dinov2.layernorm.weight"].shape[0]
+    layers = sum(name.endswith("norm1.weight") for name in weights)
+    config = Dinov2Config(
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=width // 64,
+        image_size=bundle.preprocessing.size,
+        id2label=dict(enumerate(bundle.classes)),
+        label2id={code: index for index, code in enumerate(bundle.classes)},
+    )
+    weights["dinov2.embeddings.mask_token"] = np.zeros((1, width), dtype=np.float32)
+    network = Dinov2ForImageClassification(config)
+    network.load_state_dict(
+        {name: torch.from_numpy(np.array(value, order="C")) for name, value in weights.items()}
+    )
+    network.train(mode=False)
+    return network
+
+
+def agreement(
+    network: Dinov2ForImageClassification, bundle: Bundle, manifest: Manifest, least: int = CELLS
+) -> tuple[float, int]:
+    """Give the share of at least so many cells that both name alike, and their number."""
+    cells = manifest.cells[:: max(1, len(manifest.cells) // least)]
+    prepare = bundle.preprocessing
+    pixels = np.stack(
+        [
+            prepare.resize(read_image(within(manifest.root, cell.path)), cell.um_per_px)
+            for cell in cells
+        ]
+    )
+    with torch.inference_mode():
+        ours = network(pixel_values=torch.from_numpy(prepare.normalise(pixels))).logits.numpy()
+    same = ours.argmax(axis=1) == Predictor(bundle).logits(pixels).argmax(axis=1)
+    return float(same.mean()), len(cells)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("bundle", help="a name or a folder")
+    parser.add_argument("split", type=Path, help="folder of `marrowscope data split`")
+    parser.add_argument("cells", type=Path, help="manifest of the cells to compare on")
+    parser.add_argument("folder", type=Path, help="of the run")
+    given = parser.parse_args(arguments)
+
+    bundle, split = load_bundle(given.bundle), read_split(given.split)
+    if split.hash != bundle.split_hash:
+        raise SystemExit(f"{given.split}: not the split of {bundle.name} ({bundle.split_hash})")
+    network = network_of(bundle)
+    share, cells = agreement(network, bundle, read_manifest(given.cells))
+    if share < LEAST_AGREEMENT:
+        raise SystemExit(f"the rebuilt network agrees on {share:.1%} of {cells}; nothing written")
+    settings = replace(
+        settings_from(bundle.origin["settings"]),
+        classes=bundle.classes,
+        preprocessing=bundle.preprocessing,
+    )
+    start_run(given.folder, settings, bundle.classes, bundle.left_out, split)
+    write_json(given.folder / ENVIRONMENT, bundle.origin["environment"])
+    finish_run(given.folder, network, [])
+    print(f"{given.folder}: names {share:.1%} of {cells} cells as {bundle.name} does")
+
+
+if __name__ == "__main__":
+    main()
