@@ -3,6 +3,8 @@
 import csv
 import json
 import math
+import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,13 +13,13 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import SAMPLES
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch.utils.data import DataLoader
 from transformers import Dinov2ForImageClassification
 
 from marrowscope.data.manifest import Manifest
 from marrowscope.data.split import Split
-from marrowscope.errors import SettingsError, TrainingError
+from marrowscope.errors import BackboneError, SettingsError, TrainingError
 from marrowscope.statistics.metrics import confusion_matrix, macro
 from marrowscope.train.dataset import CellDataset, EpochSampler, stack
 from marrowscope.train.fit import Trained, choose_classes, fit
@@ -175,6 +177,29 @@ def test_a_run_of_another_version_is_refused_in_words(
     with pytest.raises(SettingsError) as caught:
         read_run(tmp_path)
     assert str(caught.value).startswith(f"{tmp_path / 'settings.json'}: {message}")
+
+
+@pytest.mark.parametrize("file", ["config.json", "model.safetensors"])
+@pytest.mark.parametrize("kept", [0, 40])
+def test_a_damaged_network_of_a_run_is_refused_in_words(
+    file: str, kept: int, toy_run: Trained, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(toy_run.folder, tmp_path / "run")
+    (copy / file).write_bytes((copy / file).read_bytes()[:kept])
+    with pytest.raises(BackboneError, match=re.escape(f"network '{copy}' cannot be loaded: ")):
+        read_run(copy)
+
+
+@pytest.mark.parametrize("name", ["classifier.weight", "dinov2.layernorm.weight"])
+def test_a_run_that_lacks_a_tensor_is_not_filled_up_at_random(
+    name: str, toy_run: Trained, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(toy_run.folder, tmp_path / "run")
+    weights = load_file(copy / "model.safetensors")
+    del weights[name]
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(BackboneError, match=f"1 tensors are missing, the first is {name}"):
+        read_run(copy)
 
 
 def test_a_warm_up_over_all_steps_is_no_warm_up_of_one(tmp_path: Path) -> None:

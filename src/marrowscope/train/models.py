@@ -9,6 +9,7 @@ from typing import Any
 
 from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.errors import LocalEntryNotFoundError
+from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -186,29 +187,46 @@ def _untrained(name: str, config: PretrainedConfig) -> PreTrainedModel:
     return network
 
 
+def trained_network(folder: Path) -> PreTrainedModel:
+    """Load the network of a finished run as it is, with its last layer.
+
+    Raises:
+        BackboneError: it cannot be loaded, or lacks weights.
+    """
+    network, missing = _loaded(str(folder), str(folder))
+    _check_whole(str(folder), missing)
+    network.train(mode=False)
+    return network
+
+
 def _pretrained(name: str, source: str, classes: Sequence[str]) -> PreTrainedModel:
+    network, missing = _loaded(
+        name, source, num_labels=len(classes), **_labels(classes), ignore_mismatched_sizes=True
+    )
+    _check_whole(name, [key for key in missing if not is_head(key)])
+    if _classes_of(source) != tuple(classes):
+        _renew_head(network)
+    return network
+
+
+def _loaded(name: str, source: str, **changes: Any) -> tuple[PreTrainedModel, list[str]]:
+    """Load a checkpoint, and name the tensors that it lacks."""
     try:
         loaded: Any = AutoModelForImageClassification.from_pretrained(
-            source,
-            num_labels=len(classes),
-            **_labels(classes),
-            ignore_mismatched_sizes=True,
-            use_safetensors=True,
-            output_loading_info=True,
+            source, use_safetensors=True, output_loading_info=True, **changes
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise _not_loaded(name, error) from None
-    network: PreTrainedModel
     network, info = loaded
-    missing = sorted(key for key in info["missing_keys"] if not is_head(key))
+    return network, sorted(info["missing_keys"])
+
+
+def _check_whole(name: str, missing: Sequence[str]) -> None:
     if missing:
         raise BackboneError(
             f"{name!r} is not a whole network: {len(missing)} tensors are missing, the first is "
             f"{missing[0]}; fetch it again or give another"
         )
-    if _classes_of(source) != tuple(classes):
-        _renew_head(network)
-    return network
 
 
 def _not_loaded(name: str, error: Exception) -> BackboneError:

@@ -10,13 +10,14 @@ from typing import Any, cast
 
 import torch
 from accelerate import PartialState
-from transformers import AutoModelForImageClassification, PreTrainedModel
+from transformers import PreTrainedModel
 
 from marrowscope.data.split import Split, read_split, write_split
 from marrowscope.errors import SettingsError
 from marrowscope.files.results import CONTINUE, prepare_folder, write_json
 from marrowscope.model.preprocess import Preprocessing
 from marrowscope.train.history import write_history
+from marrowscope.train.models import trained_network
 from marrowscope.train.settings import TrainSettings, settings_from
 
 SETTINGS, ENVIRONMENT, WEIGHTS = "settings.json", "environment.json", "model.safetensors"
@@ -117,6 +118,7 @@ def read_run(folder: Path) -> Run:
     Raises:
         SettingsError: the folder holds no finished run, its files name different classes, or they
             cannot be read, such as settings of another version.
+        BackboneError: its network cannot be loaded, or lacks weights.
         SplitError: its split is missing or was changed.
         BundleError: its preprocessing is not one that is known.
     """
@@ -127,8 +129,8 @@ def read_run(folder: Path) -> Run:
             "`marrowscope train` makes one"
         )
     settings, left_out = _settings_of(folder / SETTINGS)
-    network = AutoModelForImageClassification.from_pretrained(folder, use_safetensors=True)
-    named = tuple(network.config.id2label.values())
+    network = trained_network(folder)
+    named = tuple((network.config.id2label or {}).values())
     if named != settings.classes:
         raise SettingsError(
             f"{folder}: config.json names the classes {', '.join(named)}, settings.json "
@@ -142,7 +144,7 @@ def read_run(folder: Path) -> Run:
         read_split(folder),
         _written(folder / ENVIRONMENT),
         cast("Preprocessing", settings.preprocessing),
-        network.eval(),
+        network,
     )
 
 
