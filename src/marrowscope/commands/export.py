@@ -34,7 +34,7 @@ def export(
             "--with",
             metavar="RUN",
             help="Another run of the same split and classes: the bundle gives the mean of their "
-            "probabilities. May be repeated.",
+            "logits. May be repeated.",
         ),
     ] = None,
     precision: Annotated[

@@ -82,8 +82,8 @@ def export(
 ) -> Exported:
     """Export a run to ONNX and compare it with the run on every validation cell.
 
-    With `others` the bundle gives the mean of the probabilities of all these runs; its embeddings
-    and heatmaps are those of the first.
+    With `others` the bundle gives the mean of the logits of all these runs; its embeddings and
+    heatmaps are those of the first.
 
     fp32 must give the same top-1 on all cells and probabilities within 1e-3 of torch; any other
     precision must agree with fp32 on 98.5% of the cells and lose at most 0.5 points of macro-F1,

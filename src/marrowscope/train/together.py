@@ -1,13 +1,12 @@
-"""Several trained networks that answer as one: the mean of what each holds probable."""
+"""Several trained networks that answer as one: the mean of their logits."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, log_softmax
+from torch.nn.functional import avg_pool2d
 
 from marrowscope.errors import ExportError
 from marrowscope.train.outputs import Explained
@@ -17,12 +16,13 @@ from marrowscope.train.run import Run
 class Together(nn.Module):
     """Networks that see the same pictures, the first of which also says why.
 
-    Takes pictures (N, 3, S, S) uint8. Gives logits (N, C), the logarithms of the mean
-    probabilities; the embedding (N, D) and the activation (N, C, H, W) are the first network's
-    alone. Probabilities of 0.9 and 0.5 for a class become 0.7. A network of a smaller input sees
-    the means of squares of pixels.
+    Takes pictures (N, 3, S, S) uint8. Gives logits (N, C), the mean of those of the networks, so
+    that a probability is the geometric mean of theirs, scaled to add up to 1; the embedding (N, D)
+    and the activation (N, C, H, W) are the first network's alone. Of two classes, probabilities of
+    0.9 and 0.5 for the first become 0.75: sqrt(0.9 x 0.5) = 0.671, and 0.224 for the second. A
+    network of a smaller input sees the means of squares of pixels.
 
-    Source: Lakshminarayanan, Pritzel and Blundell, NeurIPS 2017, arXiv 1612.01474.
+    Source: Heskes, NIPS 1997, Selecting weighting factors in logarithmic opinion pools.
     """
 
     def __init__(self, networks: Sequence[Explained], steps: Sequence[int]) -> None:
@@ -41,8 +41,7 @@ class Together(nn.Module):
             network(avg_pool2d(pixels.float(), step) if step > 1 else pixels)
             for network, step in zip(self.networks, self._steps, strict=True)
         ]
-        scores = torch.stack([log_softmax(logits, dim=1) for logits, _, _ in given])
-        mean = torch.logsumexp(scores, dim=0) - math.log(len(given))
+        mean = torch.stack([logits for logits, _, _ in given]).mean(dim=0)
         return mean, given[0][1], given[0][2]
 
 
@@ -65,9 +64,7 @@ def by_torch(runs: Sequence[Run]) -> Callable[[NDArray[np.uint8]], NDArray[np.fl
 
     def classify(pixels: NDArray[np.uint8]) -> NDArray[np.floating]:
         scores = [_logits(run, _shrunk(pixels, step)) for run, step in _paired(runs)]
-        if len(scores) == 1:
-            return np.asarray(scores[0])
-        return np.asarray(torch.stack(scores).softmax(dim=2).mean(dim=0).log())
+        return np.asarray(torch.stack(scores).mean(dim=0))
 
     return classify
 
