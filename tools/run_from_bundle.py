@@ -3,7 +3,8 @@
 Float weights are too large to be kept with the project; the 8-bit ones are, and each is within half
 a step of what was trained. They are read back from the ONNX file, with the names of `transformers`,
 and run against the bundle on real cells; the folder is written only if both agree. The split must
-be the one that the bundle learnt from.
+be the one that the bundle learnt from. Of a bundle in which several networks answer together, the
+first is given back.
 
     python tools/run_from_bundle.py default split samples/cells.csv runs/default
 """
@@ -31,7 +32,8 @@ from marrowscope.model.predictor import Predictor
 from marrowscope.train.run import ENVIRONMENT, finish_run, start_run
 from marrowscope.train.settings import settings_from
 
-PREFIX = "network."
+NETWORK, FIRST = "network.", "networks.0."
+"""How the names of a network's tensors begin, and of the first of several before that."""
 ROUNDING = ("QuantizeLinear", "DequantizeLinear")
 LEAST_AGREEMENT = 0.95
 CELLS = 64
@@ -55,21 +57,25 @@ def named_weights(model: onnx.ModelProto) -> Weights:
     The matrices of linear layers have lost theirs; each is found through the bias added to it.
     """
     stored = float_weights(model)
+    own = FIRST if any(name.startswith(FIRST) for name in stored) else ""
+    prefix = own + NETWORK
     weights = {
-        name.removeprefix(PREFIX): value
+        name.removeprefix(prefix): value
         for name, value in stored.items()
-        if name.startswith(PREFIX)
+        if name.startswith(prefix)
     }
     maker = {output: node for node in model.graph.node for output in node.output}
     for node in model.graph.node:
-        bias = next((name for name in node.input if name.endswith(".bias")), "")
+        bias = next(
+            (name for name in node.input if name.startswith(prefix) and name.endswith(".bias")), ""
+        )
         makers = [_maker(name, maker) for name in node.input]
         product = next((each for each in makers if each and each.op_type == "MatMul"), None)
         if node.op_type == "Add" and bias and product is not None:
-            name = bias.removeprefix(PREFIX).removesuffix(".bias") + ".weight"
+            name = bias.removeprefix(prefix).removesuffix(".bias") + ".weight"
             weights[name] = stored[product.input[1]].T
     for part in ("weight", "bias"):
-        weights[f"classifier.{part}"] = stored[f"_last.{part}"]
+        weights[f"classifier.{part}"] = stored[f"{own}_last.{part}"]
     weights["dinov2.embeddings.position_embeddings"] = next(
         value for value in stored.values() if value.ndim == 3 and value.shape[1] > 1
     )
@@ -109,7 +115,11 @@ def network_of(bundle: Bundle) -> Dinov2ForImageClassification:
 def agreement(
     network: Dinov2ForImageClassification, bundle: Bundle, manifest: Manifest, least: int = CELLS
 ) -> tuple[float, int]:
-    """Give the share of at least so many cells that both name alike, and their number."""
+    """Give the share of at least so many cells that both embed as of one class, and their number.
+
+    The last layer of the network reads its own embeddings and those of the bundle, as a bundle of
+    several networks gives the embeddings of the first alone.
+    """
     cells = manifest.cells[:: max(1, len(manifest.cells) // least)]
     prepare = bundle.preprocessing
     pixels = np.stack(
@@ -118,10 +128,11 @@ def agreement(
             for cell in cells
         ]
     )
+    theirs = torch.from_numpy(Predictor(bundle).embeddings(pixels))
     with torch.inference_mode():
-        ours = network(pixel_values=torch.from_numpy(prepare.normalise(pixels))).logits.numpy()
-    same = ours.argmax(axis=1) == Predictor(bundle).logits(pixels).argmax(axis=1)
-    return float(same.mean()), len(cells)
+        ours = network(pixel_values=torch.from_numpy(prepare.normalise(pixels))).logits
+        same = ours.argmax(dim=1) == network.classifier(theirs).argmax(dim=1)
+    return float(same.float().mean()), len(cells)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -147,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     start_run(given.folder, settings, bundle.classes, bundle.left_out, split)
     write_json(given.folder / ENVIRONMENT, bundle.origin["environment"])
     finish_run(given.folder, network, [])
-    print(f"{given.folder}: names {share:.1%} of {cells} cells as {bundle.name} does")
+    print(f"{given.folder}: sees in {share:.1%} of {cells} cells what {bundle.name} sees")
 
 
 if __name__ == "__main__":

@@ -6,11 +6,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from marrowscope.errors import SettingsError
+from marrowscope.errors import ImageError, SettingsError
+from marrowscope.locations import within
 from marrowscope.model.bundle import Bundle, load_bundle
-from marrowscope.model.predictor import BATCH_SIZE, Predictor
-from marrowscope.records import Cell
-from marrowscope.train.dataset import CellDataset, stack
+from marrowscope.model.predictor import Predictor
+from marrowscope.records import Cell, Picture, Reject
 
 Each = Callable[[int, int], object]
 """Is told how many cells were read, and how many there are."""
@@ -43,15 +43,15 @@ def taught(
     """
     bundle = load_bundle(name_or_folder)
     _check_fit(bundle, classes, split_hash)
-    data = CellDataset(root, cells, bundle.classes, bundle.preprocessing)
-    teacher = Predictor(bundle)
+    pictures = [Picture(within(root, cell.path), cell.um_per_px) for cell in cells]
     chances = []
-    for start in range(0, len(data), BATCH_SIZE):
-        batch = stack([data[index] for index in range(start, min(start + BATCH_SIZE, len(data)))])
-        chances.append(torch.from_numpy(teacher.probabilities(batch["pixels"].numpy())))
-        each(min(start + BATCH_SIZE, len(data)), len(data))
-    known = torch.cat(chances)[:, [bundle.classes.index(code) for code in classes]]
-    return (known / known.sum(dim=1, keepdim=True)).float()
+    for outcome in Predictor(bundle).classify(pictures):
+        if isinstance(outcome, Reject):
+            raise ImageError(f"{outcome.path}: {outcome.reason}")
+        chances.append(outcome.probabilities)
+        each(len(chances), len(cells))
+    known = torch.tensor(chances)[:, [bundle.classes.index(code) for code in classes]]
+    return known / known.sum(dim=1, keepdim=True)
 
 
 def _check_fit(bundle: Bundle, classes: Sequence[str], split_hash: str) -> None:
