@@ -81,7 +81,7 @@ def lay_out(folder: Path, network: Path) -> None:
     _cases(folder)
     _tables(folder)
     make_key(folder / "key.pem", folder / "public.pem")
-    for name in ("path/to/checkpoint", "backbones/dinov2-small"):
+    for name in ("path/to/checkpoint", "backbones/dinov2-small", "backbones/mobilenet-v2"):
         shutil.copytree(network, folder / name)
 
 

@@ -95,7 +95,7 @@ def test_the_wheel_has_each_file_of_the_package_and_no_other(built: Path) -> Non
         about = f"marrowscope-{__version__}.dist-info/"
         ours = {name for name in names if not name.startswith(about)}
         metadata = wheel.read(f"{about}METADATA").decode()
-        assert f"{about}licenses/LICENSE" in names
+        assert {f"{about}licenses/{name}" for name in ("LICENSE", "NOTICE")} <= names
     assert ours == files_in(ROOT / "src" / "marrowscope")
     for kind in ("model.onnx", "html.j2", ".js", ".css", ".toml", ".mako", "py.typed"):
         assert any(name.endswith(kind) for name in ours), kind

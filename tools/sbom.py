@@ -27,6 +27,13 @@ DINOV2 = {
     "description": "DINOv2 ViT-S/14 (Oquab et al. 2023): the weights that the training began with",
     "licenses": [{"license": {"id": "Apache-2.0"}}],
 }
+MOBILENET_V2 = {
+    "type": "machine-learning-model",
+    "group": "torchvision",
+    "name": "mobilenet_v2",
+    "description": "MobileNetV2 (Sandler et al. 2018), ImageNet: the weights of the second network",
+    "licenses": [{"license": {"id": "BSD-3-Clause"}}],
+}
 
 
 def model(name: str, weights: Path, licence: str, description: str) -> Component:
@@ -45,7 +52,7 @@ def models() -> list[Component]:
     about = json.loads((FINDER / ABOUT_FINDER).read_text(encoding="utf-8"))
     reads = f"Classifies single bone marrow cells; {bundle.origin['network']}, {bundle.precision}"
     reader = model("marrowscope bundle default", bundle.model_file, bundle.licence, reads)
-    reader["pedigree"] = {"ancestors": [DINOV2]}
+    reader["pedigree"] = {"ancestors": [DINOV2, MOBILENET_V2]}
     reader["properties"] = [{"name": "marrowscope:bundle:sha256", "value": bundle.sha256}]
     finds = f"{about['about']}; trained on {about['trained_on']}"
     weights = FINDER / "model.onnx"

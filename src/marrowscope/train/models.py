@@ -16,6 +16,7 @@ from transformers import (
     AutoModelForImageClassification,
     ConvNextConfig,
     Dinov2Config,
+    MobileNetV2Config,
     PretrainedConfig,
     PreTrainedModel,
     ResNetConfig,
@@ -58,6 +59,11 @@ def _dinov2(width: int, heads: int, layers: int = 12) -> Callable[[], Pretrained
 MODELS: dict[str, ModelSpec] = {
     "resnet50": ModelSpec("microsoft/resnet-50", ResNetConfig),
     "convnext-tiny": ModelSpec("facebook/convnext-tiny-224", ConvNextConfig),
+    "mobilenet-v2": ModelSpec(
+        "google/mobilenet_v2_1.0_224",
+        MobileNetV2Config,
+        Preprocessing(resample="bilinear", mean=HALVES, std=HALVES),
+    ),
     "vit-base": ModelSpec(
         "google/vit-base-patch16-224-in21k",
         ViTConfig,
