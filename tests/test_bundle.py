@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from conftest import SAMPLES
+from conftest import ROOT, SAMPLES
 
 from marrowscope.data.manifest import Manifest
 from marrowscope.errors import BundleError, ExportError, OutputError, SplitError
@@ -18,6 +18,7 @@ from marrowscope.files.images import read_image
 from marrowscope.model.bundle import Bundle, load_bundle, seal_evaluation
 from marrowscope.model.description import FILES, class_list_hash
 from marrowscope.model.predictor import Predictor, softmax
+from marrowscope.records import Picture, Prediction
 from marrowscope.train.agreement import check_close, check_same
 from marrowscope.train.export import export
 from marrowscope.train.fit import Trained
@@ -257,3 +258,16 @@ def test_a_sealed_evaluation_is_read_back(toy_bundle: Bundle) -> None:
         "The bundle toy on its test cells: accuracy 0.500 on 1,234 cells of mll. "
         "Split by groups of: patient."
     )
+
+
+def test_the_resnet50_of_the_repository_stands_beside_the_default() -> None:
+    """It learnt from the same split, was evaluated, and reads the samples as its card promises."""
+    resnet, default = load_bundle(str(ROOT / "bundles/resnet50")), load_bundle("default")
+    assert resnet.classes == default.classes
+    assert resnet.split_hash == default.split_hash
+    assert "has not been evaluated" not in resnet.evaluation_in_words
+    files = [file for code in ("NGS", "EOS") for file in (SAMPLES / "cells/mll" / code).iterdir()]
+    read = Predictor(resnet).classify(Picture(file, 0.086) for file in sorted(files))
+    found = [each for each in read if isinstance(each, Prediction)]
+    assert len(found) == len(files) == 28
+    assert sum(each.label == Path(each.path).parent.name for each in found) >= 22

@@ -24,6 +24,8 @@ OTHER_PROGRAMS = {
 ONE_EXPORT = "an export takes seconds; the README's is run"
 NOT_RUN = {
     "bundles/default": ONE_EXPORT,
+    "bundles/resnet50": ONE_EXPORT,
+    "teacher=default": "needs the split that the bundle learnt from; tests/test_teacher.py teaches",
     "figures-1": "needs a training for each fold; tests/test_doubts.py makes such lists",
     "marrowscope case export": "needs a reviewed case; tests/test_room.py exports one",
     "--bundle-sha256": "the digest of the shipped bundle; tests/test_signature.py compares it",
