@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from marrowscope.data.manifest import Manifest
 from marrowscope.errors import BundleError
 from marrowscope.evaluation.card import write_card
 from marrowscope.files.images import read_image
+from marrowscope.labels import CLASSES
 from marrowscope.model.bundle import (
     Bundle,
     load_bundle,
@@ -182,3 +184,19 @@ def test_an_older_bundle_loads_and_has_none(toy_bundle: Bundle) -> None:
     assert "known-cells.zip" not in old.files
     assert load_pictures(old) == ()
     assert "known-cells.zip" not in (old.folder / "MODEL_CARD.md").read_text()
+
+
+def test_known_cells_do_not_name_the_folders_that_lead_to_them(
+    toy_run: Trained, manifest: Manifest, tmp_path: Path
+) -> None:
+    cells = tmp_path / "far" / "away"
+    cells.parent.mkdir()
+    shutil.copytree(SAMPLES / "cells", cells)
+    elsewhere = tmp_path / "here" / "there"
+    elsewhere.mkdir(parents=True)
+    moved = [replace(c, path=c.path.replace("cells/", "../../far/away/")) for c in manifest.cells]
+    outside = replace(manifest, root=elsewhere, cells=tuple(moved))
+    made = export(read_run(toy_run.folder), outside, tmp_path / "b", "b", pictures=False)
+    paths = load_references(made.bundle).paths
+    assert {path.split("/")[0] for path in paths} <= {"mll", "pbc"} | set(CLASSES)
+    assert not any("away" in path for path in paths)

@@ -1,6 +1,7 @@
 """Give a bundle its known cells, and the limit from which on a cell is unlike them."""
 
 import hashlib
+import posixpath
 from collections.abc import Callable, Sequence
 from itertools import chain, zip_longest
 from pathlib import Path
@@ -35,7 +36,7 @@ def learn_known(
     seen = embed(validation)
     chosen = choose(training, cells_that_fit(seen.shape[1]))
     labels = [label for _, label in chosen]
-    paths = [_named(picture.path, root) for picture, _ in chosen]
+    paths = _without_way_out([_named(picture.path, root) for picture, _ in chosen])
     references = known_cells(embed(chosen), labels, paths)
     file = write_references(references, folder)
     scores = Strangeness(references)(seen)
@@ -56,6 +57,18 @@ def _named(location: Location, root: Path) -> str:
     if isinstance(location, Path) and location.is_relative_to(root):
         return location.relative_to(root).as_posix()
     return str(location)
+
+
+def _without_way_out(names: list[str]) -> list[str]:
+    """Leave out the folders that all names share, if they lead out of the manifest's folder.
+
+    `../scans/a/1.jpg` and `../scans/b/2.jpg` become `a/1.jpg` and `b/2.jpg`: a bundle goes to
+    people who have no business with the folders of the machine that it was made on.
+    """
+    if not any(name.startswith("../") for name in names):
+        return names
+    shared = posixpath.commonpath([posixpath.dirname(name) for name in names])
+    return [posixpath.relpath(name, shared) for name in names]
 
 
 def choose(cells: Sequence[Labelled], limit: int) -> list[Labelled]:
