@@ -71,6 +71,9 @@ def test_the_bundle_gives_the_mean_and_the_reasons_of_the_first(
         "(ResNetForImageClassification)",
     ]
     assert len(made.bundle.origin["settings"]["together_with"]) == 1
+    card = (made.bundle.folder / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert card.count("Answers together with a network") == 1
+    assert "together_with" not in card
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp16"])
