@@ -29,7 +29,7 @@ def first(toy_run: Trained) -> Run:
 @pytest.fixture(scope="module")
 def second(first: Run) -> Run:
     """A convolutional network of random weights that sees half as many pixels a side."""
-    torch.manual_seed(1)
+    torch.manual_seed(0)
     config = ResNetConfig(embedding_size=8, hidden_sizes=[16, 24], depths=[1, 1])
     config.update({"num_labels": len(first.classes)})
     network = ResNetForImageClassification(config)

@@ -19,7 +19,10 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
+from onnx import TensorProto
+from onnx.helper import make_tensor_value_info
 from onnx.numpy_helper import to_array
+from onnxruntime import InferenceSession
 from transformers import Dinov2Config, Dinov2ForImageClassification
 
 from marrowscope.data.manifest import Manifest, read_manifest
@@ -28,7 +31,7 @@ from marrowscope.files.images import read_image
 from marrowscope.files.results import write_json
 from marrowscope.locations import within
 from marrowscope.model.bundle import Bundle, load_bundle
-from marrowscope.model.predictor import Predictor
+from marrowscope.train.onnx_file import INPUT
 from marrowscope.train.run import ENVIRONMENT, finish_run, start_run
 from marrowscope.train.settings import settings_from
 
@@ -115,10 +118,9 @@ def network_of(bundle: Bundle) -> Dinov2ForImageClassification:
 def agreement(
     network: Dinov2ForImageClassification, bundle: Bundle, manifest: Manifest, least: int = CELLS
 ) -> tuple[float, int]:
-    """Give the share of at least so many cells that both embed as of one class, and their number.
+    """Give the share of at least so many cells that both name alike, and their number.
 
-    The last layer of the network reads its own embeddings and those of the bundle, as a bundle of
-    several networks gives the embeddings of the first alone.
+    Of a bundle of several networks, the logits of the first are compared.
     """
     cells = manifest.cells[:: max(1, len(manifest.cells) // least)]
     prepare = bundle.preprocessing
@@ -128,11 +130,21 @@ def agreement(
             for cell in cells
         ]
     )
-    theirs = torch.from_numpy(Predictor(bundle).embeddings(pixels))
+    theirs = first_logits(onnx.load(str(bundle.model_file)), pixels)
     with torch.inference_mode():
-        ours = network(pixel_values=torch.from_numpy(prepare.normalise(pixels))).logits
-        same = ours.argmax(dim=1) == network.classifier(theirs).argmax(dim=1)
-    return float(same.float().mean()), len(cells)
+        ours = network(pixel_values=torch.from_numpy(prepare.normalise(pixels))).logits.numpy()
+    return float((ours.argmax(axis=1) == theirs.argmax(axis=1)).mean()), len(cells)
+
+
+def first_logits(model: onnx.ModelProto, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Give the logits (N, C) of the one network of a model, or of the first of several."""
+    ends = ("_last.weight", f"{FIRST}_last.weight")
+    last = next(node for node in model.graph.node if any(name in ends for name in node.input))
+    output = make_tensor_value_info(last.output[0], TensorProto.FLOAT, None)
+    if output.name not in [each.name for each in model.graph.output]:
+        model.graph.output.append(output)
+    session = InferenceSession(model.SerializeToString())
+    return np.asarray(session.run([output.name], {INPUT: pixels})[0])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -69,9 +69,10 @@ def to_int8(file: Path, cells: NDArray[np.uint8], in_float: int = 0) -> None:
             _quantise(prepared, file, cells, chosen, _unsigned(graph, chosen))
         else:  # an empty list means every node to the quantiser
             shutil.copyfile(prepared, file)
-    smaller = onnx.load(str(file))
-    _store_in_8_bits(smaller.graph, kernels)
-    onnx.save(smaller, str(file))
+    if kernels:
+        smaller = onnx.load(str(file))
+        _store_in_8_bits(smaller.graph, kernels)
+        onnx.save(smaller, str(file))
 
 
 def _quantise(
