@@ -24,6 +24,7 @@ OTHER_PROGRAMS = {
 ONE_EXPORT = "an export takes seconds; the README's is run"
 NOT_RUN = {
     "bundles/default": ONE_EXPORT,
+    "bundles/fast": ONE_EXPORT,
     "bundles/resnet50": ONE_EXPORT,
     "teacher=default": "needs the split that the bundle learnt from; tests/test_teacher.py teaches",
     "figures-1": "needs a training for each fold; tests/test_doubts.py makes such lists",

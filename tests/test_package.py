@@ -150,6 +150,7 @@ def test_the_bill_of_materials_names_libraries_and_models(place: Place, tmp_path
     assert needed_by(PROJECT["dependencies"]).keys() <= {*map(canonicalize_name, components)}
     for name, weights in (
         ("marrowscope bundle default", "bundles/default/model.onnx"),
+        ("marrowscope bundle fast", "bundles/fast/model.onnx"),
         ("marrowscope finder default", "finders/default/model.onnx"),
     ):
         model = components[name]

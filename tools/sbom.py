@@ -31,9 +31,11 @@ MOBILENET_V2 = {
     "type": "machine-learning-model",
     "group": "torchvision",
     "name": "mobilenet_v2",
-    "description": "MobileNetV2 (Sandler et al. 2018), ImageNet: the weights of the second network",
+    "description": "MobileNetV2 (Sandler et al. 2018), ImageNet: where a training began",
     "licenses": [{"license": {"id": "BSD-3-Clause"}}],
 }
+ANCESTORS = {"default": [DINOV2, MOBILENET_V2], "fast": [MOBILENET_V2]}
+"""What the networks of each shipped bundle began as."""
 
 
 def model(name: str, weights: Path, licence: str, description: str) -> Component:
@@ -48,15 +50,19 @@ def model(name: str, weights: Path, licence: str, description: str) -> Component
 
 
 def models() -> list[Component]:
-    bundle = load_bundle("default")
     about = json.loads((FINDER / ABOUT_FINDER).read_text(encoding="utf-8"))
-    reads = f"Classifies single bone marrow cells; {bundle.origin['network']}, {bundle.precision}"
-    reader = model("marrowscope bundle default", bundle.model_file, bundle.licence, reads)
-    reader["pedigree"] = {"ancestors": [DINOV2, MOBILENET_V2]}
-    reader["properties"] = [{"name": "marrowscope:bundle:sha256", "value": bundle.sha256}]
     finds = f"{about['about']}; trained on {about['trained_on']}"
-    weights = FINDER / "model.onnx"
-    return [reader, model("marrowscope finder default", weights, about["licence"], finds)]
+    finder = model("marrowscope finder default", FINDER / "model.onnx", about["licence"], finds)
+    return [*(reader(name, began) for name, began in ANCESTORS.items()), finder]
+
+
+def reader(name: str, ancestors: list[Component]) -> Component:
+    bundle = load_bundle(name)
+    reads = f"Classifies single bone marrow cells; {bundle.origin['network']}, {bundle.precision}"
+    described = model(f"marrowscope bundle {name}", bundle.model_file, bundle.licence, reads)
+    described["pedigree"] = {"ancestors": ancestors}
+    described["properties"] = [{"name": "marrowscope:bundle:sha256", "value": bundle.sha256}]
+    return described
 
 
 def libraries(python: str) -> dict[str, Any]:

@@ -5,9 +5,10 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-CARD = "src/marrowscope/bundles/default"
+CARD, FAST_CARD = (f"src/marrowscope/bundles/{name}" for name in ("default", "fast"))
 PAGES = {
     f"{CARD}/MODEL_CARD.md": "model-card.md",
+    f"{FAST_CARD}/MODEL_CARD.md": "model-card-fast.md",
     "samples/ATTRIBUTION.md": "samples.md",
     "CHANGELOG.md": "changelog.md",
     "LICENSE": "licence.md",
@@ -15,6 +16,7 @@ PAGES = {
 """Where in the site a file of the repository stands."""
 PICTURES = {
     f"{CARD}/failures.jpg": "failures.jpg",
+    f"{FAST_CARD}/failures.jpg": "failures-fast.jpg",
     "src/marrowscope/web/static/mark.svg": "assets/mark.svg",
 }
 MORE = ("CONTRIBUTING.md", "SECURITY.md")

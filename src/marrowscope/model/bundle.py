@@ -32,8 +32,8 @@ from marrowscope.statistics.tested import (
     write_tested,
 )
 
-SHIPPED = {"default": Path(__file__).parents[1] / "bundles" / "default"}
-"""Bundles that come with the package, by name."""
+SHIPPED = {name: Path(__file__).parents[1] / "bundles" / name for name in ("default", "fast")}
+"""Bundles that come with the package, by name: the best one, and a quick one."""
 
 
 @dataclass(frozen=True, kw_only=True)
