@@ -30,7 +30,7 @@ from marrowscope.data.pack import open_pack
 from marrowscope.data.split import read_split
 from marrowscope.labels import in_order
 from marrowscope.train.fit import fit
-from marrowscope.train.models import is_head
+from marrowscope.train.outputs import last_layer
 from marrowscope.train.recipes import read_changes, settings_of
 from marrowscope.train.run import WEIGHTS, read_run
 from marrowscope.train.trainer import Cells, CellTrainer
@@ -72,8 +72,7 @@ class CriticisedTrainer(CellTrainer):
         self._strength = strength
         self._source = torch.tensor([names.index(source) for source in train.sources])
         self._asked = torch.tensor([label in both for label in train.labels.tolist()])
-        layers = [layer for name, layer in self._network.named_modules() if is_head(name)]
-        last = next(layer for layer in layers if isinstance(layer, nn.Linear))
+        last = last_layer(self._network)
         last.register_forward_pre_hook(self._keep)
         self._critic = nn.Sequential(
             nn.Linear(last.in_features, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, len(names))
@@ -89,14 +88,13 @@ class CriticisedTrainer(CellTrainer):
         self, model: nn.Module, inputs: dict[str, Tensor], *more: Any, **named: Any
     ) -> Any:
         loss = super().compute_loss(model, inputs, *more, **named)
-        asked = inputs["cells"][self._asked[inputs["cells"]]]
-        if not model.training or not len(asked):
+        asked = self._asked[inputs["cells"]]
+        if not model.training or not asked.any():
             return loss
         progress = self.state.global_step / self.state.max_steps
         strength = self._strength * (2 / (1 + math.exp(-STEEPNESS * progress)) - 1)
-        embeddings = self._embeddings[self._asked[inputs["cells"]]]
-        guess = self._critic(Reversed.apply(embeddings, strength))  # type: ignore[no-untyped-call]
-        return loss + cross_entropy(guess, self._source[asked])
+        turned = Reversed.apply(self._embeddings[asked], strength)  # type: ignore[no-untyped-call]
+        return loss + cross_entropy(self._critic(turned), self._source[inputs["cells"][asked]])
 
 
 def main() -> None:

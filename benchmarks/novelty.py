@@ -10,7 +10,6 @@ photographs, and test cells blurred and inverted. AUROC 0.5 is a guess, 1 is per
 """
 
 import argparse
-import csv
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -25,6 +24,7 @@ from scipy.stats import rankdata
 
 from marrowscope.data.manifest import read_manifest
 from marrowscope.data.split import located, read_split
+from marrowscope.fields.boxes import BOXES, read_boxes
 from marrowscope.files.images import read_image
 from marrowscope.model.bundle import load_bundle
 from marrowscope.model.predictor import BATCH_SIZE, Predictor
@@ -86,12 +86,10 @@ def blurred(image: Image.Image) -> Image.Image:
 
 
 def boxes_of(folder: Path) -> dict[str, list[tuple[str, tuple[float, ...]]]]:
-    found = defaultdict(list)
-    with (folder / "boxes.csv").open(newline="") as lines:
-        for row in csv.DictReader(lines):
-            box = tuple(float(row[side]) for side in ("x0", "y0", "x1", "y1"))
-            found[row["file"]].append((row["label"], box))
-    return found
+    return {
+        name: [(box.label, (box.x0, box.y0, box.x1, box.y1)) for box in boxes]
+        for name, boxes in read_boxes(folder / BOXES).items()
+    }
 
 
 def red_cells(folder: Path) -> Iterator[tuple[Path, Square]]:

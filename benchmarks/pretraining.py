@@ -15,7 +15,6 @@ by the first part, and the test part by none.
 """
 
 import argparse
-import csv
 from dataclasses import replace
 from pathlib import Path
 from shutil import copy
@@ -34,6 +33,7 @@ from marrowscope.commands.terminal import prepare_training, training_bar
 from marrowscope.data.manifest import Manifest, read_manifest
 from marrowscope.data.pack import Pack, open_pack
 from marrowscope.data.split import Split, located, read_split
+from marrowscope.fields.boxes import BOXES, CELL, read_boxes
 from marrowscope.files.images import read_image
 from marrowscope.model.preprocess import Preprocessing
 from marrowscope.train.augment import augment, draw
@@ -55,16 +55,14 @@ SQUARES = 20
 
 def squares(folder: Path, size: int, seed: int) -> NDArray[np.uint8]:
     """Cut squares (N, 3, S, S) around random places out of the fields that have white cells."""
-    widths: dict[str, list[float]] = {}
-    with (folder / "boxes.csv").open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            if row["label"] == "WBC":
-                widths.setdefault(row["file"], []).append(float(row["x1"]) - float(row["x0"]))
     random = np.random.default_rng(seed)
     cut = []
-    for name, own in sorted(widths.items()):
+    for name, boxes in sorted(read_boxes(folder / BOXES).items()):
+        widths = [box.x1 - box.x0 for box in boxes if box.label == CELL]
+        if not widths:
+            continue
         field = read_image(folder / name)
-        side = min(round(CELL_WIDTHS * median(own)), *field.size)
+        side = min(round(CELL_WIDTHS * median(widths)), *field.size)
         for _ in range(SQUARES):
             left, top = (int(random.integers(length - side + 1)) for length in field.size)
             square = field.crop((left, top, left + side, top + side))
@@ -100,10 +98,9 @@ def pretrain(
     epochs: int,
 ) -> Any:
     """Train the network on unlabelled pictures; give it with a head that knows nothing."""
-    rows = split.part("train")
-    cells = located(rows, manifest.cells, "train")
-    codes = sorted({row.cell.label for row in rows})
-    data = PackedDataset(pack, [row.cell for row in cells], codes, preprocessing)
+    cells = [row.cell for row in located(split.part("train"), manifest.cells, "train")]
+    codes = sorted({cell.label for cell in cells})
+    data = PackedDataset(pack, cells, codes, preprocessing)
     looks = looks_of(data, settings.seed)
     pixels = np.stack([data[n][0].numpy() for n in range(len(data))])
     if fields:
@@ -157,17 +154,14 @@ def main() -> None:
     given = parser.parse_args()
     prepare_training()
     settings = settings_of(given.recipe, read_changes(given.set))
-    split, manifest, pack = (
-        *(read_split(given.split), read_manifest(given.cells_csv)),
-        open_pack(given.pack),
-    )
+    split, manifest = read_split(given.split), read_manifest(given.cells_csv)
+    pack = open_pack(given.pack)
     first = given.output / "first"
     if given.way == "self":
-        filled, preprocessing = resolved(settings)
+        _, preprocessing = resolved(settings)
         torch.set_num_threads(settings.threads or torch.get_num_threads())
         keep_memory()
         torch.manual_seed(settings.seed)
-        preprocessing = replace(preprocessing, size=filled.preprocessing.size)  # type: ignore[union-attr]
         network = pretrain(
             split, manifest, pack, given.fields, settings, preprocessing, given.before
         )

@@ -17,6 +17,10 @@ def test_the_rebuilt_network_names_cells_as_the_bundle_does() -> None:
     assert cells >= 24
     assert share >= run_from_bundle.LEAST_AGREEMENT
     with torch.no_grad():
+        network.get_parameter("dinov2.layernorm.bias").add_(1)
+    assert run_from_bundle.agreement(network, bundle, manifest, 24)[0] < share
+    with torch.no_grad():
+        network.get_parameter("dinov2.layernorm.bias").sub_(1)
         last = network.get_parameter("classifier.weight")
         last.copy_(last.roll(1, dims=0))
     assert run_from_bundle.agreement(network, bundle, manifest, 24)[0] < 0.5

@@ -34,7 +34,7 @@ class Explained(nn.Module):
         super().__init__()
         self.network = network
         self._size = preprocessing.size
-        self._last = _last_layer(network)
+        self._last = last_layer(network)
         mean, std = map(torch.from_numpy, preprocessing.in_levels())
         self.register_buffer("mean", mean)
         self.register_buffer("factor", 1 / std)
@@ -85,7 +85,12 @@ class Explained(nn.Module):
         return side
 
 
-def _last_layer(network: PreTrainedModel) -> nn.Linear:
+def last_layer(network: PreTrainedModel) -> nn.Linear:
+    """Give the layer that makes the logits of the embedding.
+
+    Raises:
+        ExportError: the network has not exactly one linear layer at its end.
+    """
     layers = [
         module
         for name, module in network.named_modules()
