@@ -13,9 +13,9 @@ import numpy as np
 
 from marrowscope.data.manifest import read_manifest
 from marrowscope.data.split import located, read_split
+from marrowscope.inference.predictor import Predictor
 from marrowscope.model.bundle import load_bundle
-from marrowscope.model.predictor import Predictor
-from marrowscope.records import Picture, Prediction
+from marrowscope.types import Picture, Prediction
 
 HALVINGS = 200
 COVERAGES = (0.8, 0.9, 0.95)

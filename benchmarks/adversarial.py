@@ -24,13 +24,13 @@ from borrowed import figures, without
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from marrowscope.commands.terminal import prepare_training, training_bar
+from marrowscope.commands.common import prepare_training, training_bar
 from marrowscope.data.manifest import read_manifest
 from marrowscope.data.pack import open_pack
 from marrowscope.data.split import read_split
-from marrowscope.labels import in_order
+from marrowscope.taxonomy import in_order
 from marrowscope.train.fit import fit
-from marrowscope.train.outputs import last_layer
+from marrowscope.train.onnx_export import last_layer
 from marrowscope.train.recipes import read_changes, settings_of
 from marrowscope.train.run import WEIGHTS, read_run
 from marrowscope.train.trainer import Cells, CellTrainer

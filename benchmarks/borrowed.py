@@ -19,12 +19,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from marrowscope.commands.terminal import training_bar
+from marrowscope.commands.common import training_bar
 from marrowscope.data.manifest import Manifest, read_manifest
 from marrowscope.data.pack import Pack, open_pack
 from marrowscope.data.split import Split, SplitRow, located, read_split
-from marrowscope.labels import in_order
-from marrowscope.statistics.metrics import confusion_matrix, exact_interval, macro
+from marrowscope.metrics.classification import confusion_matrix, exact_interval, macro
+from marrowscope.taxonomy import in_order
 from marrowscope.train.dataset import PackedDataset
 from marrowscope.train.fit import fit
 from marrowscope.train.recipes import read_changes, settings_of

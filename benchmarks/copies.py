@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageEnhance
 
-from marrowscope.data.copies import find_copies, signature
+from marrowscope.data.audit.keypoints import opencv
+from marrowscope.data.audit.near_duplicates import find_copies, signature
 from marrowscope.data.manifest import read_manifest
-from marrowscope.data.opencv import opencv
-from marrowscope.statistics.metrics import exact_interval
+from marrowscope.metrics.classification import exact_interval
 
 MAKE: dict[str, Callable[[Image.Image], Image.Image]] = {
     "encoded anew, quality 60": lambda image: image,

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from marrowscope.errors import ComparisonError
-from marrowscope.files.results import read_csv
-from marrowscope.labels import CLASSES
-from marrowscope.statistics.abstention import conform
+from marrowscope.io.tables import read_csv
+from marrowscope.metrics.conformal import conform
+from marrowscope.taxonomy import CLASSES
 
 DIVISIONS = 2000
 FEWEST = 50

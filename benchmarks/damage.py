@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from marrowscope.data.damage import find_damage
+from marrowscope.data.audit.corruption import find_damage
 from marrowscope.data.manifest import read_manifest
-from marrowscope.statistics.metrics import exact_interval
+from marrowscope.metrics.classification import exact_interval
 
 VISIBLE = 1.0
 """Mean absolute difference of all pixels and channels, in levels (0..255), that counts as seen."""

@@ -19,12 +19,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from marrowscope.commands.terminal import prepare_training
+from marrowscope.commands.common import prepare_training
 from marrowscope.data.manifest import Manifest, read_manifest
 from marrowscope.data.pack import open_pack
 from marrowscope.data.split import Split, located, read_split
 from marrowscope.evaluation.evaluate import METRICS, evaluate
-from marrowscope.evaluation.others import Other
+from marrowscope.evaluation.external_sets import Other
 from marrowscope.model.bundle import load_bundle
 from marrowscope.train.export import export
 from marrowscope.train.fit import fit

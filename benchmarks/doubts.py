@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marrowscope.evaluation.out_of_fold import OutOfFold, read_out_of_fold
-from marrowscope.statistics.doubts import find_doubts
+from marrowscope.metrics.label_issues import find_doubts
 
 Labels = NDArray[np.int64]
 Plant = Callable[[OutOfFold, Labels, np.random.Generator], Labels]

@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from marrowscope.data.manifest import read_manifest
+from marrowscope.inference.predictor import Predictor
+from marrowscope.metrics.conformal import conform
+from marrowscope.metrics.prevalence import ADULT_MARROW
+from marrowscope.metrics.reliability import Sealed, trust
+from marrowscope.metrics.scores import Answers, marrow_shares, score
+from marrowscope.metrics.selective import Threshold
 from marrowscope.model.bundle import load_bundle
-from marrowscope.model.predictor import Predictor
-from marrowscope.records import Picture, Prediction
-from marrowscope.statistics.abstention import conform
-from marrowscope.statistics.prevalence import ADULT_MARROW
-from marrowscope.statistics.scores import Answers, marrow_shares, score
-from marrowscope.statistics.selective import Threshold
-from marrowscope.statistics.trust import Sealed, trust
+from marrowscope.types import Picture, Prediction
 
 SAMPLES = Path(__file__).parents[1] / "samples/cells.csv"
 CELLS_OF_A_GROUP = 10

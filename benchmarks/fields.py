@@ -19,16 +19,16 @@ from finder import cells_of
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from marrowscope.fields.agreement import Agreement, agree, interval, together
-from marrowscope.fields.boxes import BOXES, Box, read_boxes
-from marrowscope.fields.cutouts import Cutout
-from marrowscope.fields.field import PlainField, open_field
-from marrowscope.fields.find import USUAL_UM_PER_PX, Found, find_cells
-from marrowscope.fields.finder import Finder, load_finder
-from marrowscope.fields.nuclei import Limits, find_nucleated
-from marrowscope.fields.stain import UM_PER_PX, background, densities, shrunk
-from marrowscope.train.finder_data import looks_scales, read_scene
-from marrowscope.train.finder_scenes import Scene, lay_cells
+from marrowscope.detection.boxes import BOXES, Box, read_boxes
+from marrowscope.detection.detect import USUAL_UM_PER_PX, Found, find_cells
+from marrowscope.detection.detector import Finder, load_finder
+from marrowscope.detection.field import PlainField, open_field
+from marrowscope.detection.nuclei import Limits, find_nucleated
+from marrowscope.detection.stain import UM_PER_PX, background, densities, shrunk
+from marrowscope.train.detector.copy_paste import Cutout
+from marrowscope.train.detector.data import looks_scales, read_scene
+from marrowscope.train.detector.metrics import Agreement, agree, interval, together
+from marrowscope.train.detector.scenes import Scene, lay_cells
 
 LIGHT = np.array([232, 224, 218], np.float32)
 Pixels = NDArray[np.uint8]

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import torch
 
-from marrowscope.fields.boxes import BOXES, read_boxes
-from marrowscope.fields.cutouts import Cutout
-from marrowscope.train.finder_data import cut_cells, looks_scales, read_scene
-from marrowscope.train.finder_export import export_finder
-from marrowscope.train.finder_fit import FinderSettings, fit_finder
+from marrowscope.detection.boxes import BOXES, read_boxes
+from marrowscope.train.detector.copy_paste import Cutout
+from marrowscope.train.detector.data import cut_cells, looks_scales, read_scene
+from marrowscope.train.detector.export import export_finder
+from marrowscope.train.detector.fit import FinderSettings, fit_finder
 
 NOT_CELLS = ("ART", "KSC", "NIF", "OTH")
 """Classes of smudges, unknown things and artefacts: not laid onto fields."""

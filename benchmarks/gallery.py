@@ -20,15 +20,15 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 from sqlalchemy.orm import Session
 
-from marrowscope.records import Prediction
+from marrowscope.store.case_model import name_model
 from marrowscope.store.cases import Facts, make_case
 from marrowscope.store.cells import NewCell, add_cells, keep_readings, waiting
-from marrowscope.store.kinds import Role
-from marrowscope.store.models import name_model
+from marrowscope.store.enums import Role
 from marrowscope.store.users import make_user
+from marrowscope.types import Prediction
 from marrowscope.web.app import create_app
-from marrowscope.web.room import Room
 from marrowscope.web.settings import Settings
+from marrowscope.web.state import Room
 
 PASSWORD = "a marrow of words"  # noqa: S105 - of no real account
 SCROLL = """async () => {

@@ -24,11 +24,11 @@ from torch import Tensor, nn
 
 from marrowscope.data.manifest import read_manifest
 from marrowscope.data.split import located, read_split
-from marrowscope.files.images import read_image
+from marrowscope.inference.heatmap import evidence
+from marrowscope.inference.predictor import Predictor
+from marrowscope.io.images import read_image
+from marrowscope.metrics.classification import draws, percentile_interval
 from marrowscope.model.bundle import load_bundle
-from marrowscope.model.heatmap import evidence
-from marrowscope.model.predictor import Predictor
-from marrowscope.statistics.metrics import draws, percentile_interval
 from marrowscope.train.run import read_run
 
 STEPS, ROUNDS, SHARE = 32, 2000, 0.25

@@ -44,13 +44,13 @@ def bundles(name: str, given: argparse.Namespace, folder: Path) -> dict[str, Any
     from torch.utils.flop_counter import FlopCounterMode
     from transformers.utils import logging
 
-    from marrowscope.files.images import read_image
+    from marrowscope.io.images import read_image
     from marrowscope.model.bundle import Bundle
+    from marrowscope.train.ensemble import answering
     from marrowscope.train.export import CALIBRATION_CELLS
     from marrowscope.train.models import MODELS, load_network
-    from marrowscope.train.onnx_file import to_onnx
+    from marrowscope.train.onnx_export import to_onnx
     from marrowscope.train.quantise import to_int8
-    from marrowscope.train.together import answering
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -131,8 +131,8 @@ def by_pipeline(
 
 
 def by_us(bundle: Any, engine: str) -> Callable[[list[Path]], list[str]]:
-    from marrowscope.model.predictor import Predictor
-    from marrowscope.records import Picture, Prediction
+    from marrowscope.inference.predictor import Predictor
+    from marrowscope.types import Picture, Prediction
 
     predictor = Predictor(bundle, THREADS, engine)
 

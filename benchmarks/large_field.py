@@ -18,8 +18,8 @@ import numpy as np
 import tifffile
 from PIL import Image
 
-from marrowscope.fields.boxes import BOXES, read_boxes
-from marrowscope.train.finder_data import looks_scales
+from marrowscope.detection.boxes import BOXES, read_boxes
+from marrowscope.train.detector.data import looks_scales
 
 TILE = 512
 

@@ -24,11 +24,11 @@ from scipy.stats import rankdata
 
 from marrowscope.data.manifest import read_manifest
 from marrowscope.data.split import located, read_split
-from marrowscope.fields.boxes import BOXES, read_boxes
-from marrowscope.files.images import read_image
+from marrowscope.detection.boxes import BOXES, read_boxes
+from marrowscope.inference.predictor import BATCH_SIZE, Predictor
+from marrowscope.io.images import read_image
 from marrowscope.model.bundle import load_bundle
-from marrowscope.model.predictor import BATCH_SIZE, Predictor
-from marrowscope.records import Cell
+from marrowscope.types import Cell
 
 ROUNDS = 1_000
 FEWEST = 5

@@ -23,8 +23,8 @@ import numpy as np
 from PIL import Image
 from scipy.optimize import nnls
 
+from marrowscope.data.audit.overlaps import Overlap, find_overlaps, grey
 from marrowscope.data.manifest import read_manifest
-from marrowscope.data.overlaps import Overlap, find_overlaps, grey
 from marrowscope.data.split import read_pairs
 
 SIDE = 220

@@ -29,21 +29,21 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss, relu
 
-from marrowscope.commands.terminal import prepare_training, training_bar
+from marrowscope.commands.common import prepare_training, training_bar
 from marrowscope.data.manifest import Manifest, read_manifest
 from marrowscope.data.pack import Pack, open_pack
 from marrowscope.data.split import Split, located, read_split
-from marrowscope.fields.boxes import BOXES, CELL, read_boxes
-from marrowscope.files.images import read_image
+from marrowscope.detection.boxes import BOXES, CELL, read_boxes
+from marrowscope.io.images import read_image
 from marrowscope.model.preprocess import Preprocessing
 from marrowscope.train.augment import augment, draw
 from marrowscope.train.dataset import PackedDataset
 from marrowscope.train.fit import fit, resolved
-from marrowscope.train.looks import looks_of
 from marrowscope.train.models import INPUT, load_network
+from marrowscope.train.performance import keep_memory, order_channels
 from marrowscope.train.recipes import read_changes, settings_of
 from marrowscope.train.settings import TrainSettings
-from marrowscope.train.speed import keep_memory, order_channels
+from marrowscope.train.style_transfer import looks_of
 
 BATCH, WIDTH = 64, 1024
 """Cells in a step, and outputs of each layer that widens the embeddings."""

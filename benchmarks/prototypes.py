@@ -16,11 +16,11 @@ import numpy as np
 
 from marrowscope.data.manifest import Manifest, read_manifest
 from marrowscope.data.split import located, read_split
+from marrowscope.inference.backends import Pixels
+from marrowscope.inference.predictor import Predictor
 from marrowscope.model.bundle import load_bundle, load_references
-from marrowscope.model.engines import Pixels
-from marrowscope.model.predictor import Predictor
-from marrowscope.model.references import unit
-from marrowscope.records import Cell, Picture, Reject
+from marrowscope.model.reference_embeddings import unit
+from marrowscope.types import Cell, Picture, Reject
 
 BATCH = 32
 FEWEST = 2

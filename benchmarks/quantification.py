@@ -20,13 +20,11 @@ from pathlib import Path
 import numpy as np
 
 from marrowscope.errors import PredictionError
-from marrowscope.files.results import read_csv
-from marrowscope.labels import CLASSES
-from marrowscope.model.bundle import Bundle, load_bundle
-from marrowscope.statistics.domains import most_trained
-from marrowscope.statistics.metrics import exact_interval, percentile_interval
-from marrowscope.statistics.prevalence import ADULT_MARROW
-from marrowscope.statistics.quantify import (
+from marrowscope.io.tables import read_csv
+from marrowscope.metrics.classification import exact_interval, percentile_interval
+from marrowscope.metrics.domain_shift import most_trained
+from marrowscope.metrics.prevalence import ADULT_MARROW
+from marrowscope.metrics.quantification import (
     Sample,
     answer_rows,
     drawn_mixes,
@@ -34,7 +32,9 @@ from marrowscope.statistics.quantify import (
     mix_by_em,
     of_nucleated,
 )
-from marrowscope.statistics.tested import LabelledCells, to_correct_with
+from marrowscope.model.bundle import Bundle, load_bundle
+from marrowscope.model.test_predictions import LabelledCells, to_correct_with
+from marrowscope.taxonomy import CLASSES
 
 BLASTS = (0.05, 0.2, 0.6, 0.01)
 CELLS = 500

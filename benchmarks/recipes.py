@@ -14,10 +14,10 @@ import sys
 import time
 from pathlib import Path
 
-from marrowscope.commands.evaluation_screen import show_comparison
+from marrowscope.commands.evaluate_output import show_comparison
 from marrowscope.evaluation.compare import compare
 from marrowscope.evaluation.compare_page import write_comparison
-from marrowscope.evaluation.evaluations import read_evaluation
+from marrowscope.evaluation.load import read_evaluation
 
 
 def pairs(texts: list[str]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from PIL import Image
 
 from marrowscope.cases.case import read_case
-from marrowscope.cases.reading import read_cells
+from marrowscope.cases.classify_case import read_cells
 from marrowscope.cases.report import WRITERS, report_case
 from marrowscope.model.bundle import load_bundle
 

@@ -16,14 +16,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from marrowscope.counting.more_cells import chances_of, in_doubt
-from marrowscope.counting.own_mix import own_weights
+from marrowscope.differential.error_correction import own_weights
+from marrowscope.differential.sample_size import chances_of, in_doubt
 from marrowscope.errors import SettingsError
-from marrowscope.files.results import read_csv
-from marrowscope.labels import CLASSES
+from marrowscope.io.tables import read_csv
+from marrowscope.metrics.classification import exact_interval
 from marrowscope.model.bundle import Bundle, load_bundle
-from marrowscope.records import Prediction
-from marrowscope.statistics.metrics import exact_interval
+from marrowscope.taxonomy import CLASSES
+from marrowscope.types import Prediction
 
 REVIEWS = (0, 10, 20, 40, 80)
 SHARES = (0.05, 0.2, 0.6)

@@ -21,10 +21,10 @@ import torch
 
 from marrowscope.data.manifest import Manifest, read_manifest
 from marrowscope.data.split import Split, SplitRow, located, read_split
-from marrowscope.model.predictor import softmax
-from marrowscope.statistics.calibration import calibrate
-from marrowscope.statistics.metrics import confusion_matrix, macro, paired_differences
-from marrowscope.statistics.selective import selective
+from marrowscope.inference.predictor import softmax
+from marrowscope.metrics.calibration import calibrate
+from marrowscope.metrics.classification import confusion_matrix, macro, paired_differences
+from marrowscope.metrics.selective import selective
 from marrowscope.train.dataset import CellDataset, stack
 from marrowscope.train.run import Run, read_run
 

@@ -33,8 +33,8 @@ from marrowscope.data.pack import open_pack, pack
 from marrowscope.train.dataset import CellDataset, PackedDataset
 from marrowscope.train.fit import resolved
 from marrowscope.train.models import freeze_below, load_network, preprocessing_of
+from marrowscope.train.performance import keep_memory
 from marrowscope.train.settings import TrainSettings
-from marrowscope.train.speed import keep_memory
 from marrowscope.train.trainer import CellTrainer
 
 THREADS, BATCH, SIDE = 2, 32, 224

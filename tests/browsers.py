@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import uvicorn
 from axe_playwright_python.sync_playwright import Axe
-from doors import PASSWORD, settle
 from fastapi import FastAPI
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+from web_fixtures import PASSWORD, settle
 
 from marrowscope.model.bundle import Bundle
 from marrowscope.web.app import create_app
-from marrowscope.web.room import Room
 from marrowscope.web.settings import Settings
+from marrowscope.web.state import Room
 
 expect.set_options(timeout=60_000)  # a busy machine is slow, not wrong
 NAMES = "chromium", "chromium-browser", "google-chrome"

@@ -18,11 +18,11 @@ from servers import postgres, server_folder
 from sqlalchemy import create_engine, make_url, text
 from transformers import Dinov2Config, Dinov2Model
 
-from marrowscope.data.divide import divide
 from marrowscope.data.manifest import Manifest, read_manifest
-from marrowscope.data.plan import SplitPlan
+from marrowscope.data.partition import divide
 from marrowscope.data.split import Split
-from marrowscope.files.hashes import file_hash
+from marrowscope.data.split_plan import SplitPlan
+from marrowscope.io.hashes import file_hash
 from marrowscope.model.bundle import Bundle, load_bundle, write_description
 from marrowscope.store.database import Store, open_store
 from marrowscope.train.export import export

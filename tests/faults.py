@@ -25,20 +25,20 @@ CAPABILITIES = 0x20080522
 """Version of the structure that the kernel takes."""
 OVERRIDES = 0b110
 """What lets root write and read everywhere: CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH."""
-STORE = ("marrowscope.cli", "marrowscope.store.bringing", "marrowscope.store.reviewed")
+STORE = ("marrowscope.cli", "marrowscope.store.import_case", "marrowscope.store.export_labels")
 """What the commands of the reading room need."""
 ALL = (
     *STORE,
-    "marrowscope.classification.classify",
-    "marrowscope.classification.parquet",
+    "marrowscope.inference.classify",
+    "marrowscope.inference.parquet",
     "marrowscope.cases.report",
-    "marrowscope.data.audit",
+    "marrowscope.data.audit.run",
     "marrowscope.evaluation.compare_page",
-    "marrowscope.evaluation.doubts_page",
+    "marrowscope.evaluation.label_issues_page",
     "marrowscope.evaluation.evaluate",
     "marrowscope.evaluation.page",
-    "marrowscope.fields.finding",
-    "marrowscope.model.explain",
+    "marrowscope.detection.batch",
+    "marrowscope.inference.explain",
     "marrowscope.train.export",
     "marrowscope.train.fit",
     "marrowscope.train.preview",

@@ -3,7 +3,7 @@
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as some
 
-from marrowscope.labels import CLASSES
+from marrowscope.taxonomy import CLASSES
 
 bounded = settings(
     derandomize=True,

@@ -9,7 +9,7 @@ from conftest import SAMPLES
 from test_classify import run
 
 from marrowscope.cases.agreement import Agreement, agree
-from marrowscope.cases.opinions import Opinion, read_opinion
+from marrowscope.cases.label_sets import Opinion, read_opinion
 from marrowscope.errors import ComparisonError
 
 

@@ -14,9 +14,9 @@ from conftest import SAMPLES, SIDE, Planted
 from PIL import Image, ImageEnhance
 from test_classify import rows_of, run
 
-from marrowscope.data.audit import audit
-from marrowscope.data.copies import SIGNATURE_LENGTH, find_copies, signature
-from marrowscope.data.looks import LOOKS, look, summarise
+from marrowscope.data.audit.image_stats import LOOKS, look, summarise
+from marrowscope.data.audit.near_duplicates import SIGNATURE_LENGTH, find_copies, signature
+from marrowscope.data.audit.run import audit
 from marrowscope.data.manifest import Manifest, read_manifest
 
 
@@ -81,7 +81,7 @@ def test_sample_cells_share_no_pixels(manifest: Manifest, tmp_path: Path) -> Non
 DIE_HALF_WAY = """
 import os, signal, sys
 from pathlib import Path
-from marrowscope.data.audit import audit
+from marrowscope.data.audit.run import audit
 from marrowscope.data.manifest import read_manifest
 
 left = iter(range(50))

@@ -11,16 +11,14 @@ from conftest import SAMPLES
 from PIL import Image
 
 from marrowscope.data.manifest import Manifest
-from marrowscope.files.images import read_image
+from marrowscope.io.images import read_image
 from marrowscope.model.preprocess import Preprocessing
 from marrowscope.train.augment import Views, augment, blur, draw, jpeg_noise, restain, warp
-from marrowscope.train.balance import class_shares, focal, loss_of, sampling_weights
+from marrowscope.train.class_balance import class_shares, focal, loss_of, sampling_weights
 from marrowscope.train.dataset import CellDataset, stack
-from marrowscope.train.looks import looks_of
-from marrowscope.train.mix import mix
-from marrowscope.train.palette import palettes, repaint
+from marrowscope.train.mixup import mix
 from marrowscope.train.settings import TrainSettings
-from marrowscope.train.spectrum import BANDS, sharpen, spectra
+from marrowscope.train.style_transfer import BANDS, looks_of, palettes, repaint, sharpen, spectra
 
 CELL = next((SAMPLES / "cells/mll/EOS").iterdir())
 SETTINGS = TrainSettings(jpeg=1.0)

@@ -14,15 +14,15 @@ from conftest import ROOT, SAMPLES
 
 from marrowscope.data.manifest import Manifest
 from marrowscope.errors import BundleError, ExportError, OutputError, SplitError
-from marrowscope.files.images import read_image
+from marrowscope.inference.predictor import Predictor, softmax
+from marrowscope.io.images import read_image
 from marrowscope.model.bundle import Bundle, load_bundle, seal_evaluation
-from marrowscope.model.description import FILES, class_list_hash
-from marrowscope.model.predictor import Predictor, softmax
-from marrowscope.records import Picture, Prediction
-from marrowscope.train.agreement import check_close, check_same
+from marrowscope.model.metadata import FILES, class_list_hash
 from marrowscope.train.export import export
 from marrowscope.train.fit import Trained
+from marrowscope.train.parity import check_close, check_same
 from marrowscope.train.run import read_run
+from marrowscope.types import Picture, Prediction
 
 
 def test_a_bundle_is_exactly_five_files(toy_bundle: Bundle) -> None:
@@ -90,7 +90,7 @@ def test_export_refuses_a_model_that_does_something_else(
 ) -> None:
     """The exported file gets other weights than the run: the comparison must notice."""
     from marrowscope.train import export as module
-    from marrowscope.train.onnx_file import to_onnx as write
+    from marrowscope.train.onnx_export import to_onnx as write
 
     run = read_run(toy_run.folder)
 

@@ -5,7 +5,7 @@ import pytest
 from scipy.special import log_softmax, softmax
 
 from marrowscope.errors import SettingsError
-from marrowscope.statistics.calibration import (
+from marrowscope.metrics.calibration import (
     Calibration,
     calibrate,
     calibration_error,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from marrowscope.cases.case import Slide, read_case
-from marrowscope.cases.decisions import read_decisions
+from marrowscope.cases.reviews import read_decisions
 from marrowscope.errors import CaseError
 
 WHOLE = """

@@ -14,11 +14,11 @@ from conftest import SAMPLES
 from test_classify import rows_of, run
 
 from marrowscope.cases.case import read_case
-from marrowscope.cases.reading import Reading, read_cells
+from marrowscope.cases.classify_case import Reading, read_cells
 from marrowscope.cases.report import WRITERS, report_case
-from marrowscope.cases.sheet import Sheet
-from marrowscope.counting.norms import ADULT_MARROW, Norms
-from marrowscope.counting.tally import Fate
+from marrowscope.cases.report_content import Sheet
+from marrowscope.differential.accumulator import Fate
+from marrowscope.differential.reference_ranges import ADULT_MARROW, Norms
 from marrowscope.errors import CaseError, ImageError
 from marrowscope.model.bundle import Bundle, load_bundle
 

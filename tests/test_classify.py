@@ -15,14 +15,14 @@ import pytest
 from conftest import ROOT, SAMPLES
 from PIL import Image
 
-from marrowscope.classification.classify import classify
-from marrowscope.classification.pictures import picture_of
-from marrowscope.counting.tally import Gallery
+from marrowscope.differential.accumulator import Gallery
 from marrowscope.errors import OutputError
-from marrowscope.files.intake import find_files
+from marrowscope.inference.classify import classify
+from marrowscope.inference.predictor import Predictor
+from marrowscope.inference.thumbnails import picture_of
+from marrowscope.io.discovery import find_files
 from marrowscope.model.bundle import Bundle, load_bundle
-from marrowscope.model.predictor import Predictor
-from marrowscope.records import Picture, Prediction, Reject
+from marrowscope.types import Picture, Prediction, Reject
 
 CLASSIFY = ("classify", "--um-per-px", 0.086)
 CELLS = SAMPLES / "cells/mll/NGS"

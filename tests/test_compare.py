@@ -18,7 +18,7 @@ from marrowscope.data.split import Split, write_split
 from marrowscope.errors import ComparisonError
 from marrowscope.evaluation.compare import Difference, Pair, compare, holm, mcnemar
 from marrowscope.evaluation.evaluate import evaluate
-from marrowscope.evaluation.evaluations import Evaluated, Scored, read_evaluation
+from marrowscope.evaluation.load import Evaluated, Scored, read_evaluation
 from marrowscope.model.bundle import Bundle
 
 CELLS_OF_A_CLASS = 60

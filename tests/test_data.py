@@ -17,8 +17,8 @@ from test_classify import run
 from marrowscope.data.manifest import Manifest, read_manifest
 from marrowscope.data.read import read, read_class_map
 from marrowscope.errors import ImageError, ManifestError
-from marrowscope.files.contents import read_content
-from marrowscope.files.images import read_image
+from marrowscope.io.archives import read_content
+from marrowscope.io.images import read_image
 
 
 def test_the_samples_carry_every_class_of_both_sources(manifest: Manifest) -> None:

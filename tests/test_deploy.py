@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import yaml
 from conftest import ROOT
-from doors import API, opened, settings_of, stranger
 from test_classify import run
+from web_fixtures import API, opened, settings_of, stranger
 
 from marrowscope.model.bundle import Bundle
 

@@ -6,9 +6,9 @@ from dataclasses import asdict
 import pytest
 from scipy.stats import binomtest
 
-from marrowscope.counting.differential import Differential, count
-from marrowscope.counting.norms import Norms
-from marrowscope.counting.ratio import FORMULAS
+from marrowscope.differential.count import Differential, count
+from marrowscope.differential.me_ratio import FORMULAS
+from marrowscope.differential.reference_ranges import Norms
 from marrowscope.errors import UnknownClassError
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
-from desk import carry_out, copied, lay_out, made_small, prepare
+from docs_fixture import carry_out, copied, lay_out, made_small, prepare
 
 README = ROOT / "README.md"
 PAGES = [page for page in sorted((ROOT / "docs").rglob("*.md")) if page.parent.name != "tutorials"]
@@ -19,25 +19,25 @@ OTHER_PROGRAMS = {
     "printf": "what OpenSSL signs in the next line",
     "pip": "fetches packages",
     "python": "benchmarks and tools need the data sets that are not in the repository",
-    "torchrun": "tests/test_processes.py trains with several processes",
+    "torchrun": "tests/test_parallel.py trains with several processes",
 }
 ONE_EXPORT = "an export takes seconds; the README's is run"
 NOT_RUN = {
     "bundles/default": ONE_EXPORT,
     "bundles/fast": ONE_EXPORT,
     "bundles/resnet50": ONE_EXPORT,
-    "teacher=default": "needs the split that the bundle learnt from; tests/test_teacher.py teaches",
-    "figures-1": "needs a training for each fold; tests/test_doubts.py makes such lists",
-    "marrowscope case export": "needs a reviewed case; tests/test_room.py exports one",
+    "teacher=default": "needs the split of the bundle; tests/test_distillation.py teaches",
+    "figures-1": "needs a training for each fold; tests/test_label_issues.py makes such lists",
+    "marrowscope case export": "needs a reviewed case; tests/test_review_server.py exports one",
     "--bundle-sha256": "the digest of the shipped bundle; tests/test_signature.py compares it",
-    "--room room-copy": "a copy made by hand; tests/test_walk_laboratory.py makes and verifies one",
-    "--case 3f0c9a51d2e4b678": "the number of a case; tests/test_room.py exports its log",
+    "--room room-copy": "a copy made by hand; tests/test_tutorial_laboratory.py verifies one",
+    "--case 3f0c9a51d2e4b678": "the number of a case; tests/test_review_server.py exports its log",
     "marrowscope doctor": "measures all engines; tests/test_doctor.py runs it",
     "marrowscope serve": "stays up; tests/test_web_worker.py runs it",
     "--false-alarms": ONE_EXPORT,
     "--picture-credit": ONE_EXPORT,
     "--no-pictures": ONE_EXPORT,
-    "--ray": "tests/test_cluster.py runs a cluster",
+    "--ray": "tests/test_ray.py runs a cluster",
     "--database postgresql://": "needs a server; tests/test_database.py runs one",
 }
 """Parts of lines that are not run, each with the reason."""

@@ -11,9 +11,9 @@ import pytest
 from conftest import ROOT
 from test_classify import run
 
+from marrowscope.inference.backends import best_of, installed
+from marrowscope.inference.doctor import EXTRAS, cells_per_second, examine, machine, missing
 from marrowscope.model.bundle import Bundle
-from marrowscope.model.doctor import EXTRAS, cells_per_second, examine, machine, missing
-from marrowscope.model.engines import best_of, installed
 
 
 def test_the_machine_is_this_one() -> None:

@@ -21,20 +21,19 @@ from sklearn.metrics import (
     top_k_accuracy_score,
 )
 
-from marrowscope.data.divide import divide
 from marrowscope.data.manifest import Manifest, read_manifest
-from marrowscope.data.plan import SplitPlan
+from marrowscope.data.partition import divide
 from marrowscope.data.split import Split
+from marrowscope.data.split_plan import SplitPlan
 from marrowscope.errors import PredictionError, SplitError
-from marrowscope.evaluation.card import write_card
+from marrowscope.evaluation.artifacts import CAPTION, MARGIN, TILE, write_card
 from marrowscope.evaluation.evaluate import VOUCHED, evaluate
-from marrowscope.evaluation.failures import CAPTION, MARGIN, TILE
 from marrowscope.evaluation.page import write_page
-from marrowscope.files.hashes import file_hash
+from marrowscope.inference.predictor import Predictor
+from marrowscope.io.hashes import file_hash
+from marrowscope.metrics.prevalence import Prevalence
 from marrowscope.model.bundle import Bundle, load_bundle
-from marrowscope.model.predictor import Predictor
-from marrowscope.records import Picture
-from marrowscope.statistics.prevalence import Prevalence
+from marrowscope.types import Picture
 
 
 def test_figures_equal_those_of_scikit_learn_on_the_predictions(

@@ -22,7 +22,7 @@ from marrowscope.evaluation import page as evaluation_page
 from marrowscope.evaluation.evaluate import evaluate
 from marrowscope.evaluation.mistakes import MOST_OF_A_SQUARE, Mistake, Mistakes, read_mistakes
 from marrowscope.evaluation.page import PAGE, WORST, write_page
-from marrowscope.files.hashes import file_hash
+from marrowscope.io.hashes import file_hash
 from marrowscope.model.bundle import Bundle
 
 

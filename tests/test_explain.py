@@ -14,12 +14,12 @@ from PIL import Image
 from test_classify import run
 
 from marrowscope.errors import OutputError, SettingsError
-from marrowscope.files.intake import find_files
+from marrowscope.inference.explain import MOST_PICTURES, explain
+from marrowscope.inference.heatmap import evidence
+from marrowscope.inference.predictor import Predictor
+from marrowscope.io.discovery import find_files
 from marrowscope.model.bundle import Bundle, load_bundle, load_pictures, write_description
-from marrowscope.model.explain import MOST_PICTURES, explain
-from marrowscope.model.heatmap import evidence
-from marrowscope.model.predictor import Predictor
-from marrowscope.records import Picture
+from marrowscope.types import Picture
 
 CELLS = SAMPLES / "cells/mll/NGS"
 

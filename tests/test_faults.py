@@ -12,7 +12,7 @@ import pytest
 from conftest import SAMPLES
 from faults import Commands, Outcome, commands
 
-from marrowscope.files.alone import LOCK
+from marrowscope.io.locks import LOCK
 from marrowscope.train.fit import Trained
 
 TOO_LARGE, LOCKED = "File too large", "Permission denied"
@@ -229,7 +229,7 @@ def test_a_killed_command_is_gone_on_with(
 
 @pytest.fixture(scope="module")
 def other() -> Iterator[Commands]:
-    with commands(["marrowscope.cli", "marrowscope.classification.classify"]) as running:
+    with commands(["marrowscope.cli", "marrowscope.inference.classify"]) as running:
         yield running
 
 

@@ -13,24 +13,24 @@ from pathlib import Path
 import pytest
 from conftest import SAMPLES
 from faults import STORE, Commands, Outcome, commands
-from rooms import picture, read_case
 from sqlalchemy import select
+from store_fixtures import picture, read_case
 
 from marrowscope.cases.case import read_case as read_case_of
 from marrowscope.errors import DeniedError, MissingExtraError
-from marrowscope.store import audit, jobs, links, logins, moments
+from marrowscope.store import audit, credentials, invitations, jobs, timestamps
 from marrowscope.store.audit import Event, append, verify
-from marrowscope.store.bringing import bring
+from marrowscope.store.credentials import login_of, open_login
 from marrowscope.store.database import Store
 from marrowscope.store.decisions import decide
+from marrowscope.store.enums import Role
+from marrowscope.store.import_case import bring
+from marrowscope.store.invitations import look_at_link, make_link
 from marrowscope.store.jobs import add_job, take_job
-from marrowscope.store.kinds import Role
-from marrowscope.store.links import look_at_link, make_link
-from marrowscope.store.logins import login_of, open_login
-from marrowscope.store.room import open_room
 from marrowscope.store.signing import mark_reviewed
 from marrowscope.store.tables import CaseCell
 from marrowscope.store.users import make_user, user_called
+from marrowscope.store.workspace import open_room
 
 SMALLEST = 32_768
 """Bytes of the file that SQLite needs to read at all."""
@@ -204,8 +204,8 @@ def test_two_processes_add_cases_to_one_room_side_by_side(command: Commands, des
 
 def at(monkeypatch: pytest.MonkeyPatch, shift: timedelta) -> None:
     """Set the clock of the store."""
-    for module in (audit, jobs, links, logins):
-        monkeypatch.setattr(module, "now", lambda: moments.now() + shift)
+    for module in (audit, credentials, invitations, jobs):
+        monkeypatch.setattr(module, "now", lambda: timestamps.now() + shift)
 
 
 def test_the_log_stays_whole_when_the_clock_is_set_back(

@@ -16,8 +16,8 @@ from pydantic import ValidationError
 from test_classify import run
 
 from marrowscope.cases.fhir import Facts, fhir_bundle, write_fhir
-from marrowscope.counting.adjusted import Adjusted, AdjustedShare
-from marrowscope.counting.differential import Differential, count
+from marrowscope.differential.count import Differential, count
+from marrowscope.differential.error_correction import Adjusted, AdjustedShare
 from marrowscope.errors import SettingsError
 from marrowscope.model.bundle import Bundle, load_bundle
 

@@ -9,17 +9,17 @@ import tifffile
 from conftest import SAMPLES
 from PIL import Image
 
+from marrowscope.detection.boxes import Box, iou, merge, read_boxes, write_boxes
+from marrowscope.detection.detector import boxes_of, maps_of
+from marrowscope.detection.field import PlainField, open_field
+from marrowscope.detection.file_pixel_size import scale_of_dpi
+from marrowscope.detection.nuclei import Limits, cells_and_nuclei, find_nucleated
+from marrowscope.detection.overlay import overview
+from marrowscope.detection.segmentation import outlines_of, write_outlines
+from marrowscope.detection.slides import LargeTiff, Slide
+from marrowscope.detection.stain import background, densities, is_blank, purple, shrunk, split
 from marrowscope.errors import FieldError
-from marrowscope.fields.agreement import Agreement, agree, interval, together
-from marrowscope.fields.boxes import Box, iou, merge, read_boxes, write_boxes
-from marrowscope.fields.claims import scale_of_dpi
-from marrowscope.fields.detector import boxes_of, maps_of
-from marrowscope.fields.field import PlainField, open_field
-from marrowscope.fields.nuclei import Limits, cells_and_nuclei, find_nucleated
-from marrowscope.fields.outlines import outlines_of, write_outlines
-from marrowscope.fields.overview import overview
-from marrowscope.fields.slides import LargeTiff, Slide
-from marrowscope.fields.stain import background, densities, is_blank, purple, shrunk, split
+from marrowscope.train.detector.metrics import Agreement, agree, interval, together
 
 FIELDS = SAMPLES / "fields"
 SAMPLE = next(FIELDS.glob("51eee969*.jpg"))

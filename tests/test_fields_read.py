@@ -12,19 +12,19 @@ from PIL import Image
 from test_classify import rows_of, run
 
 from marrowscope.cases.case import read_case
-from marrowscope.classification.classify import classify
+from marrowscope.detection.boxes import Box
+from marrowscope.detection.crop_files import write_crops
+from marrowscope.detection.crops import crop, cut, png_of, side_of
+from marrowscope.detection.field import PlainField
+from marrowscope.detection.field_cells import WholeFields, pictures_on, sum_up
+from marrowscope.detection.quality import FLAGS
+from marrowscope.detection.results import JOURNAL, Looked, agreed, read_looked, survey, write_looked
 from marrowscope.errors import CaseError, FieldError, OutputError
-from marrowscope.fields.boxes import Box
-from marrowscope.fields.cells import WholeFields, pictures_on, sum_up
-from marrowscope.fields.crop_files import write_crops
-from marrowscope.fields.crops import crop, cut, png_of, side_of
-from marrowscope.fields.field import PlainField
-from marrowscope.fields.flags import FLAGS
-from marrowscope.fields.looked import JOURNAL, Looked, agreed, read_looked, survey, write_looked
-from marrowscope.files.intake import find_files
+from marrowscope.inference.classify import classify
+from marrowscope.inference.predictor import Predictor
+from marrowscope.io.discovery import find_files
 from marrowscope.model.bundle import Bundle, load_bundle
-from marrowscope.model.predictor import Predictor
-from marrowscope.records import Picture, Place, Reject
+from marrowscope.types import Picture, Place, Reject
 
 UM = 0.086
 """Of the fields that are composed here: cells of the public set are 250 pixels, 21.5 um."""

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from captum.attr import LayerGradCam
 from PIL import Image
-from test_outputs import explained, resnet
+from test_onnx_export import explained, resnet
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from marrowscope.model.heatmap import DENSEST, VIRIDIS, evidence, gradient, heat_layer
+from marrowscope.inference.heatmap import DENSEST, VIRIDIS, evidence, gradient, heat_layer
 
 DENSE = round(255 * DENSEST)
 

@@ -12,8 +12,8 @@ import pytest
 from conftest import SAMPLES
 from hosts import Host, can_have_hosts, two_hosts
 
-from marrowscope.classification.classify import classify
-from marrowscope.files.intake import find_files
+from marrowscope.inference.classify import classify
+from marrowscope.io.discovery import find_files
 from marrowscope.model.bundle import Bundle
 
 PORT = 26379

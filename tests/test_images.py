@@ -11,7 +11,7 @@ from conftest import SAMPLES
 from PIL import Image
 
 from marrowscope.errors import ImageError
-from marrowscope.files.images import read_image
+from marrowscope.io.images import read_image
 
 CELL = SAMPLES / "cells/pbc/LY"
 

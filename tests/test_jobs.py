@@ -8,14 +8,16 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from rooms import people, picture
 from sqlalchemy import select
 from sqlalchemy.orm import Session
+from store_fixtures import people, picture
 
 from marrowscope.errors import ConflictError, LostJobError
 from marrowscope.store.cases import Facts, make_case
 from marrowscope.store.cells import add_cells, progress_of
 from marrowscope.store.database import Store
+from marrowscope.store.enums import JobState
+from marrowscope.store.idempotency import answered, remember
 from marrowscope.store.jobs import (
     ATTEMPTS,
     add_job,
@@ -28,11 +30,9 @@ from marrowscope.store.jobs import (
     release_job,
     take_job,
 )
-from marrowscope.store.kinds import JobState
 from marrowscope.store.tables import Case, Job, User
-from marrowscope.store.uploads import answered, remember
 
-WORKER = Path(__file__).with_name("workers.py")
+WORKER = Path(__file__).with_name("worker_process.py")
 OVER = timedelta(0)
 
 

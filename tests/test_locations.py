@@ -12,16 +12,16 @@ import s3fs
 from conftest import SAMPLES
 from PIL import Image
 
-from marrowscope.classification.classify import classify
-from marrowscope.classification.parquet import write_parts
 from marrowscope.errors import OutputError
-from marrowscope.files.contents import pictures_of, read_content
-from marrowscope.files.images import decode_image
-from marrowscope.files.intake import find_files
-from marrowscope.files.results import read_predictions
+from marrowscope.inference.classify import classify
+from marrowscope.inference.parquet import write_parts
+from marrowscope.io.archives import pictures_of, read_content
+from marrowscope.io.discovery import find_files
+from marrowscope.io.images import decode_image
+from marrowscope.io.tables import read_predictions
 from marrowscope.locations import COPIES_KEPT, Copies, is_url, location_of, name_of
 from marrowscope.model.bundle import Bundle
-from marrowscope.records import Picture, Reject
+from marrowscope.types import Picture, Reject
 
 CELLS = sorted((SAMPLES / "cells/pbc/EO").iterdir())[:5]
 
@@ -163,7 +163,7 @@ def test_a_store_is_classified_as_a_folder_is(
 def test_predictions_go_into_a_store_in_parts(
     s3: s3fs.S3FileSystem, toy_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("marrowscope.classification.parquet.ROWS_A_PART", 2)
+    monkeypatch.setattr("marrowscope.inference.parquet.ROWS_A_PART", 2)
     classify(find_files(map(str, CELLS)), toy_bundle, tmp_path / "out")
     file, place = tmp_path / "out/predictions.csv", "s3://smears/results"
     write_parts(file, place, overwrite=False)

@@ -14,7 +14,7 @@ from sklearn.metrics import (
 )
 from sklearn.metrics import confusion_matrix as sklearn_matrix
 
-from marrowscope.statistics.metrics import (
+from marrowscope.metrics.classification import (
     Interval,
     Matrix,
     accuracy,

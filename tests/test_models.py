@@ -21,7 +21,7 @@ from transformers import (
 )
 
 from marrowscope.errors import BackboneError, SettingsError
-from marrowscope.files.images import read_image
+from marrowscope.io.images import read_image
 from marrowscope.model.preprocess import Preprocessing
 from marrowscope.train.models import (
     MODELS,

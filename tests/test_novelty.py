@@ -12,15 +12,15 @@ from conftest import SAMPLES
 from PIL import Image
 from sklearn.covariance import shrunk_covariance
 
-from marrowscope.classification.classify import Classified, classify
-from marrowscope.counting.tally import Strangers
+from marrowscope.differential.accumulator import Strangers
 from marrowscope.errors import BundleError, OutputError
-from marrowscope.files.images import read_image
-from marrowscope.files.results import prediction_of, prediction_row
+from marrowscope.inference.classify import Classified, classify
+from marrowscope.inference.predictor import Predictor
+from marrowscope.io.images import read_image
+from marrowscope.io.tables import prediction_of, prediction_row
 from marrowscope.model.bundle import Bundle, load_bundle, write_description
 from marrowscope.model.novelty import Novelty, Strangeness, novel_in_words, threshold_of
-from marrowscope.model.predictor import Predictor
-from marrowscope.model.references import (
+from marrowscope.model.reference_embeddings import (
     MOST_BYTES,
     References,
     Similar,
@@ -29,8 +29,8 @@ from marrowscope.model.references import (
     read_references,
     write_references,
 )
-from marrowscope.records import Picture, Prediction
-from marrowscope.train.strangers import choose
+from marrowscope.train.fit_novelty import choose
+from marrowscope.types import Picture, Prediction
 
 CELLS = sorted((SAMPLES / "cells/mll/NGS").iterdir())
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from conftest import SIDE, Planted
 
-from marrowscope.data import overlaps
-from marrowscope.data.corners import CornerFinder, Corners
-from marrowscope.data.overlaps import check, find_overlaps, grey, overlapping
+from marrowscope.data.audit import overlaps
+from marrowscope.data.audit.keypoints import CornerFinder, Corners
+from marrowscope.data.audit.overlaps import check, find_overlaps, grey, overlapping
 
 
 def test_planted_overlaps_are_found_with_their_shift_and_area(

@@ -16,12 +16,12 @@ import torch
 from conftest import SAMPLES
 from test_classify import run
 
-from marrowscope.data.growing import GrowingFiles
+from marrowscope.data.append_store import GrowingFiles
 from marrowscope.data.manifest import Manifest, read_manifest
 from marrowscope.data.pack import PIXELS, Pack, open_pack, pack
 from marrowscope.data.split import Split
 from marrowscope.errors import PackError
-from marrowscope.files.images import read_image
+from marrowscope.io.images import read_image
 from marrowscope.model.preprocess import Preprocessing
 from marrowscope.train.dataset import CellDataset, Item, PackedDataset
 from marrowscope.train.fit import Trained, fit

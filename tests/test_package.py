@@ -20,7 +20,7 @@ from installed import PROJECT, needed_by
 from packaging.utils import canonicalize_name
 
 from marrowscope import __version__
-from marrowscope.files.hashes import file_hash
+from marrowscope.io.hashes import file_hash
 
 WHEEL = f"marrowscope-{__version__}-py3-none-any.whl"
 SDIST = f"marrowscope-{__version__}.tar.gz"

@@ -7,7 +7,7 @@ from conftest import SAMPLES
 from PIL import Image
 
 from marrowscope.errors import BundleError, ImageError
-from marrowscope.files.images import read_image
+from marrowscope.io.images import read_image
 from marrowscope.model.preprocess import Preprocessing
 
 CELL = next((SAMPLES / "cells/mll/BLA").iterdir())

@@ -18,12 +18,12 @@ from properties import bounded
 from targets import survives
 
 from marrowscope.errors import BundleError
-from marrowscope.files.hashes import file_hash
+from marrowscope.io.hashes import file_hash
 from marrowscope.model.bundle import Bundle, load_bundle, seal_tested, write_description
-from marrowscope.model.known_pictures import write_pictures
 from marrowscope.model.novelty import Novelty
-from marrowscope.model.references import References, write_references
-from marrowscope.statistics.tested import LabelledCells
+from marrowscope.model.reference_embeddings import References, write_references
+from marrowscope.model.reference_images import write_pictures
+from marrowscope.model.test_predictions import LabelledCells
 
 SEALED = ("model.onnx", "references.npz", "known-cells.zip", "tested.npz")
 PLACES = tuple(places(whole_description()))

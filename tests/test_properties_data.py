@@ -12,14 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from properties import bounded, codes, names, words
 
-from marrowscope.classification.outcomes import Outcomes
-from marrowscope.data.divide import divide
 from marrowscope.data.manifest import manifest_file, read_manifest
-from marrowscope.data.plan import SplitPlan
+from marrowscope.data.partition import divide
 from marrowscope.data.split import Split, read_split, write_split
+from marrowscope.data.split_plan import SplitPlan
+from marrowscope.detection.boxes import HEADER, Box, iou, merge, read_boxes, write_boxes
 from marrowscope.errors import FieldError, ManifestError
-from marrowscope.fields.boxes import HEADER, Box, iou, merge, read_boxes, write_boxes
-from marrowscope.files.results import (
+from marrowscope.inference.checkpoint import Outcomes
+from marrowscope.inference.predictor import BATCH_SIZE
+from marrowscope.io.tables import (
     REJECT_HEADER,
     csv_file,
     prediction_header,
@@ -28,8 +29,7 @@ from marrowscope.files.results import (
     reject_row,
     rounded,
 )
-from marrowscope.model.predictor import BATCH_SIZE
-from marrowscope.records import Cell, Picture, Place, Prediction, Reject
+from marrowscope.types import Cell, Picture, Place, Prediction, Reject
 
 CLASSES = ("BLA", "LYT")
 PARTS = ("train", "val", "test")

@@ -8,18 +8,14 @@ import numpy as np
 import pytest
 from conftest import SAMPLES
 
-from marrowscope.classification.classify import Classified, classify
-from marrowscope.commands.classified_screen import show_classified
-from marrowscope.counting.adjusted import NO_CELLS, NOT_SEALED, adjust
+from marrowscope.commands.classify_output import show_classified
 from marrowscope.data.manifest import Manifest
 from marrowscope.data.split import Split
+from marrowscope.differential.error_correction import NO_CELLS, NOT_SEALED, adjust
 from marrowscope.errors import BundleError, OutputError
 from marrowscope.evaluation.evaluate import evaluate
-from marrowscope.labels import CLASSES
-from marrowscope.model.bundle import Bundle, load_bundle, load_tested, seal_tested
-from marrowscope.model.description import FILES
-from marrowscope.records import Picture, Prediction
-from marrowscope.statistics.quantify import (
+from marrowscope.inference.classify import Classified, classify
+from marrowscope.metrics.quantification import (
     Sample,
     answer_rows,
     drawn_mixes,
@@ -27,13 +23,17 @@ from marrowscope.statistics.quantify import (
     mix_by_em,
     of_nucleated,
 )
-from marrowscope.statistics.tested import (
+from marrowscope.model.bundle import Bundle, load_bundle, load_tested, seal_tested
+from marrowscope.model.metadata import FILES
+from marrowscope.model.test_predictions import (
     LabelledCells,
     cells_by_source,
     read_tested,
     to_correct_with,
     write_tested,
 )
+from marrowscope.taxonomy import CLASSES
+from marrowscope.types import Picture, Prediction
 
 ROWS = np.array([[0.8, 0.15, 0.05], [0.1, 0.7, 0.2], [0.0, 0.1, 0.9]])
 CELLS = sorted((SAMPLES / "cells/mll").glob("*/*.jpg"))[::6]

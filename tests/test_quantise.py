@@ -8,10 +8,10 @@ import pytest
 from conftest import SAMPLES
 
 from marrowscope.data.manifest import Manifest
-from marrowscope.files.images import read_image
+from marrowscope.inference.backends import CLASSES_KEY, Pixels
+from marrowscope.inference.predictor import Predictor
+from marrowscope.io.images import read_image
 from marrowscope.model.bundle import Bundle, load_bundle
-from marrowscope.model.engines import CLASSES_KEY, Pixels
-from marrowscope.model.predictor import Predictor
 from marrowscope.train.export import export
 from marrowscope.train.fit import Trained
 from marrowscope.train.quantise import to_fp16, to_int8, to_int8_weights

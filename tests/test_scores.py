@@ -18,10 +18,9 @@ from sklearn.metrics import (
 )
 
 from marrowscope.errors import PredictionError, SettingsError, UnknownClassError
-from marrowscope.labels import FOURTEEN, cell_class
-from marrowscope.statistics.prevalence import ADULT_MARROW, read_prevalence
-from marrowscope.statistics.ranking import Ranking, top_k_hits
-from marrowscope.statistics.scores import (
+from marrowscope.metrics.prevalence import ADULT_MARROW, read_prevalence
+from marrowscope.metrics.ranking import Ranking, top_k_hits
+from marrowscope.metrics.scores import (
     Answers,
     Score,
     check_probabilities,
@@ -29,7 +28,8 @@ from marrowscope.statistics.scores import (
     marrow_weights,
     score,
 )
-from marrowscope.statistics.tolerant import TOLERATED, forgiven, lineages, tolerated_in_words
+from marrowscope.metrics.tolerance import TOLERATED, forgiven, lineages, tolerated_in_words
+from marrowscope.taxonomy import FOURTEEN, cell_class
 
 Numbers = NDArray[np.float64]
 

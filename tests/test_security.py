@@ -12,17 +12,17 @@ from conftest import ROOT, SAMPLES
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marrowscope.classification.classify import go_on
 from marrowscope.errors import ManifestError
-from marrowscope.files.containers import read_inside
-from marrowscope.files.formulas import as_it_was, harmless
-from marrowscope.files.intake import find_files
-from marrowscope.files.results import csv_file, read_csv, read_predictions
+from marrowscope.inference.classify import go_on
+from marrowscope.inference.predictor import Predictor
+from marrowscope.io.archives import read_inside
+from marrowscope.io.csv_safety import as_it_was, harmless
+from marrowscope.io.discovery import find_files
+from marrowscope.io.tables import csv_file, read_csv, read_predictions
 from marrowscope.locations import read_object
 from marrowscope.model.bundle import Bundle
-from marrowscope.model.predictor import Predictor
-from marrowscope.pages import render
-from marrowscope.records import Reject
+from marrowscope.rendering import render
+from marrowscope.types import Reject
 
 SOURCES = sorted((ROOT / "src" / "marrowscope").rglob("*.py"))
 RUNS_DATA = {

@@ -5,7 +5,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from marrowscope.statistics.selective import (
+from marrowscope.metrics.selective import (
     Threshold,
     review,
     risk_coverage,

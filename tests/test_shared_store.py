@@ -17,25 +17,25 @@ from pathlib import Path
 import pytest
 import s3fs
 from conftest import ROOT
-from doors import API, PASSWORD, as_files, pictures, settings_of, zip_of
 from httpx2 import Client, post
 from sqlalchemy import select
+from web_fixtures import API, PASSWORD, as_files, pictures, settings_of, zip_of
 
 from marrowscope.errors import NotThereError, StoreError, UnavailableError
 from marrowscope.model.bundle import Bundle
 from marrowscope.store.audit import verify
 from marrowscope.store.blobs import PARTIAL
-from marrowscope.store.bringing import READ, keep_picture
 from marrowscope.store.cases import Facts, make_case
 from marrowscope.store.cells import add_cells
 from marrowscope.store.database import Store, open_store
+from marrowscope.store.enums import CellState, JobState, Role
+from marrowscope.store.import_case import READ, keep_picture
 from marrowscope.store.jobs import ATTEMPTS, add_job_once
-from marrowscope.store.kinds import CellState, JobState, Role
-from marrowscope.store.objects import SharedBlobs
-from marrowscope.store.room import open_room, sweep
+from marrowscope.store.object_blobs import SharedBlobs
 from marrowscope.store.tables import CaseCell, Job
 from marrowscope.store.users import make_user
-from marrowscope.web.room import Room
+from marrowscope.store.workspace import open_room, sweep
+from marrowscope.web.state import Room
 from marrowscope.web.worker import Worker
 
 CASES, CELLS = 10, 100

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
 )
-from signers import make_key
+from signing_keys import make_key
 from test_classify import run
 
 from marrowscope.errors import BundleError, MissingExtraError

@@ -104,7 +104,10 @@ def test_every_command_and_route_is_on_its_page(site: Path, pages: dict[Path, Se
     assert "--keep-flagged" in commands.text
     rest = pages[site / "reference/rest.html"]
     assert {"get-cases", "post-casescase_idfiles", "caseout"} <= rest.anchors
-    assert "marrowscope.model.predictor.Predictor" in pages[site / "reference/reading.html"].anchors
+    assert (
+        "marrowscope.inference.predictor.Predictor"
+        in pages[site / "reference/reading.html"].anchors
+    )
 
 
 def test_the_data_card_counts_the_cells_of_the_bundle() -> None:

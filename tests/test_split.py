@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from marrowscope.commands.data_screen import in_one_part
-from marrowscope.data.divide import divide, folds
-from marrowscope.data.plan import SplitPlan, read_lists, read_names, read_shares
+from marrowscope.commands.data_output import in_one_part
+from marrowscope.data.partition import divide, folds
 from marrowscope.data.split import (
     HELD_OUT,
     Split,
@@ -23,8 +22,9 @@ from marrowscope.data.split import (
     read_split,
     write_split,
 )
+from marrowscope.data.split_plan import SplitPlan, read_lists, read_names, read_shares
 from marrowscope.errors import SplitError
-from marrowscope.records import Cell
+from marrowscope.types import Cell
 
 
 def many_cells() -> list[Cell]:

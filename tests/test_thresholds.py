@@ -2,7 +2,7 @@
 
 import pytest
 
-from marrowscope.counting.thresholds import (
+from marrowscope.differential.thresholds import (
     BLASTS,
     ICC_2022,
     IMWG_2014,

@@ -20,7 +20,7 @@ from transformers import Dinov2ForImageClassification
 from marrowscope.data.manifest import Manifest
 from marrowscope.data.split import Split
 from marrowscope.errors import BackboneError, SettingsError, TrainingError
-from marrowscope.statistics.metrics import confusion_matrix, macro
+from marrowscope.metrics.classification import confusion_matrix, macro
 from marrowscope.train.dataset import CellDataset, EpochSampler, stack
 from marrowscope.train.fit import Trained, choose_classes, fit
 from marrowscope.train.models import load_network
@@ -268,9 +268,9 @@ def test_a_loss_that_is_no_number_stops_the_training(
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
-from marrowscope.data.divide import divide
+from marrowscope.data.partition import divide
 from marrowscope.data.manifest import read_manifest
-from marrowscope.data.plan import SplitPlan
+from marrowscope.data.split_plan import SplitPlan
 from marrowscope.errors import TrainingError
 from marrowscope.train.fit import fit
 from marrowscope.train.settings import TrainSettings

@@ -17,9 +17,9 @@ from test_classify import rows_of, run
 from marrowscope.data.manifest import Manifest
 from marrowscope.data.split import Split, write_split
 from marrowscope.errors import OutputError, SettingsError, TrainingError
-from marrowscope.train.ranges import read_ranges
 from marrowscope.train.recipes import settings_of
 from marrowscope.train.run import read_run
+from marrowscope.train.search_space import read_ranges
 from marrowscope.train.settings import TrainSettings
 from marrowscope.train.tune import Tuned, tune
 

@@ -3,23 +3,25 @@
 from datetime import timedelta
 
 import pytest
-from rooms import PASSWORD, people
 from sqlalchemy import text
+from store_fixtures import PASSWORD, people
 
 from marrowscope.errors import ConflictError, DeniedError, NotThereError, StoreError
 from marrowscope.store.audit import export
-from marrowscope.store.database import Store
-from marrowscope.store.kinds import Role
-from marrowscope.store.links import first_link, look_at_link, make_link, use_link
-from marrowscope.store.logins import close_login, login_of, open_login
-from marrowscope.store.tokens import (
+from marrowscope.store.credentials import (
+    close_login,
     is_due,
     list_tokens,
+    login_of,
     make_token,
+    open_login,
     revoke_token,
     token_of,
     touch,
 )
+from marrowscope.store.database import Store
+from marrowscope.store.enums import Role
+from marrowscope.store.invitations import first_link, look_at_link, make_link, use_link
 from marrowscope.store.users import (
     WRONG,
     change_role,

@@ -6,7 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doors import (
+from fastapi import FastAPI
+from PIL import Image
+from starlette.testclient import TestClient
+from test_fields_read import UM, a_field
+from web_fixtures import (
     API,
     as_files,
     browser,
@@ -19,10 +23,6 @@ from doors import (
     wait_until_read,
     zip_of,
 )
-from fastapi import FastAPI
-from PIL import Image
-from starlette.testclient import TestClient
-from test_fields_read import UM, a_field
 
 from marrowscope.model.bundle import Bundle
 from marrowscope.store.audit import verify

@@ -4,16 +4,26 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from doors import API, NAME, PASSWORD, browser, make_case, opened, room_of, settings_of, stranger
 from fastapi import FastAPI
 from starlette.testclient import TestClient
+from web_fixtures import (
+    API,
+    NAME,
+    PASSWORD,
+    browser,
+    make_case,
+    opened,
+    room_of,
+    settings_of,
+    stranger,
+)
 
 from marrowscope.errors import SettingsError, TooOftenError
 from marrowscope.model.bundle import Bundle
-from marrowscope.store.links import first_link
+from marrowscope.store.invitations import first_link
 from marrowscope.web.app import create_app
-from marrowscope.web.attempts import MOST, WINDOW_S, Attempts
 from marrowscope.web.settings import Settings
+from marrowscope.web.throttle import MOST, WINDOW_S, Attempts
 
 
 @pytest.fixture

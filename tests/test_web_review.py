@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doors import (
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+from web_fixtures import (
     API,
     PICTURES,
     as_files,
@@ -21,12 +23,10 @@ from doors import (
     settings_of,
     stranger,
 )
-from fastapi import FastAPI
-from starlette.testclient import TestClient
 
 from marrowscope.data.manifest import read_manifest
-from marrowscope.labels import CLASSES
 from marrowscope.model.bundle import Bundle, load_pictures, write_description
+from marrowscope.taxonomy import CLASSES
 
 CELLS = 12
 

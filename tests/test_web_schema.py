@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import schemathesis
-from doors import API, browser, opened, read_case, settings_of, stranger
 from fastapi import FastAPI
 from hypothesis import HealthCheck, given, settings, strategies
 from schemathesis.core import NOT_SET
 from starlette.testclient import TestClient
+from web_fixtures import API, browser, opened, read_case, settings_of, stranger
 
 from marrowscope.model.bundle import Bundle
 

@@ -17,7 +17,9 @@ from threading import Thread
 import psutil
 import pytest
 from conftest import ROOT
-from doors import (
+from httpx2 import Client, TransportError
+from sqlalchemy.orm import Session
+from web_fixtures import (
     API,
     PASSWORD,
     as_files,
@@ -31,8 +33,6 @@ from doors import (
     wait_until_read,
     zip_of,
 )
-from httpx2 import Client, TransportError
-from sqlalchemy.orm import Session
 
 from marrowscope.model.bundle import Bundle
 from marrowscope.store.cells import list_cells

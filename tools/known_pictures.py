@@ -11,11 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from marrowscope.data.manifest import Manifest, read_manifest
-from marrowscope.evaluation.card import write_card
-from marrowscope.files.images import read_image
+from marrowscope.evaluation.artifacts import write_card
+from marrowscope.io.images import read_image
 from marrowscope.locations import within
 from marrowscope.model.bundle import Bundle, load_bundle, load_references, write_description
-from marrowscope.model.known_pictures import Cell, write_pictures
+from marrowscope.model.reference_images import Cell, write_pictures
 
 
 def seen(bundle: Bundle, manifest: Manifest) -> Iterator[Cell]:

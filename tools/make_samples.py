@@ -15,7 +15,7 @@ from pathlib import Path
 
 from marrowscope.data.manifest import read_manifest
 from marrowscope.data.split import read_pairs
-from marrowscope.records import Cell
+from marrowscope.types import Cell
 
 LARGE_STRATUM = 100
 OF_LARGE = {"mll": 14, "pbc": 5}

@@ -27,11 +27,11 @@ from transformers import Dinov2Config, Dinov2ForImageClassification
 
 from marrowscope.data.manifest import Manifest, read_manifest
 from marrowscope.data.split import read_split
-from marrowscope.files.images import read_image
-from marrowscope.files.results import write_json
+from marrowscope.io.images import read_image
+from marrowscope.io.tables import write_json
 from marrowscope.locations import within
 from marrowscope.model.bundle import Bundle, load_bundle
-from marrowscope.train.onnx_file import INPUT
+from marrowscope.train.onnx_export import INPUT
 from marrowscope.train.run import ENVIRONMENT, finish_run, start_run
 from marrowscope.train.settings import settings_from
 

@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from marrowscope.fields.finder import DEFAULT as FINDER
-from marrowscope.fields.finder import DESCRIPTION as ABOUT_FINDER
-from marrowscope.files.hashes import file_hash
+from marrowscope.detection.detector import DEFAULT as FINDER
+from marrowscope.detection.detector import DESCRIPTION as ABOUT_FINDER
+from marrowscope.io.hashes import file_hash
 from marrowscope.model.bundle import load_bundle
 
 ROOT = Path(__file__).parents[1]

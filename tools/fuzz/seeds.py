@@ -14,9 +14,9 @@ from descriptions import ODD_VALUES, places, whole_description
 from PIL import Image
 from targets import CLASSES, LARGE, PLAIN
 
-from marrowscope.model.known_pictures import write_pictures
-from marrowscope.model.references import References, write_references
-from marrowscope.statistics.tested import LabelledCells, write_tested
+from marrowscope.model.reference_embeddings import References, write_references
+from marrowscope.model.reference_images import write_pictures
+from marrowscope.model.test_predictions import LabelledCells, write_tested
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "samples"

@@ -18,22 +18,22 @@ import numpy as np
 from descriptions import MODEL, changed_description
 
 from marrowscope.cases.case import read_case
-from marrowscope.cases.decisions import read_decisions
+from marrowscope.cases.reviews import read_decisions
 from marrowscope.data.manifest import read_cells
+from marrowscope.detection import field as field_module
+from marrowscope.detection.boxes import read_boxes
+from marrowscope.detection.field import Field, open_field
+from marrowscope.detection.slides import LargeTiff
 from marrowscope.errors import MarrowscopeError
-from marrowscope.fields import field as field_module
-from marrowscope.fields.boxes import read_boxes
-from marrowscope.fields.field import Field, open_field
-from marrowscope.fields.slides import LargeTiff
-from marrowscope.files.contents import pictures_of, read_content
-from marrowscope.files.images import LARGEST, decode_image
+from marrowscope.io.archives import pictures_of, read_content
+from marrowscope.io.images import LARGEST, decode_image
 from marrowscope.model.bundle import load_bundle
-from marrowscope.model.known_pictures import read_pictures
-from marrowscope.model.references import read_references
-from marrowscope.statistics.tested import read_tested
+from marrowscope.model.reference_embeddings import read_references
+from marrowscope.model.reference_images import read_pictures
+from marrowscope.model.test_predictions import read_tested
 from marrowscope.web.archives import Member
-from marrowscope.web.intake import Incoming, keep_each
 from marrowscope.web.settings import MIB, Limits
+from marrowscope.web.uploads import Incoming, keep_each
 
 SMALL = Limits(files=50, picture_bytes=MIB, unpacked_bytes=4 * MIB)
 """Of an upload: small, so that a case of the fuzzer is done in milliseconds."""

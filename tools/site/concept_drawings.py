@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from marrowscope.statistics.metrics import exact_interval
+from marrowscope.metrics.classification import exact_interval
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs/concepts"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from marrowscope.web.app import create_app
-from marrowscope.web.meters import API
+from marrowscope.web.metrics import API
 from marrowscope.web.settings import Settings
 
 Schema = Mapping[str, Any]

@@ -3,19 +3,24 @@
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from marrowscope.cases.opinions import Opinion
+from marrowscope import __version__
+from marrowscope.cases.label_sets import Opinion
 from marrowscope.errors import ComparisonError
-from marrowscope.labels import CLASSES, in_order
-from marrowscope.statistics.metrics import Interval, Matrix, accuracy, exact_interval
-from marrowscope.statistics.proportions import (
+from marrowscope.io.tables import without_nan, write_json, write_text
+from marrowscope.metrics.classification import Interval, Matrix, accuracy, exact_interval
+from marrowscope.metrics.intervals import (
     independent_difference,
     kappa_interval,
     paired_difference,
 )
+from marrowscope.rendering import axis_for, render
+from marrowscope.taxonomy import CLASSES, in_order
 
 BLAST = "BLA"
 NO_DIFFERENCE = "no difference shown"
@@ -268,3 +273,28 @@ def _reasons(reading: Opinion) -> str:
 
 def _cells(number: int) -> str:
     return "1 cell" if number == 1 else f"{number:,} cells"
+
+
+DATA, PAGE = "agree.json", "agree.html"
+
+
+def write_agreement(agreement: Agreement, folder: Path) -> None:
+    """Write the figures as JSON and as a page; the folder must be there."""
+    write_json(folder / DATA, agreement_as_dict(agreement))
+    axis = axis_for(_ends(agreement))
+    page = render("agree.html.j2", agreement=agreement, axis=axis, version=__version__)
+    write_text(folder / PAGE, page)
+
+
+def agreement_as_dict(agreement: Agreement) -> dict[str, Any]:
+    """Give an agreement as plain values; what is not known is None."""
+    values = without_nan(asdict(agreement))
+    use = "research use only; figures, not a diagnosis"
+    return {"marrowscope": __version__, **values, "use": use}
+
+
+def _ends(agreement: Agreement) -> Iterator[float]:
+    for row in agreement.rows:
+        yield from (
+            limit for limit in (row.difference.low, row.difference.high) if not math.isnan(limit)
+        )

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from marrowscope.errors import CaseError
-from marrowscope.files.intake import find_files
-from marrowscope.records import Found
+from marrowscope.io.discovery import find_files
+from marrowscope.types import Found
 
 CASE, REVIEWS = "case.toml", "reviews.csv"
 SLIDES = "slides"

@@ -22,10 +22,11 @@ from marrowscope.cases.fhir_observations import (
     concept,
     observations,
 )
-from marrowscope.counting.adjusted import Adjusted
-from marrowscope.counting.differential import Differential
+from marrowscope.cases.report_content import Sheet
+from marrowscope.differential.count import Differential
+from marrowscope.differential.error_correction import Adjusted
 from marrowscope.errors import SettingsError
-from marrowscope.files.results import write_json
+from marrowscope.io.tables import write_json
 from marrowscope.model.bundle import Bundle
 
 FHIR = "fhir.json"
@@ -234,3 +235,29 @@ def _narrative(title: str, sentences: Iterable[str]) -> Element:
     paragraphs = "".join(f"<p>{escape(each)}</p>" for each in sentences)
     div = f'<div xmlns="{XHTML}"><h2>{escape(title)}</h2>{paragraphs}</div>'
     return {"status": "generated", "div": div}
+
+
+def write_case_fhir(sheet: Sheet, file: Path) -> None:
+    """Write `fhir.json`: preliminary and without a time, as who reads the report issues it.
+
+    Raises:
+        SettingsError: the case has no id.
+    """
+    reading = sheet.reading
+    facts = facts_of(sheet)
+    write_fhir(file, facts, reading.differential, reading.bundle, reading.adjusted)
+
+
+def facts_of(sheet: Sheet) -> Facts:
+    """Give what the FHIR report says of a case besides the figures."""
+    case = sheet.reading.case
+    stains = dict.fromkeys(slide.stain for slide in case.slides if slide.stain)
+    remarks = (sheet.status, *sheet.caveats)
+    return Facts(
+        id=case.id,
+        date=case.date,
+        material=case.material,
+        stain=", ".join(stains),
+        slides=tuple(slide.name for slide in case.slides),
+        remarks=tuple(words for words in remarks if words not in sheet.differential.notes),
+    )

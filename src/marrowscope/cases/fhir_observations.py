@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from marrowscope.counting.adjusted import Adjusted, AdjustedShare
-from marrowscope.counting.differential import Differential, DifferentialRow, LineageRow
-from marrowscope.counting.ratio import Ratio
-from marrowscope.counting.thresholds import Finding
+from marrowscope.differential.count import Differential, DifferentialRow, LineageRow
+from marrowscope.differential.error_correction import Adjusted, AdjustedShare
+from marrowscope.differential.me_ratio import Ratio
+from marrowscope.differential.thresholds import Finding
 
 Element = dict[str, Any]
 """A part of a resource, as JSON has it."""
@@ -18,7 +18,7 @@ Element = dict[str, Any]
 LOINC, UCUM = "http://loinc.org", "http://unitsofmeasure.org"
 TERMINOLOGY = "http://terminology.hl7.org/CodeSystem"
 CELL_CLASS = "urn:x-marrowscope:cell-class"
-"""Our class codes, such as BLA; `marrowscope.labels` has them all."""
+"""Our class codes, such as BLA; `marrowscope.taxonomy` has them all."""
 FIGURE = "urn:x-marrowscope:figure"
 """Our codes of figures that no confirmed code fits."""
 CELLS_COUNTED = ("38257-2", "Cells Counted Total [#] in Bone marrow")

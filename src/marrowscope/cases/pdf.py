@@ -29,12 +29,12 @@ from reportlab.platypus import (
     Table,
 )
 
-from marrowscope.cases.sheet import Sheet, Shown
-from marrowscope.cases.sheet_parts import Part
-from marrowscope.classification.pictures import Picture
-from marrowscope.counting.differential import DifferentialRow, LineageRow
-from marrowscope.counting.keys import Key
-from marrowscope.files.results import whole_file
+from marrowscope.cases.report_content import Sheet, Shown
+from marrowscope.cases.report_sections import Part
+from marrowscope.differential.count import DifferentialRow, LineageRow
+from marrowscope.differential.summary import Key
+from marrowscope.inference.thumbnails import Picture
+from marrowscope.io.tables import whole_file
 
 MARGIN, FOOT = 14 * mm, 16 * mm
 WIDTH = A4[0] - 2 * MARGIN

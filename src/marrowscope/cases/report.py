@@ -3,14 +3,19 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from marrowscope.cases.fhir import FHIR
-from marrowscope.cases.fhir_report import write_case_fhir
-from marrowscope.cases.page import write_page
+from marrowscope.cases.classify_case import Reading
+from marrowscope.cases.exports import write_cells, write_shares, write_summary
+from marrowscope.cases.fhir import FHIR, write_case_fhir
 from marrowscope.cases.pdf import write_pdf
-from marrowscope.cases.reading import Reading
-from marrowscope.cases.sheet import Sheet, sheet_of
-from marrowscope.cases.tables import write_cells, write_shares, write_summary
-from marrowscope.files.results import partial_of, prepare_folder
+from marrowscope.cases.report_content import Sheet, sheet_of
+from marrowscope.io.tables import partial_of, prepare_folder, write_text
+from marrowscope.rendering import render
+
+
+def write_page(sheet: Sheet, file: Path) -> None:
+    """Write `report.html`: summary, table, cells that decide, the other cells, how it was made."""
+    write_text(file, render("case.html.j2", sheet=sheet))
+
 
 REPORT = "report.html"
 WRITERS: dict[str, Callable[[Sheet, Path], None]] = {

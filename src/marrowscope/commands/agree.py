@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from marrowscope.commands.terminal import (
+from marrowscope.commands.common import (
     JsonOption,
     OverwriteOption,
     errors_in_words,
@@ -51,11 +51,11 @@ def agree(
 ) -> None:
     """Compare two cases or two readers: shares of the classes, kappa, confusions."""
     with writing_into(output) if output else errors_in_words():
+        from marrowscope.cases.agreement import PAGE, agreement_as_dict, write_agreement
         from marrowscope.cases.agreement import agree as run
-        from marrowscope.cases.agreement_page import PAGE, agreement_as_dict, write_agreement
-        from marrowscope.cases.opinions import read_opinion
-        from marrowscope.commands.agreement_table import show_agreement
-        from marrowscope.files.results import prepare_folder
+        from marrowscope.cases.label_sets import read_opinion
+        from marrowscope.commands.agree_output import show_agreement
+        from marrowscope.io.tables import prepare_folder
 
         opinions = read_opinion(first, reader_a), read_opinion(other, reader_b)
         result = run(*opinions, independent=independent)

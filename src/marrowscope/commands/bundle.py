@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from marrowscope.commands.terminal import BundleHashOption, JsonOption, errors_in_words
+from marrowscope.commands.common import BundleHashOption, JsonOption, errors_in_words
 
 bundle_app = typer.Typer(no_args_is_help=True, help="Say who vouches for a bundle, and check it.")
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from marrowscope.commands.terminal import (
+from marrowscope.commands.common import (
     AUTO,
     SOME_REJECTED,
     BundleHashOption,
@@ -113,15 +113,15 @@ def classify(
 ) -> None:
     """Classify single cells, or those on whole fields, and count them into a differential."""
     with writing_into(output or new_folder("marrowscope")) as folder:
-        from marrowscope.classification.classify import classify as run
-        from marrowscope.classification.resume import engine_of, result_files
-        from marrowscope.counting.norms import read_norms
-        from marrowscope.counting.ratio import formula_of
-        from marrowscope.fields.cells import CELLS_OF_A_FIELD, WholeFields
-        from marrowscope.files.intake import find_files
+        from marrowscope.detection.field_cells import CELLS_OF_A_FIELD, WholeFields
+        from marrowscope.differential.me_ratio import formula_of
+        from marrowscope.differential.reference_ranges import read_norms
+        from marrowscope.inference.backends import choose_engine
+        from marrowscope.inference.classify import classify as run
+        from marrowscope.inference.output_folder import engine_of, result_files
+        from marrowscope.io.discovery import find_files
         from marrowscope.locations import location_of
         from marrowscope.model.bundle import load_bundle
-        from marrowscope.model.engines import choose_engine
 
         if resume and output is None:
             raise SettingsError("--resume needs --output: the folder of what was interrupted")
@@ -162,7 +162,7 @@ def classify(
         if as_json:
             print(json.dumps(result.as_dict(chosen), ensure_ascii=False))
         else:
-            from marrowscope.commands.classified_screen import show_classified
+            from marrowscope.commands.classify_output import show_classified
 
             show_classified(result, chosen)
     if result.rejected:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from marrowscope.commands.terminal import (
+from marrowscope.commands.common import (
     SOURCES,
     AuditOption,
     BootstrapSeedOption,
@@ -22,7 +22,7 @@ from marrowscope.commands.terminal import (
 from marrowscope.errors import SettingsError
 
 if TYPE_CHECKING:
-    from marrowscope.evaluation.evaluations import Evaluated
+    from marrowscope.evaluation.load import Evaluated
 
 
 class Figures(NamedTuple):
@@ -77,11 +77,11 @@ def compare(
 ) -> None:
     """Compare bundles cell by cell on one test, with a verdict in words for each class."""
     with writing_into(output) if output else errors_in_words():
-        from marrowscope.commands.evaluation_screen import show_comparison
+        from marrowscope.commands.evaluate_output import show_comparison
         from marrowscope.evaluation.compare import compare as run
         from marrowscope.evaluation.compare_page import PAGE, write_comparison
-        from marrowscope.evaluation.evaluations import check_different, read_evaluation
-        from marrowscope.files.results import prepare_folder
+        from marrowscope.evaluation.load import check_different, read_evaluation
+        from marrowscope.io.tables import prepare_folder
 
         bundles = _bundles(folders)
         _check_options(bundles, data=data, split=split, audit=audit, output=output)
@@ -104,7 +104,7 @@ def compare(
 
 
 def _bundles(folders: list[Path]) -> list[Path]:
-    from marrowscope.model.description import DESCRIPTION
+    from marrowscope.model.metadata import DESCRIPTION
 
     return [folder for folder in folders if (folder / DESCRIPTION).is_file()]
 
@@ -134,7 +134,7 @@ def _evaluate(
     """Evaluate bundles as `marrowscope evaluate` does, each into a subfolder of the output."""
     from marrowscope.data.split import read_pairs, read_split
     from marrowscope.evaluation.evaluate import evaluate
-    from marrowscope.evaluation.evaluations import read_evaluation
+    from marrowscope.evaluation.load import read_evaluation
     from marrowscope.model.bundle import load_bundle
 
     sealed = read_split(split)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from marrowscope.commands.terminal import (
+from marrowscope.commands.common import (
     SOME_REJECTED,
     AuditOption,
     DataArgument,
@@ -57,7 +57,7 @@ def read(
 ) -> None:
     """Read cells in place into one manifest; what cannot be used is listed beside it."""
     with writing(output):
-        from marrowscope.commands.data_screen import show_read
+        from marrowscope.commands.data_output import show_read
         from marrowscope.data.read import read as run
         from marrowscope.data.read import read_class_map, scale_of, source_of
 
@@ -91,8 +91,8 @@ def audit(
 ) -> None:
     """Find damaged pictures, copies, and pictures that share pixels; with a page to look at."""
     with writing_into(output):
-        from marrowscope.commands.data_screen import show_audit
-        from marrowscope.data.audit import audit as search
+        from marrowscope.commands.data_output import show_audit
+        from marrowscope.data.audit.run import audit as search
 
         manifest = read_data(data, quiet=True)
         with progress("Measuring cells", len(manifest.cells)) as each:
@@ -157,14 +157,14 @@ def split(
 ) -> None:
     """Divide cells into parts: what shares a patient, content or pixels stays together."""
     with writing_into(output):
-        from marrowscope.commands.data_screen import show_split
-        from marrowscope.data.divide import divide
-        from marrowscope.data.divide import folds as divide_into_folds
+        from marrowscope.commands.data_output import show_split
         from marrowscope.data.manifest import read_manifest
-        from marrowscope.data.plan import SplitPlan, read_lists, read_shares
+        from marrowscope.data.partition import divide
+        from marrowscope.data.partition import folds as divide_into_folds
         from marrowscope.data.split import read_damaged, read_pairs, write_split
-        from marrowscope.files.results import prepare_folder
-        from marrowscope.labels import scheme
+        from marrowscope.data.split_plan import SplitPlan, read_lists, read_shares
+        from marrowscope.io.tables import prepare_folder
+        from marrowscope.taxonomy import scheme
 
         reserved = read_manifest(hold_out).cells if hold_out else ()
         plan = SplitPlan(
@@ -221,7 +221,7 @@ def pack(
 ) -> None:
     """Decode and resize cells once, into a file that training reads at any speed."""
     with writing_into(output):
-        from marrowscope.commands.data_screen import show_packed
+        from marrowscope.commands.data_output import show_packed
         from marrowscope.data.pack import pack as run
         from marrowscope.model.preprocess import Preprocessing
 
@@ -246,8 +246,8 @@ def show(
 ) -> None:
     """Draw the census of the classes and a contact sheet of each, source by source."""
     with writing(output):
-        from marrowscope.commands.data_screen import show_census
-        from marrowscope.data.show import show as draw
+        from marrowscope.commands.data_output import show_census
+        from marrowscope.data.contact_sheet import show as draw
 
         manifest = read_data(data, quiet=True)
         census = draw(manifest, output, per_class=per_class, seed=seed)
@@ -279,8 +279,8 @@ def doubts(
 ) -> None:
     """List cells whose label a model confidently contradicts; no label is changed."""
     with writing_into(output):
-        from marrowscope.commands.doubts_table import show_doubts
-        from marrowscope.evaluation.doubts_page import list_doubts
+        from marrowscope.commands.label_issues_output import show_doubts
+        from marrowscope.evaluation.label_issues_page import list_doubts
         from marrowscope.evaluation.out_of_fold import read_out_of_fold
 
         predictions = read_out_of_fold(evaluations)

@@ -1,6 +1,6 @@
 """The command `marrowscope doctor`: what this machine has, and what it is fit for."""
 
-from marrowscope.commands.terminal import (
+from marrowscope.commands.common import (
     BundleHashOption,
     BundleOption,
     JsonOption,
@@ -17,8 +17,8 @@ def doctor(
 ) -> None:
     """Say what this machine has, which engine it will use, how fast, and what is missing."""
     with errors_in_words():
-        from marrowscope.commands.doctor_screen import show_examined
+        from marrowscope.commands.doctor_output import show_examined
+        from marrowscope.inference.doctor import examine
         from marrowscope.model.bundle import load_bundle
-        from marrowscope.model.doctor import examine
 
         show_examined(examine(load_bundle(bundle, bundle_sha256)), as_json)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from marrowscope.commands.terminal import (
+from marrowscope.commands.common import (
     SOME_REJECTED,
     AuditOption,
     BootstrapSeedOption,
@@ -78,14 +78,14 @@ def evaluate(
 ) -> None:
     """Measure a bundle on its sealed test cells and write the figures into its model card."""
     with writing_into(output):
-        from marrowscope.commands.evaluation_screen import show_evaluation
+        from marrowscope.commands.evaluate_output import show_evaluation
         from marrowscope.data.split import read_pairs, read_split
         from marrowscope.evaluation.evaluate import VOUCHED
         from marrowscope.evaluation.evaluate import evaluate as measure
-        from marrowscope.evaluation.others import Other, other_of
+        from marrowscope.evaluation.external_sets import Other, other_of
         from marrowscope.evaluation.page import write_page
+        from marrowscope.metrics.prevalence import read_prevalence
         from marrowscope.model.bundle import load_bundle
-        from marrowscope.statistics.prevalence import read_prevalence
 
         mix = read_prevalence(prevalence)
         sealed = read_split(split)

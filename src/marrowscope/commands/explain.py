@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from marrowscope.commands.terminal import (
+from marrowscope.commands.common import (
     SOME_REJECTED,
     JsonOption,
     OverwriteOption,
@@ -36,10 +36,10 @@ def explain(
 ) -> None:
     """Show where a bundle sees the two likeliest classes of pictures, on one page."""
     with writing_into(output):
-        from marrowscope.files.intake import find_files
+        from marrowscope.inference.explain import DATA, PAGE
+        from marrowscope.inference.explain import explain as run
+        from marrowscope.io.discovery import find_files
         from marrowscope.model.bundle import load_bundle
-        from marrowscope.model.explain import DATA, PAGE
-        from marrowscope.model.explain import explain as run
 
         chosen = load_bundle(bundle)
         chosen.preprocessing.check_scale(um_per_px)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from marrowscope.commands.terminal import (
+from marrowscope.commands.common import (
     DataOption,
     JsonOption,
     OverwriteOption,
@@ -76,7 +76,7 @@ def export(
     """Turn a run into a bundle (ONNX), if it agrees with the run on every validation cell."""
     with writing_into(output):
         prepare_training()
-        from marrowscope.commands.training_screen import show_exported
+        from marrowscope.commands.train_output import show_exported
         from marrowscope.train.export import export as export_run
         from marrowscope.train.run import read_run
 

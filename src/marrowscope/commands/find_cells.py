@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from marrowscope.commands.terminal import (
+from marrowscope.commands.common import (
     SOME_REJECTED,
     JsonOption,
     OverwriteOption,
@@ -17,7 +17,7 @@ from marrowscope.commands.terminal import (
 )
 
 if TYPE_CHECKING:
-    from marrowscope.fields.finding import Finding
+    from marrowscope.detection.batch import Finding
 
 EPILOG = (
     "Examples:\n\n"
@@ -64,10 +64,10 @@ def find_cells(
 ) -> None:
     """Find the nucleated cells of whole fields: boxes, outlines, pictures with both drawn in."""
     with writing_into(output or new_folder("marrowscope-cells")) as folder:
-        from marrowscope.fields.crop_files import CROPS
-        from marrowscope.fields.finder import load_finder
-        from marrowscope.fields.finding import find_on_fields, write_all_crops
-        from marrowscope.files.intake import find_files
+        from marrowscope.detection.batch import find_on_fields, write_all_crops
+        from marrowscope.detection.crop_files import CROPS
+        from marrowscope.detection.detector import load_finder
+        from marrowscope.io.discovery import find_files
 
         finder = load_finder(threads=threads)
         found = list(find_files(fields, um_per_px))
@@ -85,8 +85,8 @@ def find_cells(
 
 
 def _show(result: "Finding") -> None:
-    from marrowscope.fields.cells import scale_in_words, scales_of
-    from marrowscope.fields.finding import PICTURES
+    from marrowscope.detection.batch import PICTURES
+    from marrowscope.detection.field_cells import scale_in_words, scales_of
 
     for read in result.flagged[:SHOWN]:
         print(f"{read.file}: {', '.join(read.flags)}")

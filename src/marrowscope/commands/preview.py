@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from marrowscope.commands.terminal import (
+from marrowscope.commands.common import (
     ChangesOption,
     DataArgument,
     RecipeOption,

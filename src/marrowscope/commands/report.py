@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from marrowscope.commands.terminal import (
+from marrowscope.commands.common import (
     AUTO,
     SOME_REJECTED,
     BundleHashOption,
@@ -81,13 +81,13 @@ def report(
     """Read all slides of a case and write the report that a person signs."""
     with writing_into(output or new_folder("marrowscope-report")) as folder:
         from marrowscope.cases.case import read_case
-        from marrowscope.cases.reading import engine_of_slides, find_cells, read_cells
+        from marrowscope.cases.classify_case import engine_of_slides, find_cells, read_cells
         from marrowscope.cases.report import open_report, report_case, report_files
-        from marrowscope.commands.case_screen import show_report
-        from marrowscope.counting.norms import read_norms
-        from marrowscope.counting.ratio import formula_of
+        from marrowscope.commands.case_output import show_report
+        from marrowscope.differential.me_ratio import formula_of
+        from marrowscope.differential.reference_ranges import read_norms
+        from marrowscope.inference.backends import choose_engine
         from marrowscope.model.bundle import load_bundle
-        from marrowscope.model.engines import choose_engine
 
         if resume and output is None:
             raise SettingsError("--resume needs --output: the folder of the earlier report")

@@ -5,14 +5,14 @@ from typing import Annotated
 
 import typer
 
-from marrowscope.commands.store import ROOM, DatabaseOption, PicturesOption, RoomOption
-from marrowscope.commands.terminal import (
+from marrowscope.commands.common import (
     AUTO,
     BundleHashOption,
     BundleOption,
     EngineOption,
     errors_in_words,
 )
+from marrowscope.commands.store import ROOM, DatabaseOption, PicturesOption, RoomOption
 
 EPILOG = (
     "Examples:\n\n"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from marrowscope.commands.terminal import (
+from marrowscope.commands.common import (
     SOME_REJECTED,
     JsonOption,
     ScaleOption,
@@ -21,7 +21,7 @@ from marrowscope.commands.terminal import (
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-    from marrowscope.store.room import Room
+    from marrowscope.store.workspace import Room
 
 BROKEN = 4
 """Exit code for an audit log that is not what was written."""
@@ -63,7 +63,7 @@ def _opened(
 ) -> "Iterator[Room]":
     """Open a reading room, and close it; one that is not there is made only if it may be `new`."""
     from marrowscope.store.database import failures_in_words
-    from marrowscope.store.room import find_room, open_room
+    from marrowscope.store.workspace import find_room, open_room
 
     room = (open_room if new else find_room)(folder, database, pictures)
     try:
@@ -108,7 +108,7 @@ def add(
     """Bring a case into the reading room; its cells are read while `marrowscope serve` runs."""
     with errors_in_words(), _opened(room, database, pictures) as opened:
         from marrowscope.cases.case import read_case
-        from marrowscope.store.bringing import bring
+        from marrowscope.store.import_case import bring
 
         with progress("Keeping pictures", None) as each:
             brought = bring(opened, user, read_case(case, um_per_px, fields=fields), each)
@@ -172,7 +172,7 @@ def export(
         _opened(room, database, pictures) as opened,
         opened.store.read() as session,
     ):
-        from marrowscope.store.reviewed import export_reviewed
+        from marrowscope.store.export_labels import export_reviewed
 
         done = export_reviewed(session, opened.blobs, output, source)
         if as_json:
@@ -192,8 +192,8 @@ def add_user(
 ) -> None:
     """Make a user, and print the link with which the password is chosen, once, within a day."""
     with errors_in_words(), _opened(room, database, new=True) as opened:
-        from marrowscope.store.kinds import role_called
-        from marrowscope.store.links import make_link
+        from marrowscope.store.enums import role_called
+        from marrowscope.store.invitations import make_link
         from marrowscope.store.users import make_user
 
         with opened.store.write() as session:
@@ -225,7 +225,7 @@ def reset(
 ) -> None:
     """Print a link with which a user chooses a new password; the old one works until then."""
     with errors_in_words(), _opened(room, database) as opened:
-        from marrowscope.store.links import make_link
+        from marrowscope.store.invitations import make_link
         from marrowscope.store.users import user_called
 
         with opened.store.write() as session:
@@ -247,7 +247,7 @@ def token(
 ) -> None:
     """Print a token, once, with which a program does what the user may; `/account` revokes it."""
     with errors_in_words(), _opened(room, database) as opened:
-        from marrowscope.store.tokens import make_token
+        from marrowscope.store.credentials import make_token
         from marrowscope.store.users import user_called
 
         with opened.store.write() as session:
@@ -284,7 +284,7 @@ def export_log(
 ) -> None:
     """Write the audit log as lines of JSON."""
     with writing(output), _looking(room, database) as session:
-        from marrowscope.files.results import whole_file
+        from marrowscope.io.tables import whole_file
         from marrowscope.store.audit import export as lines_of
 
         with whole_file(output) as partial, partial.open("w", encoding="utf-8") as file:
@@ -300,7 +300,7 @@ def queue(
 ) -> None:
     """List the cells that nobody looked at whose class would teach the model most."""
     with errors_in_words(), _looking(room, database) as session:
-        from marrowscope.store.queue import most_worth, waiting_for_a_look
+        from marrowscope.store.active_learning import most_worth, waiting_for_a_look
 
         rows = [asdict(each) for each in most_worth(session, limit)]
         _show(rows, as_json, "no cells wait for a look")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from marrowscope.commands.terminal import (
+from marrowscope.commands.common import (
     AuditOption,
     ChangesOption,
     DataOption,
@@ -78,11 +78,11 @@ def train(
     is_first = os.environ.get("RANK", "0") == "0"
     with writing_into(output) if is_first else errors_in_words():
         prepare_training()
-        from marrowscope.commands.training_screen import show_trained
+        from marrowscope.commands.train_output import show_trained
         from marrowscope.data.pack import open_pack
         from marrowscope.data.split import read_split
-        from marrowscope.files.results import CONTINUE, prepare_folder
-        from marrowscope.labels import scheme
+        from marrowscope.io.tables import CONTINUE, prepare_folder
+        from marrowscope.taxonomy import scheme
         from marrowscope.train.fit import fit
         from marrowscope.train.recipes import read_changes, settings_of
 
@@ -106,9 +106,9 @@ def train(
 
 def _split_here(manifest: "Manifest", audit: Path | None, seed: int) -> "Split":
     """Split by the defaults, where no split was made before."""
-    from marrowscope.data.divide import divide
-    from marrowscope.data.plan import SplitPlan
+    from marrowscope.data.partition import divide
     from marrowscope.data.split import read_damaged, read_pairs
+    from marrowscope.data.split_plan import SplitPlan
 
     plan = SplitPlan(seed=seed, damaged=read_damaged(audit))
     return divide(manifest.cells, read_pairs(audit) if audit else None, plan)

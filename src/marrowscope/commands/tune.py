@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from marrowscope.commands.terminal import (
+from marrowscope.commands.common import (
     ChangesOption,
     DataOption,
     DecodersOption,
@@ -56,11 +56,11 @@ def tune(
     """Try settings within ranges; keep the training with the best validation macro-F1."""
     with writing_into(output):
         prepare_training("optuna")
-        from marrowscope.commands.training_screen import show_tuned
+        from marrowscope.commands.train_output import show_tuned
         from marrowscope.data.pack import open_pack
         from marrowscope.data.split import read_split
-        from marrowscope.train.ranges import read_ranges
         from marrowscope.train.recipes import read_changes, settings_of
+        from marrowscope.train.search_space import read_ranges
         from marrowscope.train.tune import tune as run
 
         named: dict[str, Any] = {"seed": seed, "workers": workers, "threads": threads}

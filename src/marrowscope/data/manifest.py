@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from marrowscope.data.rows import COLUMNS, CSV, REQUIRED_COLUMNS, Row, rows_of
+from marrowscope.data.sources import COLUMNS, CSV, REQUIRED_COLUMNS, Row, rows_of
 from marrowscope.errors import ManifestError, UnknownClassError
-from marrowscope.files.containers import PARQUET, arrow
-from marrowscope.files.contents import read_content
-from marrowscope.files.results import csv_file, whole_file
-from marrowscope.labels import class_of_name
+from marrowscope.io.archives import PARQUET, arrow, read_content
+from marrowscope.io.tables import csv_file, whole_file
 from marrowscope.locations import within
-from marrowscope.records import Cell, Reject
+from marrowscope.taxonomy import class_of_name
+from marrowscope.types import Cell, Reject
 
 ROWS_AT_ONCE = 10_000
 """Rows that are held before they go into a Parquet file."""

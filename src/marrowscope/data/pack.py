@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from marrowscope.data.growing import GrowingFiles, map_array, read_journal
+from marrowscope.data.append_store import GrowingFiles, map_array, read_journal
 from marrowscope.data.manifest import Manifest
-from marrowscope.data.processes import spread
+from marrowscope.data.parallel import spread
 from marrowscope.errors import ImageError, PackError
-from marrowscope.files.images import read_image
-from marrowscope.files.results import REJECT_HEADER, csv_file, reject_row, write_json
+from marrowscope.io.images import read_image
+from marrowscope.io.tables import REJECT_HEADER, csv_file, reject_row, write_json
 from marrowscope.locations import within
 from marrowscope.model.preprocess import Preprocessing
-from marrowscope.records import Cell, Reject
+from marrowscope.types import Cell, Reject
 
 PIXELS, INDEX, REJECTS, SEAL = "pixels", "index", "rejects.csv", "pack.json"
 CELLS_AT_ONCE = 64

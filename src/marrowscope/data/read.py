@@ -9,10 +9,10 @@ from pathlib import Path, PurePosixPath
 
 from marrowscope.data.manifest import manifest_file, read_cells
 from marrowscope.errors import ManifestError, SettingsError, UnknownClassError
-from marrowscope.files.results import REJECT_HEADER, csv_file, read_csv, reject_row
-from marrowscope.labels import class_of_name, in_order
+from marrowscope.io.tables import REJECT_HEADER, csv_file, read_csv, reject_row
 from marrowscope.locations import is_url
-from marrowscope.records import Reject
+from marrowscope.taxonomy import class_of_name, in_order
+from marrowscope.types import Reject
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from itertools import cycle
 from pathlib import Path
 
 from marrowscope.errors import SplitError
-from marrowscope.files.formulas import as_it_was
-from marrowscope.files.results import csv_file, read_csv, write_json
-from marrowscope.labels import cell_class
-from marrowscope.records import Cell
+from marrowscope.io.csv_safety import as_it_was
+from marrowscope.io.tables import csv_file, read_csv, write_json
+from marrowscope.taxonomy import cell_class
+from marrowscope.types import Cell
 
 HELD_OUT = "held-out"
 """Part of the cells that no step may train, tune or be measured on (the shipped samples)."""

@@ -9,8 +9,8 @@ import numpy as np
 from scipy.stats import binomtest
 
 from marrowscope.errors import ComparisonError
-from marrowscope.evaluation.evaluations import Evaluated, Shared, check_one_test, shared, told_apart
-from marrowscope.statistics.metrics import (
+from marrowscope.evaluation.load import Evaluated, Shared, check_one_test, shared, told_apart
+from marrowscope.metrics.classification import (
     LEAST_GROUPS,
     Interval,
     Matrix,

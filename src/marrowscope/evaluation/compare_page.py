@@ -8,10 +8,9 @@ from typing import Any
 
 from marrowscope import __version__
 from marrowscope.evaluation.compare import Comparison, Difference, Pair
-from marrowscope.files.results import csv_file, without_nan, write_json, write_text
-from marrowscope.labels import CLASSES
-from marrowscope.pages import render
-from marrowscope.statistics.axis import Axis, axis_for
+from marrowscope.io.tables import csv_file, without_nan, write_json, write_text
+from marrowscope.rendering import Axis, axis_for, render
+from marrowscope.taxonomy import CLASSES
 
 DATA, TABLE, PAGE = "compare.json", "compare.csv", "compare.html"
 HEADER = (

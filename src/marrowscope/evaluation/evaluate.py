@@ -14,24 +14,22 @@ from marrowscope import __version__
 from marrowscope.data.manifest import Manifest
 from marrowscope.data.split import Split, SplitRow, check_split, located, sharing_pixels
 from marrowscope.errors import SplitError
-from marrowscope.evaluation.card import write_card
-from marrowscope.evaluation.drawings import draw
-from marrowscope.evaluation.failures import write_failures
-from marrowscope.evaluation.others import Other, OtherRows, check_others
+from marrowscope.evaluation.artifacts import draw, write_card, write_failures
+from marrowscope.evaluation.external_sets import Other, OtherRows, check_others
 from marrowscope.evaluation.scoring import Scored, answers, by_source, score, source_of
-from marrowscope.files.results import (
+from marrowscope.io.tables import (
     prepare_folder,
     without_nan,
     write_json,
 )
+from marrowscope.metrics.domain_shift import Domain, drops, most_trained
+from marrowscope.metrics.prevalence import ADULT_MARROW, Prevalence
+from marrowscope.metrics.reliability import Sealed
+from marrowscope.metrics.summary import SetResult, Terms, figures_of_set
+from marrowscope.metrics.tolerance import TOLERATED
 from marrowscope.model.bundle import Bundle, seal_evaluation, seal_tested
-from marrowscope.records import Reject
-from marrowscope.statistics.domains import Domain, drops, most_trained
-from marrowscope.statistics.figures import SetResult, Terms, figures_of_set
-from marrowscope.statistics.prevalence import ADULT_MARROW, Prevalence
-from marrowscope.statistics.tested import LabelledCells
-from marrowscope.statistics.tolerant import TOLERATED
-from marrowscope.statistics.trust import Sealed
+from marrowscope.model.test_predictions import LabelledCells
+from marrowscope.types import Reject
 
 METRICS = "metrics.json"
 NO_LIST = "No list of pairs that share pixels was given (--audit)."

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from marrowscope.errors import ComparisonError
-from marrowscope.files.results import PREDICTIONS, read_csv
+from marrowscope.io.tables import PREDICTIONS, read_csv
 
 COLUMNS = ("path", "label", "probability", "truth", "source")
 MOST_OF_A_SQUARE = 24

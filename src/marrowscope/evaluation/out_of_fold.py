@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marrowscope.errors import ComparisonError
-from marrowscope.evaluation.evaluations import Evaluated, read_evaluation
-from marrowscope.files.results import PREDICTIONS, read_csv
-from marrowscope.statistics.scores import check_probabilities
+from marrowscope.evaluation.load import Evaluated, read_evaluation
+from marrowscope.io.tables import PREDICTIONS, read_csv
+from marrowscope.metrics.scores import check_probabilities
 
 LEARNT = "train"
 """The part that models learn from."""

@@ -16,17 +16,17 @@ from marrowscope.errors import BundleError, ComparisonError
 from marrowscope.evaluation import curves
 from marrowscope.evaluation.evaluate import METRICS, NO_LIST, VOUCHED
 from marrowscope.evaluation.mistakes import Mistake, Mistakes, read_mistakes
-from marrowscope.files.hashes import file_hash
-from marrowscope.files.results import PREDICTIONS, write_text
-from marrowscope.labels import CLASSES
+from marrowscope.inference.explain import Seen, look
+from marrowscope.inference.heatmap import gradient
+from marrowscope.inference.predictor import Predictor
+from marrowscope.io.hashes import file_hash
+from marrowscope.io.tables import PREDICTIONS, write_text
 from marrowscope.locations import within
+from marrowscope.metrics.scores import STRICT
 from marrowscope.model.bundle import Bundle
-from marrowscope.model.explain import Seen, look
-from marrowscope.model.heatmap import gradient
-from marrowscope.model.predictor import Predictor
-from marrowscope.pages import render, thumbnail
-from marrowscope.records import Picture, Reject
-from marrowscope.statistics.scores import STRICT
+from marrowscope.rendering import render, thumbnail
+from marrowscope.taxonomy import CLASSES
+from marrowscope.types import Picture, Reject
 
 PAGE = "report.html"
 MOST_PICTURES = 600

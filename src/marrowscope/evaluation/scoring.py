@@ -9,7 +9,8 @@ import numpy as np
 from marrowscope.data.manifest import Manifest
 from marrowscope.data.split import SplitRow
 from marrowscope.errors import SplitError
-from marrowscope.files.results import (
+from marrowscope.inference.predictor import Predictor
+from marrowscope.io.tables import (
     PREDICTIONS,
     REJECT_HEADER,
     REJECTS,
@@ -20,11 +21,10 @@ from marrowscope.files.results import (
     rounded,
 )
 from marrowscope.locations import within
+from marrowscope.metrics.domain_shift import UNNAMED
+from marrowscope.metrics.scores import Answers, check_probabilities
 from marrowscope.model.bundle import Bundle
-from marrowscope.model.predictor import Predictor
-from marrowscope.records import Picture, Prediction, Reject
-from marrowscope.statistics.domains import UNNAMED
-from marrowscope.statistics.scores import Answers, check_probabilities
+from marrowscope.types import Picture, Prediction, Reject
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from marrowscope.errors import BundleError, UnknownClassError
-from marrowscope.files.hashes import file_hash
-from marrowscope.files.results import write_json
-from marrowscope.model.description import (
+from marrowscope.io.hashes import file_hash
+from marrowscope.io.tables import write_json
+from marrowscope.model.metadata import (
     ALL_FILES,
     DESCRIPTION,
     FAILURES,
@@ -19,10 +19,10 @@ from marrowscope.model.description import (
     Description,
     description_of,
 )
-from marrowscope.model.known_pictures import PICTURES, KnownPicture, read_pictures
-from marrowscope.model.references import REFERENCES, References, read_references
+from marrowscope.model.reference_embeddings import REFERENCES, References, read_references
+from marrowscope.model.reference_images import PICTURES, KnownPicture, read_pictures
 from marrowscope.model.signature import SIGNATURE, check_signature, trusted_keys
-from marrowscope.statistics.tested import (
+from marrowscope.model.test_predictions import (
     TESTED,
     Adjustment,
     LabelledCells,

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marrowscope.errors import BundleError
-from marrowscope.model.known_pictures import KnownPictures
-from marrowscope.model.references import Embeddings, References, unit
+from marrowscope.model.reference_embeddings import Embeddings, References, unit
+from marrowscope.model.reference_images import KnownPictures
 
 METHOD = "mahalanobis"
 SHRINKAGE = 0.1

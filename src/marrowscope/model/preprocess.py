@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from marrowscope.errors import BundleError, ImageError, SettingsError
-from marrowscope.files.images import LARGEST
+from marrowscope.io.images import LARGEST
 
 RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 

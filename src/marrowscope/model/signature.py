@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from marrowscope.errors import BundleError, MissingExtraError
-from marrowscope.files.results import write_text
+from marrowscope.io.tables import write_text
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import (

@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from marrowscope.store.moments import now
 from marrowscope.store.tables import AuditEntry, AuditHead
+from marrowscope.store.timestamps import now
 
 FIRST = "0" * 64
 """Stands before the first line."""

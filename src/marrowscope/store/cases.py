@@ -11,13 +11,13 @@ from sqlalchemy.orm import Session
 
 from marrowscope.errors import ConflictError, FrozenError, NotThereError, StoreError
 from marrowscope.store.audit import Event, append
-from marrowscope.store.kinds import CaseState, Role
-from marrowscope.store.moments import now
+from marrowscope.store.enums import CaseState, Role
 from marrowscope.store.tables import BlindReading, Case, CaseCell, CellDecision, Job, Member, User
 from marrowscope.store.tables import Field as FieldRow
 from marrowscope.store.tables import Slide as SlideRow
-from marrowscope.store.texts import needed, one_line
+from marrowscope.store.timestamps import now
 from marrowscope.store.users import check_role
+from marrowscope.store.validation import needed, one_line
 
 PAGE = 50
 Row = TypeVar("Row")

@@ -12,13 +12,13 @@ from sqlalchemy.orm import Session, joinedload
 
 from marrowscope.errors import NotThereError, StoreError
 from marrowscope.model.bundle import Bundle
-from marrowscope.records import Prediction, Reject
 from marrowscope.store.audit import Event, append
 from marrowscope.store.cases import Page, change
-from marrowscope.store.kinds import CellState, Role
+from marrowscope.store.enums import CellState, Role
 from marrowscope.store.tables import Case, CaseCell, Slide, User
-from marrowscope.store.texts import needed
 from marrowscope.store.users import check_role
+from marrowscope.store.validation import needed
+from marrowscope.types import Prediction, Reject
 
 PAGE = 200
 LONGEST = 255

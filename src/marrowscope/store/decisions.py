@@ -7,14 +7,14 @@ from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session, aliased
 
 from marrowscope.errors import ConflictError, NotThereError, StoreError
-from marrowscope.labels import cell_class
 from marrowscope.store.audit import Event, append
+from marrowscope.store.blind_reading import labels_in, open_reading_of
 from marrowscope.store.cases import change
-from marrowscope.store.kinds import CellState, Role
-from marrowscope.store.moments import now
-from marrowscope.store.readers import labels_in, open_reading_of
+from marrowscope.store.enums import CellState, Role
 from marrowscope.store.tables import BlindReading, Case, CaseCell, CellDecision, User
+from marrowscope.store.timestamps import now
 from marrowscope.store.users import check_role
+from marrowscope.taxonomy import cell_class
 
 AT_ONCE = 5000
 """Cells that can be decided on at once."""

@@ -8,16 +8,16 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload
 
+from marrowscope.detection.results import NEIGHBOURS, RED_CELLS
 from marrowscope.errors import ConflictError, NotThereError
-from marrowscope.fields.looked import NEIGHBOURS, RED_CELLS
-from marrowscope.records import Place
 from marrowscope.store.audit import SYSTEM, Event, append
 from marrowscope.store.cases import change
 from marrowscope.store.cells import LONGEST, Added, slide_called
-from marrowscope.store.kinds import CellState, FieldState, Origin, Role
+from marrowscope.store.enums import CellState, FieldState, Origin, Role
 from marrowscope.store.tables import Case, CaseCell, CellPlace, Field, User
-from marrowscope.store.texts import needed
 from marrowscope.store.users import check_role
+from marrowscope.store.validation import needed
+from marrowscope.types import Place
 
 FIND = "find"
 """The kind of the job that finds the cells of the fields of a case."""

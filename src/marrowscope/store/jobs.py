@@ -8,9 +8,9 @@ from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from marrowscope.errors import LostJobError
-from marrowscope.store.kinds import JobState
-from marrowscope.store.moments import now
+from marrowscope.store.enums import JobState
 from marrowscope.store.tables import Case, Job
+from marrowscope.store.timestamps import now
 
 LEASE = timedelta(seconds=60)
 """So long a job belongs to a worker that is not heard of."""

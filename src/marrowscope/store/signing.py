@@ -9,15 +9,15 @@ from sqlalchemy.orm import Session
 
 from marrowscope.errors import ConflictError
 from marrowscope.store.audit import Event, append
+from marrowscope.store.blind_reading import readings_of
 from marrowscope.store.cases import check_open, lock
 from marrowscope.store.cells import progress_of
+from marrowscope.store.enums import CaseState, FieldState, Role
 from marrowscope.store.fields import fields_by_state
-from marrowscope.store.kinds import CaseState, FieldState, Role
-from marrowscope.store.moments import now
-from marrowscope.store.readers import readings_of
 from marrowscope.store.tables import Case, CaseCell, User
-from marrowscope.store.texts import needed
+from marrowscope.store.timestamps import now
 from marrowscope.store.users import check_role
+from marrowscope.store.validation import needed
 
 
 def mark_reviewed(session: Session, who: User, case: Case, version: int) -> None:

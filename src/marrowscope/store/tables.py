@@ -16,8 +16,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from marrowscope.store.kinds import CaseState, CellState, FieldState, JobState, Origin, Role
-from marrowscope.store.moments import Moment
+from marrowscope.store.enums import CaseState, CellState, FieldState, JobState, Origin, Role
+from marrowscope.store.timestamps import Moment
 
 HASH = String(64)
 """SHA-256 in hexadecimal."""

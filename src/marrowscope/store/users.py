@@ -10,10 +10,10 @@ from sqlalchemy.orm import Session
 
 from marrowscope.errors import ConflictError, DeniedError, NotThereError, StoreError
 from marrowscope.store.audit import SYSTEM, Event, append
-from marrowscope.store.kinds import Role, at_least
-from marrowscope.store.moments import now
+from marrowscope.store.enums import Role, at_least
 from marrowscope.store.tables import AuditHead, Login, Token, User
-from marrowscope.store.texts import needed
+from marrowscope.store.timestamps import now
+from marrowscope.store.validation import needed
 
 SHORTEST, LONGEST = 12, 1024
 """Characters of a password."""

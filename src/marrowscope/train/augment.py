@@ -16,10 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import affine_grid, conv2d, grid_sample, pad
 
-from marrowscope.train.looks import Looks
-from marrowscope.train.palette import density, repaint
 from marrowscope.train.settings import TrainSettings
-from marrowscope.train.spectrum import sharpen
+from marrowscope.train.style_transfer import Looks, density, repaint, sharpen
 
 STAINS = torch.tensor(
     [[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]], dtype=torch.float32

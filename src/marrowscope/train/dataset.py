@@ -11,10 +11,10 @@ from torch.utils.data import Dataset, Sampler
 
 from marrowscope.data.pack import Pack
 from marrowscope.errors import ImageError
-from marrowscope.files.images import read_image
+from marrowscope.io.images import read_image
 from marrowscope.locations import within
 from marrowscope.model.preprocess import Preprocessing
-from marrowscope.records import Cell, Picture
+from marrowscope.types import Cell, Picture
 
 Item = tuple[Tensor, int, int]
 """A picture (3, S, S) uint8, the index of its class, and its place in the data."""

@@ -17,29 +17,29 @@ from numpy.typing import NDArray
 from marrowscope.data.manifest import Manifest
 from marrowscope.data.split import located
 from marrowscope.errors import ExportError, ImageError
-from marrowscope.evaluation.card import write_card
-from marrowscope.files.hashes import file_hash
-from marrowscope.files.images import read_image
-from marrowscope.files.results import DECIMALS, prepare_folder, whole_file
+from marrowscope.evaluation.artifacts import write_card
+from marrowscope.inference.backends import Pixels, cores, on_processor
+from marrowscope.inference.predictor import BATCH_SIZE, Predictor, softmax
+from marrowscope.io.hashes import file_hash
+from marrowscope.io.images import read_image
+from marrowscope.io.tables import DECIMALS, prepare_folder, whole_file
 from marrowscope.locations import within
+from marrowscope.metrics.calibration import METHODS, Calibration, calibrate, calibration_error
+from marrowscope.metrics.conformal import Abstention, always_in_words, conform
+from marrowscope.metrics.reliability import COVERAGES
+from marrowscope.metrics.selective import ERROR_RATES, Threshold, threshold_for
 from marrowscope.model.bundle import Bundle, write_description
-from marrowscope.model.description import MODEL
-from marrowscope.model.engines import Pixels, cores, on_processor
-from marrowscope.model.known_pictures import KnownPictures, write_pictures
+from marrowscope.model.metadata import MODEL
 from marrowscope.model.novelty import FALSE_ALARMS
-from marrowscope.model.predictor import BATCH_SIZE, Predictor, softmax
 from marrowscope.model.preprocess import Preprocessing
-from marrowscope.records import Picture
-from marrowscope.statistics.abstention import Abstention, always_in_words, conform
-from marrowscope.statistics.calibration import METHODS, Calibration, calibrate, calibration_error
-from marrowscope.statistics.selective import ERROR_RATES, Threshold, threshold_for
-from marrowscope.statistics.trust import COVERAGES
-from marrowscope.train.agreement import check_close, check_same
-from marrowscope.train.onnx_file import to_onnx
+from marrowscope.model.reference_images import KnownPictures, write_pictures
+from marrowscope.train.ensemble import answering, by_torch
+from marrowscope.train.fit_novelty import Labelled, learn_known
+from marrowscope.train.onnx_export import to_onnx
+from marrowscope.train.parity import check_close, check_same
 from marrowscope.train.quantise import to_fp16, to_int8, to_int8_weights
 from marrowscope.train.run import Run
-from marrowscope.train.strangers import Labelled, learn_known
-from marrowscope.train.together import answering, by_torch
+from marrowscope.types import Picture
 
 Logits = NDArray[np.floating]
 """(N, C), unbounded."""

@@ -16,17 +16,17 @@ from marrowscope.data.manifest import Manifest
 from marrowscope.data.pack import Pack
 from marrowscope.data.split import Split, located
 from marrowscope.errors import MissingExtraError, SettingsError
-from marrowscope.labels import CLASSES, in_order
 from marrowscope.model.preprocess import Preprocessing
-from marrowscope.records import Cell
+from marrowscope.taxonomy import CLASSES, in_order
 from marrowscope.train.dataset import CellDataset, PackedDataset
+from marrowscope.train.distillation import taught
 from marrowscope.train.history import write_history
 from marrowscope.train.models import freeze_below, load_network, preprocessing_of
+from marrowscope.train.performance import fast_precision, keep_memory
 from marrowscope.train.run import CHECKPOINTS, LOGS, finish_run, start_run
 from marrowscope.train.settings import TrainSettings
-from marrowscope.train.speed import fast_precision, keep_memory
-from marrowscope.train.teacher import taught
 from marrowscope.train.trainer import ON_PROCESSOR, Cells, CellTrainer, last_checkpoint
+from marrowscope.types import Cell
 
 Watch = Callable[[int, int, str], object]
 """Is told the steps done, the steps in all, and the last validation figures in words."""

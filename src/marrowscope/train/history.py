@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from marrowscope.files.results import csv_file, write_text
-from marrowscope.pages import render
+from marrowscope.io.tables import csv_file, write_text
+from marrowscope.rendering import render
 
 HISTORY, CURVE = "history.csv", "curve.svg"
 WIDTH, HEIGHT = 560, 240

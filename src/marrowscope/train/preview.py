@@ -10,15 +10,15 @@ from PIL import Image
 
 from marrowscope import __version__
 from marrowscope.data.manifest import Manifest
-from marrowscope.files.results import write_text
-from marrowscope.labels import CLASSES
-from marrowscope.pages import render, thumbnail
-from marrowscope.records import Cell
+from marrowscope.io.tables import write_text
+from marrowscope.rendering import render, thumbnail
+from marrowscope.taxonomy import CLASSES
 from marrowscope.train.augment import augment, draw
 from marrowscope.train.dataset import CellDataset
 from marrowscope.train.fit import resolved
-from marrowscope.train.looks import looks_of
 from marrowscope.train.settings import TrainSettings
+from marrowscope.train.style_transfer import looks_of
+from marrowscope.types import Cell
 
 PICTURE_PIXELS = 160
 

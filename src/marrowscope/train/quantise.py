@@ -26,7 +26,7 @@ from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-from marrowscope.train.onnx_file import INPUT
+from marrowscope.train.onnx_export import INPUT
 
 WEIGHTS_BLOCK = 32
 AT_ONCE = 16

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from marrowscope.data.split import Split, read_split, write_split
 from marrowscope.errors import SettingsError
-from marrowscope.files.results import CONTINUE, prepare_folder, write_json
+from marrowscope.io.tables import CONTINUE, prepare_folder, write_json
 from marrowscope.model.preprocess import Preprocessing
 from marrowscope.train.history import write_history
 from marrowscope.train.models import trained_network

@@ -28,16 +28,16 @@ from transformers import (
 )
 
 from marrowscope.errors import DivergedError, SettingsError, TrainingError
+from marrowscope.metrics.classification import accuracy, confusion_matrix, macro
 from marrowscope.model.preprocess import Preprocessing
-from marrowscope.statistics.metrics import accuracy, confusion_matrix, macro
 from marrowscope.train.augment import augment, draw
-from marrowscope.train.balance import class_shares, loss_of, sampling_weights
+from marrowscope.train.class_balance import class_shares, loss_of, sampling_weights
 from marrowscope.train.dataset import CellDataset, EpochSampler, PackedDataset, stack
-from marrowscope.train.looks import looks_of
-from marrowscope.train.mix import mix
+from marrowscope.train.mixup import mix
 from marrowscope.train.models import depths
+from marrowscope.train.performance import choose_attention, order_channels
 from marrowscope.train.settings import TrainSettings
-from marrowscope.train.speed import choose_attention, order_channels
+from marrowscope.train.style_transfer import looks_of
 
 Cells = CellDataset | PackedDataset
 ON_PROCESSOR = not torch.accelerator.is_available()

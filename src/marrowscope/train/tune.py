@@ -26,13 +26,13 @@ from marrowscope.data.manifest import Manifest
 from marrowscope.data.pack import Pack
 from marrowscope.data.split import Split
 from marrowscope.errors import DivergedError, OutputError, SettingsError, TrainingError
-from marrowscope.files.alone import holds_something
-from marrowscope.files.results import write_json
+from marrowscope.io.locks import holds_something
+from marrowscope.io.tables import write_json
 from marrowscope.train.fit import Watch, fit
-from marrowscope.train.ranges import Ranges
 from marrowscope.train.run import CHECKPOINTS, MAY_CHANGE, WEIGHTS
+from marrowscope.train.search_space import Ranges
 from marrowscope.train.settings import TrainSettings
-from marrowscope.train.sweep import TRIALS, Ended, best_of, folder_of, write_sweep
+from marrowscope.train.sweep_report import TRIALS, Ended, best_of, folder_of, write_sweep
 
 PLAN, STUDY, NAME = "sweep.json", "study.db", "marrowscope"
 SECONDS, REASON = "seconds", "reason"

@@ -11,6 +11,7 @@ from fastapi.staticfiles import StaticFiles
 from marrowscope import __version__
 from marrowscope.web import pages, problems
 from marrowscope.web.api import (
+    active_learning,
     audit,
     cases,
     cells,
@@ -19,17 +20,16 @@ from marrowscope.web.api import (
     fields,
     files,
     health,
-    queue,
+    labels,
     report,
     review,
-    reviewed,
     session,
     users,
 )
-from marrowscope.web.headers import Guard
-from marrowscope.web.meters import API, Timed
-from marrowscope.web.room import Room
+from marrowscope.web.metrics import API, Timed
+from marrowscope.web.security import Guard
 from marrowscope.web.settings import Settings
+from marrowscope.web.state import Room
 from marrowscope.web.worker import Worker
 
 ABOUT = (
@@ -51,8 +51,8 @@ PARTS = (
     classify,
     audit,
     health,
-    queue,
-    reviewed,
+    active_learning,
+    labels,
 )
 
 

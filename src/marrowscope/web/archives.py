@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import IO
 
 from marrowscope.errors import UploadError, said_by
-from marrowscope.files.containers import is_left_by_systems
+from marrowscope.io.archives import is_left_by_systems
 from marrowscope.web.settings import MIB, Limits
 
 BEGINS = (b"PK\x03\x04", b"PK\x05\x06")

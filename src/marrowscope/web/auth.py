@@ -10,12 +10,20 @@ from fastapi.security import HTTPBearer
 from fastapi.security.http import HTTPAuthorizationCredentials
 
 from marrowscope.errors import DeniedError, SignInError
-from marrowscope.store.kinds import Role
-from marrowscope.store.logins import LASTS, OpenedLogin, close_login, login_of, open_login
+from marrowscope.store.credentials import (
+    LASTS,
+    OpenedLogin,
+    close_login,
+    is_due,
+    login_of,
+    open_login,
+    token_of,
+    touch,
+)
+from marrowscope.store.enums import Role
 from marrowscope.store.tables import User
-from marrowscope.store.tokens import is_due, token_of, touch
 from marrowscope.store.users import check_password, check_role
-from marrowscope.web.room import Room, room_of
+from marrowscope.web.state import Room, room_of
 
 COOKIE, SECURE_COOKIE = "marrowscope", "__Host-marrowscope"
 CSRF = "X-CSRF-Token"

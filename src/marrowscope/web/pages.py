@@ -1,22 +1,50 @@
 """The pages for people: log in, cases, the review of a case, and its whole fields."""
 
 from dataclasses import asdict
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import RedirectResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from marrowscope.store.audit import as_dict, count, entries, verify
 from marrowscope.store.cases import PAGE, find_case, list_cases
 from marrowscope.store.cells import progress_by_case
-from marrowscope.store.kinds import CaseState, Role, at_least
-from marrowscope.web import pages_admin
-from marrowscope.web.api.shapes import case_full, case_out
-from marrowscope.web.auth import Caller, InRoom, Me, caller_of
-from marrowscope.web.pages_drawn import draw
-from marrowscope.web.pages_keys import keyed
-from marrowscope.web.room import Room, room_of
-from marrowscope.web.words import CaseId, Offset, Search
+from marrowscope.store.credentials import list_tokens
+from marrowscope.store.enums import ROLES, CaseState, Role, at_least
+from marrowscope.store.users import list_users
+from marrowscope.web.api.schemas import case_full, case_out
+from marrowscope.web.auth import Admin, Caller, InRoom, Me, caller_of
+from marrowscope.web.params import LARGEST, CaseId, Offset, Search
+from marrowscope.web.shortcuts import keyed
+from marrowscope.web.state import Room, room_of
+
+
+def _moment(at: datetime | None) -> str:
+    """Write a moment for people: `2026-03-02 14:05 UTC`; a dash for none."""
+    return f"{at:%Y-%m-%d %H:%M} UTC" if at else "-"
+
+
+_ENVIRONMENT = Environment(
+    loader=PackageLoader("marrowscope.web"),
+    autoescape=select_autoescape(enabled_extensions=("html.j2",)),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_ENVIRONMENT.filters["moment"] = _moment
+
+
+def draw(
+    request: Request, template: str, caller: Caller | None, status: int = 200, **values: Any
+) -> Response:
+    """Fill one template for who asks; text is escaped, and an unknown name is an error."""
+    page = _ENVIRONMENT.get_template(template)
+    here = request.url.path
+    return HTMLResponse(page.render(caller=caller, here=here, **values), status)
+
 
 REPORTS = (
     ("report.pdf", "PDF"),
@@ -27,7 +55,6 @@ REPORTS = (
 )
 """Files of a report that the page of a case offers, and what it calls them."""
 router = APIRouter(include_in_schema=False)
-router.include_router(pages_admin.router)
 
 
 @router.get("/")
@@ -123,4 +150,61 @@ def error_page(request: Request, status: int, title: str, detail: str) -> Respon
     home = "/cases" if room_of(request) and caller else "/login"
     return draw(
         request, "error.html.j2", caller, status, code=status, title=title, detail=detail, home=home
+    )
+
+
+LINES = 200
+"""Of the audit log on a page."""
+
+
+@router.get("/tokens")
+def tokens_page() -> Response:
+    """Lead to one's own tokens, which stand on the page of the account."""
+    return RedirectResponse("/account#tokens", 303)
+
+
+@router.get("/account")
+def account_page(request: Request, caller: Me, room: InRoom) -> Response:
+    """Show one's own account: the password, and tokens for programs."""
+    with room.store.read() as session:
+        tokens = list_tokens(session, caller.user)
+    return draw(request, "account.html.j2", caller, tokens=tokens)
+
+
+@router.get("/users")
+def users_page(request: Request, caller: Admin, room: InRoom) -> Response:
+    """Show all users to an administrator."""
+    with room.store.read() as session:
+        users = list_users(session)
+    return draw(request, "users.html.j2", caller, users=users, roles=ROLES)
+
+
+@router.get("/audit")
+def audit_page(  # noqa: PLR0917 - as the framework fills them in
+    request: Request,
+    caller: Admin,
+    room: InRoom,
+    case: Search = "",
+    after: Annotated[int | None, Query(ge=0, le=LARGEST)] = None,
+    check: bool = False,
+) -> Response:
+    """Show the audit log to an administrator, the latest lines if no place is named."""
+    with room.store.read() as session:
+        broken = verify(session) if check else None
+        total = count(session, case)
+        start = max(0, total - LINES) if after is None and not case else after or 0
+        found = entries(session, case, start)
+        lines = [as_dict(entry) for entry, _ in zip(found, range(LINES + 1), strict=False)]
+    return draw(
+        request,
+        "audit.html.j2",
+        caller,
+        lines=lines[:LINES],
+        more=len(lines) > LINES,
+        total=total,
+        start=start,
+        earlier=max(0, start - LINES) if start else None,
+        case=case,
+        checked=check,
+        broken=broken,
     )

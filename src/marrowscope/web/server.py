@@ -7,12 +7,12 @@ from collections.abc import Callable
 import uvicorn
 
 from marrowscope.errors import SettingsError
-from marrowscope.store.links import first_link
-from marrowscope.web.apart import Apart
+from marrowscope.store.invitations import first_link
 from marrowscope.web.api.users import link_path
 from marrowscope.web.app import create_app
-from marrowscope.web.room import Room
 from marrowscope.web.settings import Settings
+from marrowscope.web.state import Room
+from marrowscope.web.worker_process import Apart
 
 PATIENCE_S = 10
 """Seconds that open requests have when the server is stopped."""

@@ -16,19 +16,19 @@ from typing import Self
 from sqlalchemy.exc import OperationalError
 
 from marrowscope.errors import LostJobError, MarrowscopeError, UnavailableError
-from marrowscope.model.predictor import Predictor
-from marrowscope.records import Picture, Prediction, Reject
-from marrowscope.store.bringing import READ
+from marrowscope.inference.predictor import Predictor
+from marrowscope.store.case_model import name_model
 from marrowscope.store.cells import keep_readings, progress_of, waiting
+from marrowscope.store.credentials import new_secret
 from marrowscope.store.fields import FIND, scales_of
+from marrowscope.store.import_case import READ
 from marrowscope.store.jobs import fail_job, finish_job, keep_job, release_job, take_job
-from marrowscope.store.models import name_model
-from marrowscope.store.secrets import new_secret
 from marrowscope.store.tables import Case, CaseCell, Job
-from marrowscope.web.finder import find_on_next
-from marrowscope.web.meters import Batch
-from marrowscope.web.room import Room
-from marrowscope.web.shown import GALLERY, thumbnail
+from marrowscope.types import Picture, Prediction, Reject
+from marrowscope.web.detector import find_on_next
+from marrowscope.web.images import GALLERY, thumbnail
+from marrowscope.web.metrics import Batch
+from marrowscope.web.state import Room
 
 NICE = 15
 """Of the thread that reads, and of those that its model starts: pages go first.

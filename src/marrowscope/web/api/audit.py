@@ -12,9 +12,9 @@ from marrowscope.store.audit import as_dict, count, entries, export, verify
 from marrowscope.store.cases import find_case
 from marrowscope.web.api.cases import PageOut
 from marrowscope.web.auth import Admin, InRoom, Me
-from marrowscope.web.room import Room
-from marrowscope.web.seen import check_not_blind
-from marrowscope.web.words import LARGEST, CaseId, Words
+from marrowscope.web.blind_view import check_not_blind
+from marrowscope.web.params import LARGEST, CaseId, Words
+from marrowscope.web.state import Room
 
 router = APIRouter(tags=["audit"])
 After = Annotated[int, Query(ge=0, le=LARGEST, description="Lines after this number.")]

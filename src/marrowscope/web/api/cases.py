@@ -8,7 +8,6 @@ from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 
 from marrowscope.errors import ConflictError
-from marrowscope.store.bringing import READ
 from marrowscope.store.cases import (
     Facts,
     archive,
@@ -27,16 +26,17 @@ from marrowscope.store.cases import (
     unshare,
 )
 from marrowscope.store.cells import progress_by_case, progress_of
+from marrowscope.store.enums import CaseState, FieldState, Role
 from marrowscope.store.fields import FIND, fields_by_state
+from marrowscope.store.import_case import READ
 from marrowscope.store.jobs import add_job_once, jobs_of
-from marrowscope.store.kinds import CaseState, FieldState, Role
 from marrowscope.store.tables import Case
 from marrowscope.store.users import check_role, user_called
-from marrowscope.web.api.shapes import CaseFull, CaseOut, JobOut, case_full, case_out, job_out
+from marrowscope.web.api.schemas import CaseFull, CaseOut, JobOut, case_full, case_out, job_out
 from marrowscope.web.auth import InRoom, Me
-from marrowscope.web.once import Key, once
-from marrowscope.web.room import Room
-from marrowscope.web.words import CaseId, Offset, Search, Words
+from marrowscope.web.idempotency import Key, once
+from marrowscope.web.params import CaseId, Offset, Search, Words
+from marrowscope.web.state import Room
 
 router = APIRouter(tags=["cases"])
 Row = TypeVar("Row")

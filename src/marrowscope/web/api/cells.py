@@ -7,22 +7,22 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel
 
+from marrowscope.store.blind_reading import open_reading_of
 from marrowscope.store.cases import find_case
 from marrowscope.store.cells import Order, Wanted, find_cell
 from marrowscope.store.decisions import history
+from marrowscope.store.enums import CellState
 from marrowscope.store.fields import scales_of
-from marrowscope.store.kinds import CellState
-from marrowscope.store.readers import open_reading_of
 from marrowscope.store.tables import CaseCell, CellDecision
 from marrowscope.web.api.cases import PageOut
-from marrowscope.web.api.shapes import CellOut, Guess, cell_out
+from marrowscope.web.api.schemas import CellOut, Guess, cell_out
 from marrowscope.web.auth import Caller, InRoom, Me
-from marrowscope.web.explained import explanation, known_cell
-from marrowscope.web.explanations import Explanation
-from marrowscope.web.room import Room
-from marrowscope.web.seen import list_seen, see
-from marrowscope.web.shown import GALLERY, SIDES, Shown, picture, thumbnail
-from marrowscope.web.words import LARGEST, CaseId, Number, Offset, Words
+from marrowscope.web.blind_view import list_seen, see
+from marrowscope.web.explain import explanation, known_cell
+from marrowscope.web.explain_schema import Explanation
+from marrowscope.web.images import GALLERY, SIDES, Shown, picture, thumbnail
+from marrowscope.web.params import LARGEST, CaseId, Number, Offset, Words
+from marrowscope.web.state import Room
 
 router = APIRouter(tags=["cells"])
 FOR_GOOD = "private, max-age=31536000, immutable"

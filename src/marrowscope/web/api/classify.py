@@ -8,16 +8,15 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
-from marrowscope.counting.differential import count
-from marrowscope.counting.tally import Tally
-from marrowscope.records import Picture, Prediction
+from marrowscope.differential.accumulator import Tally
+from marrowscope.differential.count import count
 from marrowscope.store.blobs import Blobs
+from marrowscope.types import Picture, Prediction
 from marrowscope.web.api.files import FILES, PARTS, RefusedOut, form_of, incoming
-from marrowscope.web.api.plain import plain
-from marrowscope.web.api.shapes import Guess
+from marrowscope.web.api.schemas import Guess, plain
 from marrowscope.web.auth import InRoom, Me
-from marrowscope.web.intake import Incoming, take_in
-from marrowscope.web.room import Room
+from marrowscope.web.state import Room
+from marrowscope.web.uploads import Incoming, take_in
 
 router = APIRouter(tags=["classify"])
 Scale = Annotated[

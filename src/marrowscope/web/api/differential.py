@@ -5,17 +5,17 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from marrowscope.counting.adjusted import adjust
-from marrowscope.counting.tally import Tally
-from marrowscope.labels import CLASSES
+from marrowscope.differential.accumulator import Tally
+from marrowscope.differential.error_correction import adjust
+from marrowscope.store.blind_reading import labels_in, open_reading_of
+from marrowscope.store.case_model import check_model
 from marrowscope.store.cases import find_case
-from marrowscope.store.counting import CaseCount, count_case, predictions_of
-from marrowscope.store.models import check_model
-from marrowscope.store.readers import labels_in, open_reading_of
-from marrowscope.web.api.plain import plain, plain_fields
+from marrowscope.store.live_count import CaseCount, count_case, predictions_of
+from marrowscope.taxonomy import CLASSES
+from marrowscope.web.api.schemas import plain, plain_fields
 from marrowscope.web.auth import InRoom, Me
-from marrowscope.web.seen import check_not_blind
-from marrowscope.web.words import CaseId
+from marrowscope.web.blind_view import check_not_blind
+from marrowscope.web.params import CaseId
 
 router = APIRouter(tags=["differential"])
 

@@ -9,15 +9,8 @@ from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
-from marrowscope.fields.cells import why
-from marrowscope.store.bringing import READ
-from marrowscope.store.cases import check_open, find_case
-from marrowscope.store.cells import find_cell
-from marrowscope.store.fields import FIND, add_fields, fields_of, find_field, look_again
-from marrowscope.store.jobs import add_job_once
-from marrowscope.store.kinds import CellState, FieldState, Origin, Role
-from marrowscope.store.looking import cut_out
-from marrowscope.store.places import (
+from marrowscope.detection.field_cells import why
+from marrowscope.store.boxes import (
     boxes_on,
     cells_by_field,
     draw_cell,
@@ -25,19 +18,26 @@ from marrowscope.store.places import (
     remove_cell,
     restore_cell,
 )
+from marrowscope.store.cases import check_open, find_case
+from marrowscope.store.cells import find_cell
+from marrowscope.store.detect import cut_out
+from marrowscope.store.enums import CellState, FieldState, Origin, Role
+from marrowscope.store.fields import FIND, add_fields, fields_of, find_field, look_again
+from marrowscope.store.import_case import READ
+from marrowscope.store.jobs import add_job_once
 from marrowscope.store.tables import Case, CellPlace
 from marrowscope.store.tables import Field as FieldRow
 from marrowscope.store.users import check_role
 from marrowscope.web.api.cells import answer_picture
 from marrowscope.web.api.files import BODY, PARTS, UploadOut, incoming, upload_out, while_told
-from marrowscope.web.api.shapes import CellOut, cell_out
+from marrowscope.web.api.schemas import CellOut, cell_out
 from marrowscope.web.auth import Caller, InRoom, Me
-from marrowscope.web.field_intake import FieldsTakenIn, take_in_fields
-from marrowscope.web.field_pictures import SIDES, field_picture
-from marrowscope.web.once import Key, once
-from marrowscope.web.room import Room
-from marrowscope.web.seen import SeenCell, check_not_blind, see
-from marrowscope.web.words import LARGEST, CaseId, Number
+from marrowscope.web.blind_view import SeenCell, check_not_blind, see
+from marrowscope.web.idempotency import Key, once
+from marrowscope.web.images import FIELD_SIDES, field_picture
+from marrowscope.web.params import LARGEST, CaseId, Number
+from marrowscope.web.state import Room
+from marrowscope.web.uploads import FieldsTakenIn, take_in_fields
 
 router = APIRouter(tags=["fields"])
 Side = Annotated[int, Field(ge=-LARGEST, le=LARGEST)]
@@ -220,7 +220,9 @@ def show_field_picture(
     room: InRoom,
     case_id: CaseId,
     number: Number,
-    side: Annotated[int, Query(description=f"One of {', '.join(map(str, SIDES))}.")] = SIDES[-1],
+    side: Annotated[
+        int, Query(description=f"One of {', '.join(map(str, FIELD_SIDES))}.")
+    ] = FIELD_SIDES[-1],
 ) -> Response:
     """Give the picture of a field, at most `side` pixels a side: as it came, or a JPEG of it."""
     with room.store.read() as session:

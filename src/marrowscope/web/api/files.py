@@ -10,19 +10,19 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from marrowscope.errors import UploadError
-from marrowscope.store.bringing import READ
 from marrowscope.store.cases import check_open, facts_of, find_case
 from marrowscope.store.cells import Added, add_cells, progress_of
+from marrowscope.store.enums import Role
+from marrowscope.store.import_case import READ
 from marrowscope.store.jobs import add_job_once
-from marrowscope.store.kinds import Role
 from marrowscope.store.tables import Case, Job
 from marrowscope.store.users import check_role
 from marrowscope.web.api.cases import check_scale
 from marrowscope.web.auth import Caller, InRoom, Me
-from marrowscope.web.intake import Incoming, Refused, TakenIn, take_in
-from marrowscope.web.once import Key, once
-from marrowscope.web.room import Room
-from marrowscope.web.words import CaseId, Words
+from marrowscope.web.idempotency import Key, once
+from marrowscope.web.params import CaseId, Words
+from marrowscope.web.state import Room
+from marrowscope.web.uploads import Incoming, Refused, TakenIn, take_in
 
 router = APIRouter(tags=["cases"])
 Tell = Callable[[int, int], None]

@@ -6,9 +6,9 @@ from fastapi import APIRouter, Response
 
 from marrowscope.store.cases import find_case
 from marrowscope.web.auth import InRoom, Me
-from marrowscope.web.reported import report_file
-from marrowscope.web.seen import check_not_blind
-from marrowscope.web.words import CaseId
+from marrowscope.web.blind_view import check_not_blind
+from marrowscope.web.params import CaseId
+from marrowscope.web.report import report_file
 
 router = APIRouter(tags=["report"])
 

@@ -9,17 +9,16 @@ from pydantic import BaseModel, Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from marrowscope.store.blind_reading import agreement_of, close_reading, open_reading, readings_of
 from marrowscope.store.cases import find_case
 from marrowscope.store.decisions import AT_ONCE, decide, undo
-from marrowscope.store.kinds import CaseState
-from marrowscope.store.readers import agreement_of, close_reading, open_reading, readings_of
+from marrowscope.store.enums import CaseState
 from marrowscope.store.signing import mark_reviewed, reopen, seal_holds, sign
 from marrowscope.store.tables import BlindReading, Case, CaseCell, CellDecision
 from marrowscope.store.users import user_called
-from marrowscope.web.api.plain import plain_fields
-from marrowscope.web.api.shapes import CaseFull, case_full
+from marrowscope.web.api.schemas import CaseFull, case_full, plain_fields
 from marrowscope.web.auth import InRoom, Me
-from marrowscope.web.words import LARGEST, CaseId, Words
+from marrowscope.web.params import LARGEST, CaseId, Words
 
 router = APIRouter(tags=["review"])
 CellNumber = Annotated[int, Field(ge=1, le=LARGEST)]

@@ -4,9 +4,9 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from marrowscope.errors import DeniedError
-from marrowscope.store.kinds import Role
-from marrowscope.store.links import look_at_link, use_link
-from marrowscope.store.logins import open_login
+from marrowscope.store.credentials import open_login
+from marrowscope.store.enums import Role
+from marrowscope.store.invitations import look_at_link, use_link
 from marrowscope.store.users import check_password, set_password
 from marrowscope.web.auth import (
     Caller,
@@ -17,7 +17,7 @@ from marrowscope.web.auth import (
     log_out,
     set_cookie,
 )
-from marrowscope.web.words import Words
+from marrowscope.web.params import Words
 
 router = APIRouter(tags=["session"])
 

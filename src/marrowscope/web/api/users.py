@@ -5,13 +5,13 @@ from datetime import datetime
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
-from marrowscope.store.kinds import Role
-from marrowscope.store.links import make_link
+from marrowscope.store.credentials import list_tokens, make_token, revoke_token
+from marrowscope.store.enums import Role
+from marrowscope.store.invitations import make_link
 from marrowscope.store.tables import Token, User
-from marrowscope.store.tokens import list_tokens, make_token, revoke_token
 from marrowscope.store.users import change_role, list_users, make_user, switch, user_called
 from marrowscope.web.auth import Admin, InRoom, Me
-from marrowscope.web.words import Number, Words
+from marrowscope.web.params import Number, Words
 
 router = APIRouter(tags=["users"])
 

@@ -1,0 +1,236 @@
+"""Read a case: classify the cells of its slides, put people's decisions first, and count."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from pathlib import Path
+
+from marrowscope.cases.case import SLIDES, Case, Slide
+from marrowscope.cases.reviews import Decision, Decisions, read_decisions
+from marrowscope.detection.field_cells import OnFields, WholeFields, on_fields
+from marrowscope.differential.abstentions import Review, by_sets, review_of
+from marrowscope.differential.accumulator import Fate, Tally
+from marrowscope.differential.count import Differential, count
+from marrowscope.differential.error_correction import Adjusted, adjust, own_weights
+from marrowscope.differential.me_ratio import ICSH, Formula
+from marrowscope.differential.reference_ranges import ADULT_MARROW, Norms
+from marrowscope.errors import CaseError
+from marrowscope.inference.classify import go_on, went_in
+from marrowscope.inference.output_folder import engine_of, open_folder, result_files
+from marrowscope.inference.predictor import Outcome, Predictor
+from marrowscope.metrics.quantification import Floats
+from marrowscope.model.bundle import Bundle
+from marrowscope.types import Found, Prediction, Reject
+
+
+@dataclass(frozen=True)
+class CaseCell:
+    """One cell of a case: what the machine read, what a person decided, what became of it."""
+
+    slide: str
+    machine: Prediction
+    decision: Decision | None
+    fate: Fate
+
+    @property
+    def reading(self) -> Prediction:
+        """What counts: the machine's reading, with the label of the person who decided."""
+        return decided(self.machine, self.decision)
+
+
+@dataclass(frozen=True)
+class SlideReject:
+    """A file or input of a slide that was not used, and why."""
+
+    slide: str
+    reject: Reject
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A case as it was read and counted."""
+
+    case: Case
+    bundle: Bundle
+    engine: str
+    cells: tuple[CaseCell, ...]
+    rejects: tuple[SlideReject, ...]
+    decisions: Decisions
+    strays: tuple[Decision, ...]
+    """Decisions on pictures that are not among the cells of the case."""
+    tally: Tally
+    differential: Differential
+    adjusted: Adjusted | None
+    """Shares with the model's errors taken out, from its own readings; None where a person read
+    every cell."""
+    review: Review | None = None
+    """What the model abstains on; None where no coverage was asked for."""
+    fields: Mapping[str, OnFields] = field(default_factory=dict)
+    """What became of the fields, by the name of the slide, of slides that have fields."""
+
+    @property
+    def decided(self) -> tuple[CaseCell, ...]:
+        """Cells that a person decided on."""
+        return tuple(cell for cell in self.cells if cell.decision)
+
+    @cached_property
+    def weights(self) -> Floats | None:
+        """What fits the model's probabilities to the class mix of the case; see `own_weights`.
+
+        Raises:
+            BundleError: the bundle's test cells cannot be read.
+        """
+        kept = (cell.machine for cell in self.cells if not self.tally.sets_aside(cell.machine))
+        return own_weights(kept, self.bundle)
+
+    def with_fate(self, fate: Fate) -> tuple[CaseCell, ...]:
+        """Give the cells of one fate."""
+        return tuple(cell for cell in self.cells if cell.fate is fate)
+
+
+def decided(machine: Prediction, decision: Decision | None) -> Prediction:
+    """Give a reading the label and name of who decided on it."""
+    if decision is None:
+        return machine
+    return replace(machine, label=decision.label, reviewer=decision.reviewer)
+
+
+def read_cells(
+    case: Case,
+    bundle: Bundle,
+    folder: Path,
+    found: Mapping[str, Sequence[Found]] | None = None,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    keep_novel: bool = False,
+    keep_flagged: bool = False,
+    norms: Norms = ADULT_MARROW,
+    formula: Formula = ICSH,
+    coverage: float | None = None,
+    threads: int = 0,
+    engine: str = "onnxruntime",
+    each: Callable[[], object] = lambda: None,
+    each_field: Callable[[int], object] = lambda _cells: None,
+) -> Reading:
+    """Classify the cells of a case into `slides/` of a folder, slide by slide, and count them.
+
+    A cell that is in `reviews.csv` counts as the class given there, whatever the machine says.
+    `found` are the pictures of each slide, if they were looked for before. With `resume`, cells
+    that were read before are not read again. Of slides with fields, the cells are found first, and
+    `each_field` is called for each with their number; `keep_flagged` says whether those on flagged
+    fields are read. All predictions are in memory: about 1 KB a cell.
+
+    Raises:
+        CaseError: `reviews.csv` cannot be read, or a picture is in two slides.
+        OutputError: a slide's folder cannot be used, or holds outcomes of other cells or settings.
+        SettingsError: the bundle needs the size of a pixel, the coverage is not in 0..1, no engine
+            has this name, or both `overwrite` and `resume` are given.
+        BundleError: the bundle's model or test cells cannot be loaded, or it is too old for a
+            coverage.
+        FieldError: the tables of fields that are there cannot be read.
+        MissingExtraError: the engine, or what opens the pictures, is not installed.
+    """
+    for slide in case.slides:
+        if not slide.fields:
+            bundle.preprocessing.check_scale(slide.um_per_px)
+    decisions = read_decisions(case.reviews)
+    abstain = by_sets(bundle, coverage)
+    inputs = went_in(bundle, keep_novel, engine, coverage)
+    predictor = Predictor(bundle, threads, engine)
+    cells, rejects, tally = [], [], Tally(bundle.novelty, keep_novel=keep_novel)
+
+    def take(slide: Slide, outcome: Outcome) -> None:
+        each()
+        if isinstance(outcome, Reject):
+            tally.add(outcome)
+            rejects.append(SlideReject(slide.name, outcome))
+            return
+        decision = decisions.of(outcome.path)
+        fate = tally.add_cell(decided(outcome, decision))
+        cells.append(CaseCell(slide.name, outcome, decision, fate))
+
+    found = find_cells(case, folder) if found is None else found
+    for slide in case.slides:
+        place = folder / SLIDES / slide.name
+        scale = {"um_per_px": str(slide.um_per_px or "")}
+        fields = WholeFields(slide.um_per_px, keep_flagged, each_field) if slide.fields else None
+        more = fields.went_in if fields else scale
+        open_folder(place, inputs | more, overwrite=overwrite, resume=resume)
+        pictures: Iterable[Found] = found[slide.name]
+        cells_there = fields.cells(pictures, place) if fields else pictures
+        taking = partial(take, slide)
+        go_on(cells_there, predictor, place, abstain, taking, on_fields=slide.fields)
+    return Reading(
+        case=case,
+        bundle=bundle,
+        engine=engine,
+        cells=tuple(cells),
+        rejects=tuple(rejects),
+        decisions=decisions,
+        strays=_strays(decisions, cells),
+        tally=tally,
+        differential=count(tally.gallery.cells, bundle.classes, norms, formula),
+        adjusted=adjusted_of(cells, bundle, tally),
+        review=review_of(bundle, coverage, tally.sets),
+        fields=_fields(case, folder, keep_flagged=keep_flagged),
+    )
+
+
+def _fields(case: Case, folder: Path, *, keep_flagged: bool) -> dict[str, OnFields]:
+    found = {
+        slide.name: on_fields(folder / SLIDES / slide.name, keep_flagged=keep_flagged)
+        for slide in case.slides
+        if slide.fields
+    }
+    return {name: each for name, each in found.items() if each}
+
+
+def _own_files(case: Case, folder: Path) -> Iterator[Path]:
+    for slide in case.slides:
+        yield from result_files(folder / SLIDES / slide.name)
+
+
+def find_cells(case: Case, folder: Path, besides: Iterable[Path] = ()) -> dict[str, list[Found]]:
+    """Find the pictures of each slide; files `besides` and those of `folder/slides` are none.
+
+    Raises:
+        CaseError: one is in two slides, so that it would count twice.
+        MissingExtraError: the library for a store or a Parquet file is not installed.
+    """
+    own = [*besides, *case.files, *_own_files(case, folder)]
+    slide_of: dict[str, str] = {}
+    found = {slide.name: list(slide.find(own)) for slide in case.slides}
+    for name, pictures in found.items():
+        for path in (str(each.path) for each in pictures if not isinstance(each, Reject)):
+            other = slide_of.setdefault(os.path.realpath(path), name)
+            if other != name:
+                raise CaseError(
+                    f"{path} is in the slides {other} and {name}, and would count twice; give "
+                    "each slide its own folder"
+                )
+    return found
+
+
+def adjusted_of(cells: Sequence[CaseCell], bundle: Bundle, tally: Tally) -> Adjusted | None:
+    """Take the model's errors out of its shares; None where a person read every cell.
+
+    Raises:
+        BundleError: the bundle's test cells cannot be read.
+    """
+    if cells and all(cell.decision for cell in cells):
+        return None
+    machine = (cell.machine for cell in cells if not tally.sets_aside(cell.machine))
+    return adjust(machine, bundle)
+
+
+def engine_of_slides(case: Case, folder: Path) -> str:
+    """Name the engine with which slides were read into a folder before; empty if none was."""
+    engines = (engine_of(folder / SLIDES / slide.name) for slide in case.slides)
+    return next(filter(None, engines), "")
+
+
+def _strays(decisions: Decisions, cells: Iterable[CaseCell]) -> tuple[Decision, ...]:
+    used = {id(cell.decision) for cell in cells if cell.decision}
+    return tuple(each for each in decisions.of_cell.values() if id(each) not in used)

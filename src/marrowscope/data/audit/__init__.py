@@ -1,0 +1,1 @@
+"""Check labelled cells: damaged images, copies, and crops that share pixels."""

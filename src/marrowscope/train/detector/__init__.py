@@ -1,0 +1,1 @@
+"""Train the network that detects cells on whole fields."""

@@ -1,0 +1,55 @@
+"""One key for each class, as the pages know them."""
+
+from dataclasses import dataclass
+
+from marrowscope.taxonomy import CLASSES
+
+KEYS: dict[str, str] = {
+    "BLA": "b",
+    "PMO": "p",
+    "MYB": "m",
+    "MMZ": "z",
+    "NGB": "n",
+    "NGS": "s",
+    "FGC": "f",
+    "EOS": "e",
+    "ABE": "a",
+    "BAS": "k",
+    "MON": "o",
+    "PEB": "y",
+    "EBO": "r",
+    "LYT": "l",
+    "LYI": "i",
+    "HAC": "h",
+    "PLM": "c",
+    "ART": "x",
+    "KSC": "d",
+    "NIF": "w",
+    "OTH": "v",
+    "PLT": "t",
+}
+"""Letters by code; `u` undoes and `g` agrees with the model, so neither is among them."""
+
+
+@dataclass(frozen=True)
+class KeyedClass:
+    """A class that a cell can be given, and its key."""
+
+    code: str
+    name: str
+    lineage: str
+    key: str
+    counted: bool
+    """Whether it is part of the nucleated differential."""
+    covered: bool
+    """Whether the model knows it."""
+
+
+def keyed(covered: frozenset[str]) -> list[KeyedClass]:
+    """Give all classes with their keys, in the order of the differential."""
+    return [
+        KeyedClass(
+            each.code, each.name, each.lineage, KEYS[each.code], each.counted, each.code in covered
+        )
+        for each in CLASSES.values()
+    ]
