@@ -82,8 +82,8 @@ def main() -> None:
             own = scores[np.arange(len(truth)), truth]
             for coverage in COVERAGES:
                 limits = [
-                    limit(own[first & (truth == each)], coverage)
-                    for each in range(chances.shape[1])
+                    limit(own[first & (truth == index)], coverage)
+                    for index in range(chances.shape[1])
                 ]
                 sets = (scores <= limits)[~first]
                 held = sets[np.arange(len(sets)), truth[~first]]

@@ -54,7 +54,7 @@ def covered(first: Part, second: Part, coverage: float, classes: int) -> np.ndar
     sealed = conform(first.chances, first.truth.tolist(), classes)
     sets = sealed.sets(second.chances, coverage)
     held = sets[np.arange(len(sets)), second.truth]
-    return np.array([held[second.truth == each].mean() for each in range(classes)])
+    return np.array([held[second.truth == index].mean() for index in range(classes)])
 
 
 def divided_anew(val: Part, test: Part, coverage: float, classes: int) -> np.ndarray:

@@ -47,7 +47,7 @@ def measure(cells: OutOfFold, plant: Plant, share: float, seed: int) -> tuple[in
     labels = cells.labels.copy()
     labels[places] = plant(cells, places, random)
     before = find_doubts(cells.labels, cells.probabilities)
-    found = [each.index for each in find_doubts(labels, cells.probabilities)]
+    found = [doubt.index for doubt in find_doubts(labels, cells.probabilities)]
     return len(before), len(found), len(places), len(set(found) & set(places.tolist()))
 
 

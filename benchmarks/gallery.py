@@ -117,7 +117,7 @@ def measure(page: Page, address: str) -> None:
         frames = np.array(page.evaluate(SCROLL))
         shares = np.percentile(frames, [50, 95, 99])
         late = int((frames > 50).sum())
-        words = ", ".join(f"{each:.1f}" for each in shares)
+        words = ", ".join(f"{share:.1f}" for share in shares)
         print(f"{turn} scroll, {len(frames)} frames: p50, p95, p99 {words} ms; {late} over 50 ms")
         page.evaluate("scrollTo(0, 0)")
     taken = np.array([page.evaluate(DECIDE, key) for key in "bpmznbpmznbpmznbpmzn"])

@@ -138,7 +138,7 @@ def by_us(bundle: Any, engine: str) -> Callable[[list[Path]], list[str]]:
 
     def run(files: list[Path]) -> list[str]:
         outcomes = predictor.classify(map(Picture, files))
-        return [each.label for each in outcomes if isinstance(each, Prediction)]
+        return [outcome.label for outcome in outcomes if isinstance(outcome, Prediction)]
 
     return run
 

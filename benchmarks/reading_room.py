@@ -114,8 +114,8 @@ def measure(server: "subprocess.Popen[str]", wanted: argparse.Namespace) -> dict
             threading.Thread(target=review, args=(found[0], headers, case, until, times))
             for _ in range(wanted.clients)
         ]
-        for each in threads:
-            each.start()
+        for thread in threads:
+            thread.start()
         for each in threads:
             each.join()
         read = client.get(f"{API}/cases/{reading}").json()["progress"]["read"]

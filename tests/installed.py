@@ -20,7 +20,7 @@ def needed_by(requirements: Iterable[str]) -> dict[str, Distribution]:
     """All distributions that requirements lead to on this machine, by name."""
     found: dict[str, Distribution] = {}
     done: set[tuple[str, str]] = set()
-    waiting = [Requirement(each) for each in requirements]
+    waiting = [Requirement(requirement) for requirement in requirements]
     while waiting:
         wanted = waiting.pop()
         name = canonicalize_name(wanted.name)

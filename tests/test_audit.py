@@ -156,7 +156,7 @@ def test_copies_are_found_however_they_were_turned(manifest: Manifest) -> None:
             names.append((index, name))
     signatures = np.stack([signature(grey) for grey in greys])
     assert signatures.shape == (len(greys), SIGNATURE_LENGTH)
-    found = {(each.a, each.b): each for each in find_copies(signatures, greys.__getitem__)}
+    found = {(copy.a, copy.b): copy for copy in find_copies(signatures, greys.__getitem__)}
     planted = {(index, len(files) + place): name for place, (index, name) in enumerate(names)}
     assert len(found.keys() & planted.keys()) >= 0.97 * len(planted)
     originals = {pair for pair in found if pair[1] < len(files)}

@@ -71,7 +71,7 @@ def test_rejects_keep_their_place_between_batches(toy_bundle: Bundle) -> None:
     found: list[Found] = [Picture(CELLS[0]), Reject("gone.jpg", "no such file"), Picture(CELLS[1])]
     found *= 5
     outcomes = list(Predictor(toy_bundle, 3).classify(found, 4))
-    assert [isinstance(each, Reject) for each in outcomes] == [False, True, False] * 5
+    assert [isinstance(outcome, Reject) for outcome in outcomes] == [False, True, False] * 5
 
 
 def test_reading_stops_when_nobody_takes_the_outcomes(toy_bundle: Bundle) -> None:

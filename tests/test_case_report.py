@@ -72,9 +72,9 @@ def words_of_pdf(folder: Path) -> str:
 
 def in_both(folder: Path, *sentences: str) -> None:
     page, pdf = words_of_page(folder), words_of_pdf(folder)
-    for each in sentences:
-        assert each in page
-        assert each in pdf
+    for sentence in sentences:
+        assert sentence in page
+        assert sentence in pdf
 
 
 def test_five_blasts_of_a_hundred_cells(bundle: Bundle, tmp_path: Path) -> None:

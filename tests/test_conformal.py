@@ -37,7 +37,7 @@ def real(manifest: Manifest) -> tuple[Chances, list[int]]:
     outcomes = Predictor(bundle).classify(
         Picture(manifest.root / cell.path, cell.um_per_px) for cell in known
     )
-    chances = [each.probabilities for each in outcomes if isinstance(each, Prediction)]
+    chances = [outcome.probabilities for outcome in outcomes if isinstance(outcome, Prediction)]
     return np.array(chances).round(6), [bundle.classes.index(cell.label) for cell in known]
 
 
@@ -87,11 +87,11 @@ def test_sets_are_those_of_crepes(real: tuple[Chances, list[int]], coverage: flo
     own = (1 - chances[some]).round(6)[np.arange(len(known)), known]
     reference = ConformalClassifier().fit(own, bins=known)
     new = (1 - chances[rest]).round(6)
-    for each in range(classes):
+    for index in range(classes):
         p = reference.predict_p(
-            new[:, [each]], bins=np.full(len(new), each), all_classes=True, smoothing=False
+            new[:, [index]], bins=np.full(len(new), index), all_classes=True, smoothing=False
         )
-        assert (ours[:, each] == (p[:, 0] > 1 - coverage + 1e-9)).all()
+        assert (ours[:, index] == (p[:, 0] > 1 - coverage + 1e-9)).all()
     assert 0 < ours.mean() < 1
 
 
@@ -186,7 +186,7 @@ def test_cells_without_exactly_their_class_are_listed_and_not_counted(
     assert [row["set"] for row in rows] == sets
     open_ones = [each for each, row in zip(sets, rows, strict=True) if each != row["label"]]
     assert {"none", unsure.classes[0]} <= set(open_ones)
-    assert any(" " in each for each in open_ones)
+    assert any(" " in one for one in open_ones)
     assert len(open_ones) < len(rows)
     values = json.loads((tmp_path / "out/differential.json").read_text())
     assert values["review"] == {

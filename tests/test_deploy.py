@@ -41,7 +41,7 @@ def test_every_variable_of_the_compose_file_is_in_the_example() -> None:
 
 
 def test_services_wait_for_services_that_there_are(services: dict[str, Any]) -> None:
-    waited_for = {name for each in services.values() for name in each.get("depends_on", ())}
+    waited_for = {name for service in services.values() for name in service.get("depends_on", ())}
     assert waited_for <= set(services)
     assert services["room"]["build"]["dockerfile"] == "deploy/Containerfile"
 

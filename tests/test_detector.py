@@ -101,7 +101,7 @@ def test_a_field_of_several_tiles_has_each_cell_once() -> None:
         for row in range(10):
             for column in range(10):
                 place = box.moved(640 * column, 480 * row)
-                same = [each for each in many.boxes if agree([each], [place]).hits]
+                same = [box for box in many.boxes if agree([box], [place]).hits]
                 assert len(same) == 1
 
 

@@ -43,7 +43,7 @@ def test_figures_equal_those_of_scikit_learn_on_the_predictions(
     with (tmp_path / "e/predictions.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["truth"] in toy_bundle.classes]
     truth, predicted = [row["truth"] for row in rows], [row["label"] for row in rows]
-    figures = next(each for each in result.sets if each.name == "all")
+    figures = next(set_ for set_ in result.sets if set_.name == "all")
     assert figures.cells == len(rows)
     assert figures.accuracy.value == pytest.approx(accuracy_score(truth, predicted))
     theirs = precision_recall_fscore_support(
@@ -66,7 +66,7 @@ def test_other_ways_of_scoring_equal_scikit_learn_on_the_predictions(
     chances = np.array([[float(row[code]) for code in toy_bundle.classes] for row in rows])
     metrics = json.loads((tmp_path / "e/metrics.json").read_text())
     scores = metrics["sets"]["all"]["scores"]
-    assert [(each["scoring"], each["mix"]) for each in scores] == [
+    assert [(score["scoring"], score["mix"]) for score in scores] == [
         ("strict", "test"), ("tolerant", "test"), ("lineage", "test"),
         ("strict", "marrow"), ("tolerant", "marrow"), ("lineage", "marrow"),
     ]  # fmt: skip
@@ -97,7 +97,7 @@ def test_a_stated_mix_says_what_it_leaves_out(
     widest = result.sets[-1]
     assert widest.mix_covered == pytest.approx(0.8)
     assert {"BLA", "NGS"}.isdisjoint(widest.outside_mix)
-    marrow = next(each for each in widest.scores if each.mix == "marrow")
+    marrow = next(score for score in widest.scores if score.mix == "marrow")
     assert marrow.cells == widest.cells - sum(widest.outside_mix.values())
     card = (toy_bundle.folder / "MODEL_CARD.md").read_text()
     assert "weigh as in a marrow (ours.csv)" in card
@@ -108,7 +108,7 @@ def test_a_class_without_true_cells_is_named(
     toy_bundle: Bundle, manifest: Manifest, split: Split, tmp_path: Path
 ) -> None:
     result = evaluate(toy_bundle, manifest, split, tmp_path / "e", least_support=1, rounds=100)
-    blood = next(each for each in result.sets if each.name == "pbc")
+    blood = next(set_ for set_ in result.sets if set_.name == "pbc")
     assert "BLA" in blood.without_cells
     row = next(row for row in blood.per_class if row.code == "BLA")
     assert row.support == 0
@@ -184,7 +184,7 @@ def test_the_sets_add_up_and_what_is_not_covered_is_counted(
     toy_bundle: Bundle, manifest: Manifest, split: Split, tmp_path: Path
 ) -> None:
     result = evaluate(toy_bundle, manifest, split, tmp_path / "e", least_support=1, rounds=200)
-    sets = {each.name: each for each in result.sets}
+    sets = {set_.name: set_ for set_ in result.sets}
     assert set(sets) == {"mll", "pbc", "all"}
     assert sets["mll"].cells + sets["pbc"].cells == sets["all"].cells
     test_cells = len(split.part("test"))
@@ -231,7 +231,7 @@ def test_cells_not_covered_are_counted_where_no_source_is_named(
         rows=tuple(replace(row, cell=replace(row.cell, source="")) for row in split.rows),
     )
     result = evaluate(toy_bundle, manifest, unnamed, tmp_path / "e", rounds=100)
-    assert [each.name for each in result.sets] == ["unnamed source"]
+    assert [set_.name for set_ in result.sets] == ["unnamed source"]
     assert result.sets[0].not_covered["PLM"] == 3
 
 
@@ -239,7 +239,7 @@ def test_means_over_too_few_cells_are_not_given(
     toy_bundle: Bundle, manifest: Manifest, split: Split, tmp_path: Path
 ) -> None:
     result = evaluate(toy_bundle, manifest, split, tmp_path / "e", least_support=100, rounds=100)
-    assert all(math.isnan(each.macro_f1.value) for each in result.sets)
+    assert all(math.isnan(set_.macro_f1.value) for set_ in result.sets)
     metrics = json.loads((tmp_path / "e/metrics.json").read_text())
     assert metrics["sets"]["all"]["macro_f1"] == {"value": None, "low": None, "high": None}
     assert "too few cells" in (toy_bundle.folder / "MODEL_CARD.md").read_text()

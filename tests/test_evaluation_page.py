@@ -190,8 +190,8 @@ def test_trust_and_domains_are_shown_where_they_were_measured(
     bins = [{"cells": 30, "confidence": 0.55, "accuracy": 0.5}]
     interval = {"value": 0.125, "low": 0.1, "high": 0.2}
     metrics = metrics_of(figures)
-    for each in metrics["sets"].values():
-        del each["trust"]
+    for metric in metrics["sets"].values():
+        del metric["trust"]
     (figures / "metrics.json").write_text(json.dumps(metrics))
     assert 'id="trust"' not in write_page(figures, toy_bundle, manifest).read_text()
     metrics["sets"]["all"]["trust"] = {
@@ -262,9 +262,9 @@ def test_figures_of_an_older_marrowscope_have_a_page(
     toy_bundle: Bundle, manifest: Manifest, figures: Path
 ) -> None:
     metrics = metrics_of(figures)
-    for each in metrics["sets"].values():
+    for metric in metrics["sets"].values():
         for name in ("scores", "without_cells", "outside_mix", "mix_covered"):
-            del each[name]
+            del metric[name]
     metrics["method"] = "Brackets: 95% intervals."
     del metrics["rejects_of_the_data"]
     (figures / "metrics.json").write_text(json.dumps(metrics))

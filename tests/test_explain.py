@@ -73,7 +73,7 @@ def test_the_known_cells_are_shown_in_their_order(toy_bundle: Bundle, tmp_path: 
     known = load_pictures(toy_bundle)
     jpegs = re.findall(r'base64,([^"]+)" alt="Known [a-z ]+ of mll"', shown)
     alike = Predictor(toy_bundle, 1).similar(pixels)[0]
-    assert [base64.b64decode(each) for each in jpegs] == [known[each.row].jpeg for each in alike]
+    assert [base64.b64decode(jpeg) for jpeg in jpegs] == [known[each.row].jpeg for each in alike]
     assert re.findall(r"<strong>(\w+)</strong> (\d+)%", shown) == [
         (each.label, f"{100 * each.similarity:.0f}") for each in alike
     ]

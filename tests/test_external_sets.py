@@ -53,7 +53,7 @@ def test_a_further_set_gets_its_own_figures_files_and_drop(
     counted = Counter(row["truth"] for row in rows if row["truth"] not in toy_bundle.classes)
     assert figures["not_covered"] == dict(counted)
     assert (tmp_path / "e/confusion_ours.svg").is_file()
-    assert {each["name"]: each["reference"] for each in metrics["domains"]} == {
+    assert {metric["name"]: metric["reference"] for metric in metrics["domains"]} == {
         "pbc": "mll",
         "ours": "mll",
     }
@@ -61,8 +61,8 @@ def test_a_further_set_gets_its_own_figures_files_and_drop(
     assert drop["drop"]["value"] == pytest.approx(
         drop["macro_f1_reference"]["value"] - drop["macro_f1"]["value"]
     )
-    assert [each.name for each in result.sets] == ["mll", "pbc", "all"]
-    assert [each.name for each in result.others] == ["ours"]
+    assert [set_.name for set_ in result.sets] == ["mll", "pbc", "all"]
+    assert [other.name for other in result.others] == ["ours"]
 
 
 def test_the_cells_of_the_split_have_the_figures_they_have_without(
@@ -73,7 +73,7 @@ def test_the_cells_of_the_split_have_the_figures_they_have_without(
         toy_bundle, manifest, split, tmp_path / "b", rounds=100,
         others=[Other("ours", read_manifest(ours))],
     )  # fmt: skip
-    assert [each.confusion for each in alone.sets] == [each.confusion for each in beside.sets]
+    assert [set_.confusion for set_ in alone.sets] == [set_.confusion for set_ in beside.sets]
 
 
 def test_the_drop_is_sealed_and_on_the_card(
@@ -188,7 +188,7 @@ def test_the_command_names_every_exclusion(
     assert "Drop from mll, on the classes that both sets have" in done.stdout
     (details,) = json.loads((tmp_path / "e/metrics.json").read_text())["others"]
     assert len(details["rejects_of_the_data"]) == 2
-    assert [each["path"] for each in details["rejects"]] == ["BLA/broken.jpg"]
+    assert [detail["path"] for detail in details["rejects"]] == ["BLA/broken.jpg"]
 
 
 def test_the_drop_is_in_the_json(

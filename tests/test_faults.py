@@ -135,11 +135,11 @@ def desk(ground: Path, tmp_path: Path) -> Path:
 
 def a_desk(ground: Path, folder: Path) -> Path:
     folder.mkdir()
-    for each in ground.iterdir():
-        if each.name == "bundle":
-            shutil.copytree(each, folder / each.name)
+    for path in ground.iterdir():
+        if path.name == "bundle":
+            shutil.copytree(path, folder / path.name)
         else:
-            (folder / each.name).symlink_to(each)
+            (folder / path.name).symlink_to(path)
     return folder
 
 

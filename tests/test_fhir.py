@@ -47,9 +47,9 @@ def resources(bundle: dict[str, Any], kind: str) -> list[dict[str, Any]]:
 
 def observation(bundle: dict[str, Any], code: str) -> dict[str, Any]:
     found = (
-        each
-        for each in resources(bundle, "Observation")
-        if code in {coded["code"] for coded in each["code"]["coding"]}
+        resource
+        for resource in resources(bundle, "Observation")
+        if code in {coded["code"] for coded in resource["code"]["coding"]}
     )
     return next(found)
 
@@ -258,11 +258,11 @@ def test_a_report_is_preliminary_until_someone_signs(model: Bundle) -> None:
     (report,) = resources(bundle, "DiagnosticReport")
     assert report["status"] == "preliminary"
     assert "resultsInterpreter" not in report
-    assert {each["status"] for each in resources(bundle, "Observation")} == {"preliminary"}
+    assert {resource["status"] for resource in resources(bundle, "Observation")} == {"preliminary"}
     signed = fhir_bundle(replace(FACTS, signed_by="Dr. B"), CASES["a marrow"], model)
     (report,) = resources(signed, "DiagnosticReport")
     assert (report["status"], report["resultsInterpreter"]) == ("final", [{"display": "Dr. B"}])
-    assert {each["status"] for each in resources(signed, "Observation")} == {"final"}
+    assert {resource["status"] for resource in resources(signed, "Observation")} == {"final"}
 
 
 def test_the_model_and_the_sample_are_named_and_no_patient_is(model: Bundle) -> None:
@@ -330,7 +330,7 @@ def test_a_report_needs_an_id_and_a_time_zone(model: Bundle) -> None:
 def test_it_is_written_beside_the_other_files(tmp_path: Path, model: Bundle) -> None:
     file = tmp_path / "fhir.json"
     write_fhir(file, FACTS, CASES["a marrow"], model)
-    assert [each.name for each in tmp_path.iterdir()] == ["fhir.json"]
+    assert [path.name for path in tmp_path.iterdir()] == ["fhir.json"]
     assert json.loads(file.read_text(encoding="utf-8")) == fhir_bundle(
         FACTS, CASES["a marrow"], model
     )

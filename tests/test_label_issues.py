@@ -79,9 +79,9 @@ def planted(seed: int, noise: float) -> tuple[Indices, Floats, set[int]]:
 def test_planted_wrong_labels_are_found() -> None:
     """A model that knows all finds all; one less sure misses those below its mean sureness."""
     labels, chances, wrong = planted(0, noise=0.0)
-    assert {each.index for each in find_doubts(labels, chances)} == wrong
+    assert {doubt.index for doubt in find_doubts(labels, chances)} == wrong
     labels, chances, wrong = planted(0, noise=0.3)
-    found = {each.index for each in find_doubts(labels, chances)}
+    found = {doubt.index for doubt in find_doubts(labels, chances)}
     surely = chances.max(axis=1) >= self_confidence(labels, chances)[chances.argmax(axis=1)]
     assert found == {index for index in wrong if surely[index]}
     assert 15 <= len(found) < 30
@@ -138,7 +138,7 @@ def test_the_list_the_page_and_the_counts(figures: Path, manifest: Manifest) -> 
     counts = json.loads((figures.parent / "d/doubts.json").read_text())
     assert counts["not_covered"]["PLM"] == 3
     assert counts["cells"] == sum(each.cells for each in result.by_class)
-    assert {each["code"]: each["doubts"] for each in counts["by_class"]}["EOS"] == 1
+    assert {count["code"]: count["doubts"] for count in counts["by_class"]}["EOS"] == 1
     page = (figures.parent / "d/doubts.html").read_text()
     assert "Labelled EOS (eosinophil), perhaps LYT (lymphocyte)" in page
     assert page.count("data:image/jpeg;base64,") == 3

@@ -79,7 +79,7 @@ def test_an_empty_or_packed_archive_and_a_table_without_pictures_are_rejects(
     with tarfile.open(tmp_path / "packed.tar", "w:gz") as archive:
         archive.add(CELLS[0])
     pyarrow.parquet.write_table(pyarrow.table({"a": [1]}), tmp_path / "table.parquet")
-    reasons = [each.reason for each in find_files([str(tmp_path)]) if isinstance(each, Reject)]
+    reasons = [file.reason for file in find_files([str(tmp_path)]) if isinstance(file, Reject)]
     assert reasons[0] == "it holds no files"
     assert reasons[1].startswith("it is no whole tar archive without compression")
     assert reasons[2] == "the Parquet file has no column of pictures"
@@ -108,7 +108,7 @@ def test_a_store_is_walked_and_read_like_a_folder(s3: s3fs.S3FileSystem, tmp_pat
         s3.put_file(str(cell), f"smears/walk/{number % 2}/{cell.name}")
     s3.put_file(str(CELLS[0]), "smears/walk/.hidden")
     s3.put_file(str(zipped(tmp_path / "set.zip")), "smears/walk/set.zip")
-    found = [each for each in find_files(["s3://smears/walk"]) if isinstance(each, Picture)]
+    found = [file for file in find_files(["s3://smears/walk"]) if isinstance(file, Picture)]
     assert [str(each.path) for each in found] == [
         f"s3://smears/walk/0/{CELLS[0].name}",
         f"s3://smears/walk/0/{CELLS[2].name}",
@@ -170,7 +170,7 @@ def test_predictions_go_into_a_store_in_parts(
     parts = sorted(s3.ls("smears/results"))
     assert [name_of(part) for part in parts] == [f"part-{n}.parquet" for n in range(3)]
     table = pyarrow.dataset.dataset("smears/results", filesystem=s3).to_table()
-    assert table["path"].to_pylist() == [each.path for each in read_predictions(file)]
+    assert table["path"].to_pylist() == [prediction.path for prediction in read_predictions(file)]
     with pytest.raises(OutputError, match="already holds something; give another place"):
         write_parts(file, place, overwrite=False)
     write_parts(file, place, overwrite=True)

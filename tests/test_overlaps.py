@@ -36,7 +36,7 @@ def test_corners_on_disk_searched_in_slices_give_the_same_pairs(
     pictures = [grey(file) for file in sorted({file for pair in planted for file in pair})]
     finder = CornerFinder()
     points, words = zip(*map(finder, pictures), strict=True)
-    counts = [len(each) for each in points]
+    counts = [len(point) for point in points]
     np.save(tmp_path / "points.npy", np.concatenate(points))
     np.save(tmp_path / "words.npy", np.concatenate(words))
     np.save(tmp_path / "picture.npy", np.repeat(np.arange(len(counts), dtype=np.int32), counts))

@@ -85,7 +85,7 @@ def tops(files: Iterable[object]) -> set[str]:
 
 
 def files_in(tree: Path) -> set[str]:
-    found = (each for each in tree.rglob("*") if each.is_file() and "__pycache__" not in each.parts)
+    found = (path for path in tree.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     return {str(each.relative_to(tree.parent)) for each in found}
 
 

@@ -171,9 +171,9 @@ def test_no_part_gets_more_than_its_share_and_one_group(
     sizes: list[int], weights: list[int], seed: int
 ) -> None:
     cells = [
-        Cell(f"{group}-{each}.jpg", f"{group:032x}{each:032x}", "BLA", "mll", f"p{group}")
+        Cell(f"{group}-{index}.jpg", f"{group:032x}{index:032x}", "BLA", "mll", f"p{group}")
         for group, size in enumerate(sizes)
-        for each in range(size)
+        for index in range(size)
     ]
     shares = {part: weight / sum(weights) for part, weight in zip(PARTS, weights, strict=True)}
     split = divide(cells, plan=SplitPlan(shares=shares, seed=seed, min_stratum=0))
@@ -259,7 +259,7 @@ def test_tables_cut_off_by_a_kill_give_whole_outcomes_in_order(
         contents = [table.read_bytes() for table in tables]
     assert len(taken) + len(rest) == len(paths)
     assert len(taken) >= written - written % BATCH_SIZE
-    assert [str(each) for each in taken] == [str(each) for each in outcomes[: len(taken)]]
+    assert [str(each) for each in taken] == [str(outcome) for outcome in outcomes[: len(taken)]]
     for content, end in zip(contents, kept.keep, strict=True):
         assert content[:end][-1:] in {b"\n", b""}
 
@@ -269,11 +269,11 @@ def write_outcomes(tables: tuple[Path, Path], outcomes: list[Reject | Prediction
         csv_file(tables[0], prediction_header(CLASSES)) as good,
         csv_file(tables[1], REJECT_HEADER) as bad,
     ):
-        for each in outcomes:
-            if isinstance(each, Reject):
-                bad.writerow(reject_row(each))
+        for outcome in outcomes:
+            if isinstance(outcome, Reject):
+                bad.writerow(reject_row(outcome))
             else:
-                good.writerow(prediction_row(each))
+                good.writerow(prediction_row(outcome))
 
 
 sides = some.floats(-50, 50, allow_nan=False)

@@ -179,7 +179,7 @@ def test_sets_of_classes_grow_with_the_coverage(
 ) -> None:
     chances, others = (softmax(each) for each, _ in (known, new))
     conformal = conform(chances, known[1], 4)
-    small, large = (conformal.sets(others, each) for each in sorted(coverages))
+    small, large = (conformal.sets(others, coverage) for coverage in sorted(coverages))
     assert (small <= large).all()
     held = conformal.sets(chances, max(coverages))[np.arange(len(chances)), known[1]]
     for each in set(known[1]):

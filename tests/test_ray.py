@@ -56,7 +56,7 @@ def found(given: list[str]) -> Iterator[Found]:
 
 def workers() -> list[psutil.Process]:
     """The processes of this test's cluster in which pictures are read."""
-    return [each for each in psutil.Process().children(recursive=True) if _reads(each)]
+    return [child for child in psutil.Process().children(recursive=True) if _reads(child)]
 
 
 def _reads(process: psutil.Process) -> bool:
@@ -136,8 +136,8 @@ def test_cells_that_kill_every_worker_end_the_work(
 
     def kill_all() -> None:
         while not ended.wait(0.1):
-            for each in workers():
-                os.kill(each.pid, signal.SIGKILL)
+            for worker in workers():
+                os.kill(worker.pid, signal.SIGKILL)
 
     killer = threading.Thread(target=kill_all)
     killer.start()

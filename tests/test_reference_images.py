@@ -107,7 +107,7 @@ def test_export_keeps_each_known_cell_as_the_network_sees_it(toy_bundle: Bundle)
                 ).mean()
                 < 8
             )
-    assert {each.source for each in pictures} == {"mll"}
+    assert {picture.source for picture in pictures} == {"mll"}
     card = (toy_bundle.folder / "MODEL_CARD.md").read_text()
     assert f"`known-cells.zip` has small pictures of {len(pictures)} training cells" in card
     assert "Shown with: sample cells\n" in card
@@ -133,9 +133,9 @@ def test_each_picture_of_the_shipped_bundle_shows_its_own_cell() -> None:
     """Enlarged to what the network saw, a picture is near the embedding of its own row."""
     bundle = load_bundle("default")
     pictures = load_pictures(bundle)
-    assert (len(pictures), {each.source for each in pictures}) == (2000, {"mll", "pbc"})
+    assert (len(pictures), {picture.source for picture in pictures}) == (2000, {"mll", "pbc"})
     sources = [path.partition("/")[0] for path in load_references(bundle).paths]
-    assert [each.source for each in pictures] == sources
+    assert [picture.source for picture in pictures] == sources
     assert (bundle.folder / "known-cells.zip").stat().st_size < 4_000_000
     rows = range(7, 2000, 250)
     large = [Image.open(io.BytesIO(pictures[row].jpeg)).resize((224, 224)) for row in rows]

@@ -145,7 +145,7 @@ def test_cells_on_a_field_are_cells_of_the_case(room: Room) -> None:
         }
         assert cells_by_field(session, case) == {field.id: (3, 0)}
         assert count_case(session, case, BUNDLE).differential.counted == 3
-        actions = [each.action for each in entries(session, case.public_id)]
+        actions = [entry.action for entry in entries(session, case.public_id)]
         assert actions == ["case add", "fields add", "field look"]
         assert verify(session) is None
 
@@ -185,7 +185,7 @@ def test_a_removed_cell_is_not_counted_until_it_is_restored(room: Room) -> None:
         assert count_case(session, case, BUNDLE).differential == before
         with pytest.raises(ConflictError, match="is not removed"):
             restore_cell(session, ada, case, cell)
-        lines = [(each.action, each.cell) for each in entries(session, case.public_id)][-2:]
+        lines = [(entry.action, entry.cell) for entry in entries(session, case.public_id)][-2:]
         assert lines == [("cell remove", str(cell.id)), ("cell restore", str(cell.id))]
         assert verify(session) is None
 

@@ -61,7 +61,7 @@ def read_all(room: Room, public_id: str, who: str) -> tuple[Case, User]:
 def test_a_folder_becomes_a_case_whose_cells_wait(room: Room, cells: Path) -> None:
     brought = bring(room, "Ada", read_case_file(cells, 0.1))
     assert (brought.added.new, brought.added.known) == (3, 1)
-    assert [Path(each.path).name for each in brought.rejects] == ["notes.txt"]
+    assert [Path(reject.path).name for reject in brought.rejects] == ["notes.txt"]
     with room.store.write() as session:
         ada = user_called(session, "Ada")
         case = find_case(session, ada, brought.case)

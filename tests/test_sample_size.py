@@ -219,7 +219,7 @@ def test_a_worklist_keeps_the_most_doubtful_and_the_share() -> None:
     assert [each.path for each in work.first] == ["half.png", "other.png"]
     assert work.blasts is not None
     assert work.blasts.percent == pytest.approx(100 * 2.7 / 5)
-    assert [each.percent for each in work.reviews] == [10, 20]
+    assert [review.percent for review in work.reviews] == [10, 20]
     assert work.in_words.startswith("By the chance of each cell to be a blast: 54.0% (")
 
 

@@ -178,7 +178,7 @@ def compare_classes(
         if code in ours.per_class:
             row = ours.per_class[code]
             values = [row[name].value for name in ("precision", "recall", "f1")]
-            assert values == pytest.approx([each[index] for each in theirs[:3]])
+            assert values == pytest.approx([their[index] for their in theirs[:3]])
             assert ours.support[code] == (true == index).sum()
 
 

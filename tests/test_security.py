@@ -38,7 +38,7 @@ def calls_and_imports(tree: ast.AST) -> Iterator[str]:
     """Name what a module imports, and the plain functions that it calls."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (each.name for each in node.names)
+            yield from (name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield node.module
         elif isinstance(node, ast.Call):
@@ -55,19 +55,21 @@ def test_arrays_and_weights_are_read_without_pickle() -> None:
     text = "\n".join(file.read_text() for file in SOURCES)
     loads = re.findall(r"\bnp\.load\(.*", text)
     assert loads
-    assert all("allow_pickle=False" in each for each in loads)
+    assert all("allow_pickle=False" in load for load in loads)
     assert "trust_remote_code" not in text
     models = re.findall(r"AutoModel\w+\.from_pretrained\((.{,200})", text, re.DOTALL)
     assert models
-    assert all("use_safetensors=True" in each for each in models)
+    assert all("use_safetensors=True" in model for model in models)
 
 
 def test_no_template_and_no_script_takes_text_for_markup() -> None:
     templates = sorted((ROOT / "src" / "marrowscope").rglob("*.j2"))
-    assert not [each for each in templates if re.search(r"\|\s*safe\b", each.read_text())]
+    assert not [
+        template for template in templates if re.search(r"\|\s*safe\b", template.read_text())
+    ]
     scripts = sorted((ROOT / "src" / "marrowscope" / "web" / "static").glob("*.js"))
     into = re.compile(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(")
-    assert not [each for each in scripts if into.search(each.read_text())]
+    assert not [script for script in scripts if into.search(script.read_text())]
 
 
 def test_templates_escape_by_their_names() -> None:
@@ -121,7 +123,9 @@ def test_a_cell_named_like_a_formula_is_classified_and_gone_on_with(
             lambda each: paths.append(each.path),
         )
         assert paths == inputs
-    assert [each.path for each in read_predictions(Path("results/predictions.csv"))] == inputs[:1]
+    assert [
+        prediction.path for prediction in read_predictions(Path("results/predictions.csv"))
+    ] == inputs[:1]
     text = Path("results/predictions.csv").read_text() + Path("results/rejects.csv").read_text()
     assert "\n'=1+1.jpg," in text
     assert "\n'@no.jpg," in text

@@ -204,7 +204,7 @@ def drop(client: Client, number: int) -> str:
     """Make a case and drop its cells, which differ from those of other cases."""
     case = client.post(f"{API}/cases", json={"title": f"S-{number}", "um_per_px": 0.1}).json()["id"]
     (name, content), *_ = pictures(1)
-    tails = (bytes([number, each]) for each in range(CELLS))
+    tails = (bytes([number, index]) for index in range(CELLS))
     cells = [(f"{each}-{name}", content + tail) for each, tail in enumerate(tails)]
     answer = client.post(f"{API}/cases/{case}/files", files=as_files(("a.zip", zip_of(*cells))))
     assert answer.status_code == 200, answer.text

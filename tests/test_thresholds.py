@@ -83,8 +83,8 @@ def test_thresholds_name_their_source_and_rise() -> None:
     schemes = (*BLASTS.schemes, *PLASMA_CELLS.schemes)
     assert [scheme.name for scheme in schemes] == list(sources)
     for scheme in schemes:
-        percents = [each.percent for each in scheme.thresholds]
+        percents = [threshold.percent for threshold in scheme.thresholds]
         assert percents == sorted(set(percents))
-        assert {(each.scheme, each.source) for each in scheme.thresholds} == {
+        assert {(threshold.scheme, threshold.source) for threshold in scheme.thresholds} == {
             (scheme.name, sources[scheme.name])
         }

@@ -302,7 +302,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_and_training_goes_on_later(
     died = subprocess.run(command, check=False, capture_output=True, text=True)
     assert "cannot be written" in died.stderr, died.stderr
     assert "make room, then continue with --resume" in died.stderr
-    assert [each.name for each in (tmp_path / "checkpoints").iterdir()] == ["checkpoint-7"]
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["checkpoint-7"]
     resumed = fit(manifest, split, toy_settings, tmp_path, resume=True)
     assert resumed.best_macro_f1 == toy_run.best_macro_f1
 

@@ -27,7 +27,7 @@ def test_a_contributor_checks_a_change(tmp_path: Path) -> None:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, clone / name)
     typed = [
-        each.line for each in walk(ROOT / "docs/tutorials/contributor.md", clone, clone / "src")
+        node.line for node in walk(ROOT / "docs/tutorials/contributor.md", clone, clone / "src")
     ]
     makefile = (ROOT / "Makefile").read_text()
     for step in GATE:

@@ -110,7 +110,7 @@ def test_a_token_opens_until_it_is_revoked(store: Store) -> None:
             revoke_token(session, them.ben, token.id)
         revoke_token(session, them.ada, token.id)
         assert token_of(session, secret) is None
-        assert [each.name for each in list_tokens(session, them.ada)] == ["lab robot"]
+        assert [token.name for token in list_tokens(session, them.ada)] == ["lab robot"]
         second, other = make_token(session, them.ben, "phone")
         switch(session, them.ben, "Root", active=False)
         switch(session, them.ben, "Root", active=True)

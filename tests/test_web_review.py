@@ -382,8 +382,8 @@ def test_reviewers_take_the_queue_and_reviewed_cells_of_their_own_cases(
         assert archive.read("manifest.csv") == alone.content
         archive.extractall(tmp_path / "taken")
     taken = read_manifest(tmp_path / "taken" / "manifest.csv")
-    assert [each.label for each in taken.cells] == ["BLA"] * 3
-    assert {each.patient for each in taken.cells} == {case}
+    assert [cell.label for cell in taken.cells] == ["BLA"] * 3
+    assert {cell.patient for cell in taken.cells} == {case}
     assert not taken.rejects
 
 

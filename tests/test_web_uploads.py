@@ -61,7 +61,7 @@ def ada(app: FastAPI) -> TestClient:
 def test_pictures_are_taken_by_what_they_are_not_by_their_names(tmp_path: Path) -> None:
     (name, cell), *_ = pictures(1)
     outcome = taken(tmp_path, ("cell.exe", cell), ("page.jpg", SVG), ("empty.png", b""))
-    assert [each.file for each in outcome.cells] == ["cell.exe"]
+    assert [cell.file for cell in outcome.cells] == ["cell.exe"]
     assert outcome.cells[0].width == Image.open(io.BytesIO(cell)).width
     assert reasons(outcome) == {
         "page.jpg": "not a picture that can be read; JPEG, PNG, TIFF, BMP, WEBP with 8 bits a "
@@ -102,7 +102,7 @@ def test_a_zip_gives_its_pictures_and_leaves_out_what_systems_leave(tmp_path: Pa
         ("Thumbs.db", b"x"),
     )
     outcome = taken(tmp_path, ("cells.zip", packed))
-    assert [each.file for each in outcome.cells] == [first, second]
+    assert [cell.file for cell in outcome.cells] == [first, second]
     assert outcome.refused == ()
     assert Blobs(tmp_path / "blobs").read(outcome.cells[1].sha256) == two
 
@@ -116,7 +116,7 @@ def test_names_that_lead_out_of_the_archive_are_refused(tmp_path: Path, name: st
         "it has no name, or one that leads out of the archive"
     ]
     assert outcome.cells == ()
-    assert [each.name for each in tmp_path.rglob("*")] == ["blobs"]
+    assert [path.name for path in tmp_path.rglob("*")] == ["blobs"]
 
 
 def test_an_archive_within_an_archive_is_not_opened(tmp_path: Path) -> None:

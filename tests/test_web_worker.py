@@ -58,7 +58,7 @@ open_room(
 @contextmanager
 def full_disk(process: "subprocess.Popen[str]") -> Iterator[None]:
     """Let no file of a server and of the process that reads for it grow, until it is left."""
-    both = [process.pid, *(each.pid for each in psutil.Process(process.pid).children())]
+    both = [process.pid, *(child.pid for child in psutil.Process(process.pid).children())]
     for number in both:
         resource.prlimit(number, resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
     yield
@@ -122,7 +122,7 @@ def progress(client: Client, case: str) -> dict[str, int]:
 def copies(number: int) -> bytes:
     """A zip of pictures that all differ in their bytes: sample cells with a tail."""
     (name, content), *_ = pictures(1)
-    files = ((f"{each}-{name}", content + each.to_bytes(4, "big")) for each in range(number))
+    files = ((f"{index}-{name}", content + index.to_bytes(4, "big")) for index in range(number))
     return zip_of(*files)
 
 
@@ -130,7 +130,7 @@ def fill_the_disk(client: Client, process: "subprocess.Popen[str]") -> None:
     """While the disk is full nothing is taken, which is said; then all goes on."""
     case = client.post(f"{API}/cases", json={"title": "F", "um_per_px": 0.1}).json()["id"]
     files, cells = (f"{API}/cases/{case}/{each}" for each in ("files", "cells"))
-    first, second = (as_files(each) for each in pictures(2))
+    first, second = (as_files(picture) for picture in pictures(2))
     assert client.post(files, files=first).json()["new"] == 1
     decision = {"cells": [client.get(cells).json()["rows"][0]["id"]], "label": "BLA"}
     while progress(client, case)["waiting"]:
@@ -201,7 +201,7 @@ def read_at_kill(room: Path) -> dict[int, tuple[float, ...]]:
     with stored(room) as session:
         case = session.query(Case).one()
         cells = list_cells(session, case, limit=CELLS).rows
-        return {each.id: tuple(each.probabilities) for each in cells if each.machine}
+        return {cell.id: tuple(cell.probabilities) for cell in cells if cell.machine}
 
 
 def test_a_kill_during_an_upload_leaves_the_case_as_it_was(
@@ -263,10 +263,10 @@ def test_a_kill_among_decisions_keeps_each_that_was_confirmed_and_none_half(
             Thread(target=decide_on, args=(half, name))
             for half, name in zip(halves, "ab", strict=True)
         ]
-        for each in readers:
-            each.start()
+        for reader in readers:
+            reader.start()
         while len(confirmed) < 12:
-            assert all(each.is_alive() for each in readers)
+            assert all(reader.is_alive() for reader in readers)
         kill(process)
         for each in readers:
             each.join()

@@ -145,7 +145,7 @@ def _check_printed(told: str, printed: str) -> None:
     lines = iter(" ".join(line.split()) for line in printed.splitlines())
     for line in filter(None, (" ".join(line.split()) for line in told.splitlines())):
         pattern = re.compile(".*".join(map(re.escape, line.split("..."))))
-        assert any(pattern.fullmatch(each) for each in lines), f"not printed: {line}\n{printed}"
+        assert any(pattern.fullmatch(line) for line in lines), f"not printed: {line}\n{printed}"
 
 
 def _free_port() -> int:

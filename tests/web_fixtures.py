@@ -76,7 +76,7 @@ def make_case(client: TestClient, title: str = "A-1", **facts: Any) -> str:
 
 def as_files(*files: tuple[str, bytes]) -> list[tuple[str, tuple[str, bytes]]]:
     """Files as a form sends them."""
-    return [("files", each) for each in files]
+    return [("files", file) for file in files]
 
 
 def zip_of(*files: tuple[str, bytes]) -> bytes:

@@ -73,7 +73,7 @@ def named_weights(model: onnx.ModelProto) -> Weights:
             (name for name in node.input if name.startswith(prefix) and name.endswith(".bias")), ""
         )
         makers = [_maker(name, maker) for name in node.input]
-        product = next((each for each in makers if each and each.op_type == "MatMul"), None)
+        product = next((maker for maker in makers if maker and maker.op_type == "MatMul"), None)
         if node.op_type == "Add" and bias and product is not None:
             name = bias.removeprefix(prefix).removesuffix(".bias") + ".weight"
             weights[name] = stored[product.input[1]].T

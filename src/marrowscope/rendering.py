@@ -66,5 +66,5 @@ class Axis:
 
 def axis_for(points: Iterable[float]) -> Axis:
     """Give the shortest axis that holds these differences, at most 100 points a side."""
-    widest = max((abs(each) for each in points), default=0.0)
+    widest = max((abs(point) for point in points), default=0.0)
     return Axis(next((end for end in ENDS if end >= widest - 1e-9), ENDS[-1]))

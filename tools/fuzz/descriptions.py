@@ -27,8 +27,8 @@ def _description() -> str:
     values: dict[str, Any] = json.loads((SHIPPED["default"] / "bundle.json").read_text())
     values["model"]["sha256"] = sha256(MODEL).hexdigest()
     values["novelty"] = values["adjustment"] = None
-    scores = [each[:2] for each in values["abstention"]["scores"]]
-    values["abstention"] |= {"scores": scores, "cells": [len(each) for each in scores]}
+    scores = [value[:2] for value in values["abstention"]["scores"]]
+    values["abstention"] |= {"scores": scores, "cells": [len(score) for score in scores]}
     images = values["origin"]["images"]
     values["origin"] = {"images": {name: images[name] for name in ("train mll", "train pbc")}}
     evaluation = values["evaluation"]

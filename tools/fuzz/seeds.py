@@ -91,7 +91,7 @@ def _uploads() -> Iterator[bytes]:
 
 
 def _containers() -> Iterator[bytes]:
-    yield from (b"Z" + each for each in _uploads())
+    yield from (b"Z" + upload for upload in _uploads())
     yield b"Z" + _zip(NAMES[:2], zipfile.ZIP_LZMA)
     yield b"T" + _tar(NAMES, tarfile.GNU_FORMAT)
     for form in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):

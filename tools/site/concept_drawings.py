@@ -79,9 +79,9 @@ def _reliability(trust: Mapping[str, Any]) -> str:
 
 
 def _dots(bins: Sequence[Mapping[str, float]], colour: str, *, hollow: bool) -> Iterable[str]:
-    for each in bins:
-        x, y = 60 + 320 * each["confidence"], 370 - 320 * each["accuracy"]
-        yield _dot(x, y, 2 + 0.6 * each["cells"] ** 0.5, colour, hollow=hollow)
+    for bin_ in bins:
+        x, y = 60 + 320 * bin_["confidence"], 370 - 320 * bin_["accuracy"]
+        yield _dot(x, y, 2 + 0.6 * bin_["cells"] ** 0.5, colour, hollow=hollow)
 
 
 def _legend(x: int, y: int, colour: str, words: str, *, hollow: bool) -> Iterable[str]:

@@ -172,9 +172,9 @@ def _of_same_cells(
 
 
 def _of_two_samples(names: tuple[str, str], readings: tuple[Opinion, Opinion]) -> Agreement:
-    cells = tuple(Counter(each.labels.values()) for each in readings)
+    cells = tuple(Counter(reading.labels.values()) for reading in readings)
     one, two = (
-        Counter({code: n for code, n in each.items() if CLASSES[code].counted}) for each in cells
+        Counter({code: n for code, n in cell.items() if CLASSES[code].counted}) for cell in cells
     )
     excluded = (
         f"{name}: {n:,} {CLASSES[code].name.lower()} ({code}), not part of the differential"

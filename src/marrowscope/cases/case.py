@@ -146,7 +146,7 @@ def _slide(where: str, values: object, root: Path, stain: str, scale: float | No
     kind = _kind(where, values)
     return Slide(
         name,
-        tuple(str(root / each) for each in _cells(where, kind, values[kind])),
+        tuple(str(root / cell) for cell in _cells(where, kind, values[kind])),
         _text(where, values, "stain") or stain,
         _scale(where, values, scale),
         kind == "fields",

@@ -203,7 +203,7 @@ def find_cells(case: Case, folder: Path, besides: Iterable[Path] = ()) -> dict[s
     slide_of: dict[str, str] = {}
     found = {slide.name: list(slide.find(own)) for slide in case.slides}
     for name, pictures in found.items():
-        for path in (str(each.path) for each in pictures if not isinstance(each, Reject)):
+        for path in (str(picture.path) for picture in pictures if not isinstance(picture, Reject)):
             other = slide_of.setdefault(os.path.realpath(path), name)
             if other != name:
                 raise CaseError(

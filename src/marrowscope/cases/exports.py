@@ -114,9 +114,9 @@ def _reviewed(reading: Reading) -> dict[str, Any]:
         "changed": sum(
             cell.machine.label != cell.decision.label for cell in reading.cells if cell.decision
         ),
-        "reviewers": sorted({each.reviewer for each in decisions}),
+        "reviewers": sorted({decision.reviewer for decision in decisions}),
         "overruled": len(reading.decisions.overruled),
-        "not_in_the_case": [each.path for each in reading.strays],
+        "not_in_the_case": [stray.path for stray in reading.strays],
     }
 
 
@@ -138,9 +138,9 @@ def _rows(reading: Reading) -> Iterator[tuple[list[str], Place | None]]:
     for cell in reading.cells:
         row = [_from(root, cell.machine.path), cell.slide, *_cell(cell), ""]
         yield row, cell.machine.place
-    for each in reading.rejects:
-        path, reason = _from(root, each.reject.path), each.reject.reason
-        yield [path, each.slide, "", "rejected", *[""] * 6, reason], None
+    for reject in reading.rejects:
+        path, reason = _from(root, reject.reject.path), reject.reject.reason
+        yield [path, reject.slide, "", "rejected", *[""] * 6, reason], None
 
 
 def _place(root: Path, place: Place | None) -> list[str]:

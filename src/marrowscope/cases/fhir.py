@@ -120,7 +120,7 @@ def _report(
 ) -> Element:
     text = "Differential count of bone marrow cells"
     words = (
-        *(each.in_words for each in differential.findings),
+        *(finding.in_words for finding in differential.findings),
         differential.ratio.in_words,
         *differential.notes,
         *facts.remarks,
@@ -232,7 +232,7 @@ def _at(name: str, time: datetime | None) -> Element:
 
 
 def _narrative(title: str, sentences: Iterable[str]) -> Element:
-    paragraphs = "".join(f"<p>{escape(each)}</p>" for each in sentences)
+    paragraphs = "".join(f"<p>{escape(sentence)}</p>" for sentence in sentences)
     div = f'<div xmlns="{XHTML}"><h2>{escape(title)}</h2>{paragraphs}</div>'
     return {"status": "generated", "div": div}
 

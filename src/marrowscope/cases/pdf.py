@@ -149,7 +149,7 @@ def _text(words: str) -> str:
 def _shown(words: str) -> str:
     """Replace what the font has no picture of by a question mark."""
     known = _glyphs()
-    return "".join(each if ord(each) in known else "?" for each in words)
+    return "".join(word if ord(word) in known else "?" for word in words)
 
 
 def _glyphs() -> Any:

@@ -49,9 +49,9 @@ def parts_of(reading: Reading) -> tuple[Part, ...]:
 def _settle(reading: Reading) -> Iterator[Part]:
     """Say how many more cells, or reviews, would settle the thresholds that are open."""
     lines = [
-        f"{each.name}: {more.in_words}"
-        for each in reading.differential.findings
-        for more in each.more
+        f"{finding.name}: {more.in_words}"
+        for finding in reading.differential.findings
+        for more in finding.more
     ]
     lines += _reviews(reading)
     if lines:
@@ -80,7 +80,7 @@ def _reviews(reading: Reading) -> Iterator[str]:
         f"{share.high:.1f} with the model's doubt)."
     )
     for percent in sorted(
-        {each.percent for scheme in BLASTS.schemes for each in scheme.thresholds}
+        {threshold.percent for scheme in BLASTS.schemes for threshold in scheme.thresholds}
     ):
         if share.low < percent <= share.high:
             yield reviews_until_clear(chances, len(cells), percent).in_words
@@ -121,8 +121,8 @@ def _excluded(reading: Reading) -> Part:
 
 
 def _rejects(reading: Reading) -> Iterator[str]:
-    for each in reading.rejects[:SHOWN_ROWS]:
-        yield f"Slide {each.slide}, {each.reject.path}: {each.reject.reason}"
+    for reject in reading.rejects[:SHOWN_ROWS]:
+        yield f"Slide {reject.slide}, {reject.reject.path}: {reject.reject.reason}"
     more = len(reading.rejects) - SHOWN_ROWS
     if more > 0:
         yield f"{more:,} more are in cells.csv."
@@ -173,7 +173,7 @@ def _about_decisions(reading: Reading) -> Iterator[str]:
     if len(decisions.overruled) > SHOWN_ROWS:
         yield f"Decided again later: {len(decisions.overruled):,} times in all."
     if reading.strays:
-        named = ", ".join(each.path for each in reading.strays[:SHOWN_ROWS])
+        named = ", ".join(stray.path for stray in reading.strays[:SHOWN_ROWS])
         yield f"On pictures that are not in the case, not used: {len(reading.strays):,} ({named})."
 
 

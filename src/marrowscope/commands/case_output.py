@@ -38,8 +38,8 @@ def show_report(sheet: Sheet, folder: Path, as_json: bool) -> None:
 
 def _show_rejects(sheet: Sheet) -> None:
     rejects = sheet.reading.rejects
-    for each in rejects[:SHOWN_REJECTS]:
-        where = f"slide {each.slide}, {each.reject.path}"
-        print(f"rejected: {where}: {each.reject.reason}", file=sys.stderr)
+    for reject in rejects[:SHOWN_REJECTS]:
+        where = f"slide {reject.slide}, {reject.reject.path}"
+        print(f"rejected: {where}: {reject.reject.reason}", file=sys.stderr)
     if len(rejects) > SHOWN_REJECTS:
         print(f"{len(rejects) - SHOWN_REJECTS:,} more are in cells.csv", file=sys.stderr)

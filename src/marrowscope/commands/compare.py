@@ -86,7 +86,7 @@ def compare(
         bundles = _bundles(folders)
         _check_options(bundles, data=data, split=split, audit=audit, output=output)
         check_different(folders)
-        read = {each: read_evaluation(each) for each in folders if each not in bundles}
+        read = {folder: read_evaluation(folder) for folder in folders if folder not in bundles}
         if output:
             prepare_folder(output, overwrite)
         if data and split and output:

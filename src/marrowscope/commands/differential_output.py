@@ -40,11 +40,11 @@ def differential_table(differential: Differential) -> Table:
     for row in differential.rows:
         table.add_row(row.code, row.name, *_figures(row), style=None if row.cells else "dim")
     table.add_section()
-    for each in differential.lineages:
-        if each.codes == BLASTS.codes:
+    for lineage in differential.lineages:
+        if lineage.codes == BLASTS.codes:
             continue
-        style = None if each.cells else "dim"
-        table.add_row("sum", each.lineage.replace("+", " + "), *_figures(each), style=style)
+        style = None if lineage.cells else "dim"
+        table.add_row("sum", lineage.lineage.replace("+", " + "), *_figures(lineage), style=style)
     return table
 
 
@@ -57,8 +57,8 @@ def _figures(row: DifferentialRow | LineageRow) -> list[str]:
 def _show_work(work: Work, say: Callable[..., object]) -> None:
     if work.reviews:
         say(f"  {work.in_words}")
-    for each in work.reviews:
-        say(f"  {each.in_words}")
+    for review in work.reviews:
+        say(f"  {review.in_words}")
     if work.reviews and work.first:
         names = ", ".join(f"{cell.path} ({cell.chance:.0%})" for cell in work.first[:SHOWN_WORK])
         say(f"  Review first, with the chance to be a blast: {names}", style="dim")

@@ -17,9 +17,11 @@ def show_domains(domains: Sequence[Domain]) -> None:
     table = Table(title=f"Drop from {domains[0].reference}, on the classes that both sets have")
     for heading in ("cells of", "n", "macro-F1", "reference", "drop in points"):
         table.add_column(heading, justify="left" if heading == "cells of" else "right")
-    for each in domains:
-        figures = (_in_words(each.macro_f1), _in_words(each.macro_f1_reference))
-        table.add_row(each.name, f"{each.cells:,}", *figures, _in_words(each.drop, points=100))
+    for domain in domains:
+        figures = (_in_words(domain.macro_f1), _in_words(domain.macro_f1_reference))
+        table.add_row(
+            domain.name, f"{domain.cells:,}", *figures, _in_words(domain.drop, points=100)
+        )
     Console().print(table)
     for each in domains:
         print(f"{each.name}: {each.verdict}; classes: {' '.join(each.classes) or 'none'}")

@@ -92,7 +92,7 @@ def evaluate(
         manifest = read_data(data, quiet=True)
         named = [other_of(text) for text in other or ()]
         others = [Other(name, read_data(path, quiet=True)) for name, path in named]
-        cells = len(sealed.part(part)) + sum(len(each.manifest.cells) for each in others)
+        cells = len(sealed.part(part)) + sum(len(other.manifest.cells) for other in others)
         with progress("Reading cells", cells) as each:
             result = measure(
                 load_bundle(bundle),

@@ -39,7 +39,7 @@ def show_evaluation(result: Evaluation, as_json: bool) -> None:
         print(f"rejected: {reject.path}: {reject.reason}", file=sys.stderr)
     if as_json:
         sets = {each.name: asdict(each) for each in (*result.sets, *result.others)}
-        domains = [asdict(each) for each in result.domains]
+        domains = [asdict(domain) for domain in result.domains]
         values = {"grouped_by": result.grouped_by, "sets": sets, "domains": domains}
         values["bundle_sha256"] = digest(result.bundle)
         print(json.dumps(without_nan(values)))
@@ -108,9 +108,9 @@ def _scores_table(result: SetResult) -> Table:
     table.add_column("scored, class mix")
     for heading in SHOWN_FIGURES.values():
         table.add_column(heading, justify="right")
-    for each in result.scores:
-        shown = (_in_words(each.figures[name]) for name in SHOWN_FIGURES)
-        table.add_row(f"{each.scoring}\n{each.mix} mix", *shown)
+    for score in result.scores:
+        shown = (_in_words(score.figures[name]) for name in SHOWN_FIGURES)
+        table.add_row(f"{score.scoring}\n{score.mix} mix", *shown)
     return table
 
 

@@ -140,13 +140,13 @@ def list_cases(
 
         rows = [
             {
-                "case": each.public_id,
-                "title": each.title,
-                "state": each.state.value,
-                "owner": each.owner.name,
-                "made": each.created_at.isoformat(timespec="seconds"),
+                "case": case.public_id,
+                "title": case.title,
+                "state": case.state.value,
+                "owner": case.owner.name,
+                "made": case.created_at.isoformat(timespec="seconds"),
             }
-            for each in all_cases(session, search, archived=archived)
+            for case in all_cases(session, search, archived=archived)
         ]
         _show(rows, as_json, "no cases")
 

@@ -71,7 +71,9 @@ def read_journal(folder: Path) -> dict[str, Any] | None:
     try:
         values = json.loads((folder / JOURNAL).read_text(encoding="utf-8"))
         numbers = [values["items"], *dict(values["bytes"]).values()]
-        known = isinstance(values["key"], str) and all(isinstance(each, int) for each in numbers)
+        known = isinstance(values["key"], str) and all(
+            isinstance(number, int) for number in numbers
+        )
     except (OSError, ValueError, LookupError, TypeError):
         return None
     return values if known and min(numbers) >= 0 else None

@@ -36,12 +36,12 @@ class Finding:
     @property
     def cells(self) -> int:
         """Number of nucleated cells on all fields."""
-        return sum(each.cells for each in self.fields)
+        return sum(field.cells for field in self.fields)
 
     @property
     def flagged(self) -> tuple[Looked, ...]:
         """Fields out of the plain range."""
-        return tuple(each for each in self.fields if each.flags)
+        return tuple(field for field in self.fields if field.flags)
 
     def as_dict(self) -> dict[str, Any]:
         """Give the outcome for machines."""

@@ -187,12 +187,12 @@ def on_fields(folder: Path, *, keep_flagged: bool = False) -> OnFields | None:
 
 def sum_up(fields: Sequence[Looked], *, keep_flagged: bool = False) -> OnFields:
     """Sum up fields that were looked at."""
-    reasons = Counter(flag for each in fields for flag in each.flags)
+    reasons = Counter(flag for field in fields for flag in field.flags)
     return OnFields(
         fields=len(fields),
-        cells=sum(each.cells for each in fields),
-        scales=scales_of((each.scale, each.um_per_px) for each in fields),
+        cells=sum(field.cells for field in fields),
+        scales=scales_of((field.scale, field.um_per_px) for field in fields),
         flagged=tuple(reasons.most_common()),
-        names=tuple(each.file for each in fields if each.flags),
+        names=tuple(field.file for field in fields if field.flags),
         kept=keep_flagged,
     )

@@ -140,11 +140,11 @@ def agreed(outcomes: Sequence[Looked | Reject]) -> list[Looked | Reject]:
         OSError: it went away meanwhile.
     """
     scales: dict[tuple[Path, int, int], list[float]] = {}
-    for each in outcomes:
-        if isinstance(each, Looked) and each.um_per_px and each.scale == RED_CELLS:
-            scales.setdefault(_camera(each), []).append(each.um_per_px)
+    for outcome in outcomes:
+        if isinstance(outcome, Looked) and outcome.um_per_px and outcome.scale == RED_CELLS:
+            scales.setdefault(_camera(outcome), []).append(outcome.um_per_px)
     middle = {key: median(some) for key, some in scales.items() if len(some) >= NEIGHBOURS}
-    return [_agreed(each, middle) for each in outcomes]
+    return [_agreed(outcome, middle) for outcome in outcomes]
 
 
 def _camera(looked: Looked) -> tuple[Path, int, int]:
@@ -242,7 +242,7 @@ def read_looked(folder: Path) -> list[Looked]:
         FieldError: one cannot be read.
     """
     boxes = read_boxes(folder / BOXES)
-    return [replace(each, boxes=boxes.get(each.file, ())) for each in read_fields(folder)]
+    return [replace(field, boxes=boxes.get(field.file, ())) for field in read_fields(folder)]
 
 
 def read_fields(folder: Path) -> list[Looked]:

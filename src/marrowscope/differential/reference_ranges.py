@@ -125,7 +125,7 @@ def _codes(file: Path, name: str) -> tuple[str, ...]:
 
 
 def _range(file: Path, name: str, limits: Any, most: float) -> Range:
-    numbers = isinstance(limits, list) and all(type(each) in (int, float) for each in limits)
+    numbers = isinstance(limits, list) and all(type(limit) in (int, float) for limit in limits)
     if not numbers or len(limits) != 2 or not 0 <= limits[0] <= limits[1] <= most:
         bound = "" if math.isinf(most) else f", at most {most:g}"
         raise SettingsError(

@@ -99,7 +99,9 @@ class Worklist:
         if not self.counted or self._weights is None:
             return Work(first, None, ())
         share = in_doubt(self._chances, self.counted)
-        percents = sorted({each.percent for scheme in BLASTS.schemes for each in scheme.thresholds})
+        percents = sorted(
+            {threshold.percent for scheme in BLASTS.schemes for threshold in scheme.thresholds}
+        )
         reviews = (
             reviews_until_clear(self._chances, self.counted, percent)
             for percent in percents

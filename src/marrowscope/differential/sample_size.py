@@ -181,10 +181,10 @@ def chances_of(
         )
     labels, weigh = reviewed or {}, np.ones(len(classes)) if weights is None else weights
     return {
-        each.path: float(labels[each.path] in codes)
-        if each.path in labels
-        else chance_of(np.asarray(each.probabilities) * weigh, inside)
-        for each in predictions
+        prediction.path: float(labels[prediction.path] in codes)
+        if prediction.path in labels
+        else chance_of(np.asarray(prediction.probabilities) * weigh, inside)
+        for prediction in predictions
     }
 
 

@@ -33,7 +33,7 @@ class Key:
 def keys_of(differential: Differential, adjusted: Adjusted | None) -> tuple[Key, ...]:
     """Give blasts, plasma cells and the M:E ratio."""
     shares = {share.name: share for share in adjusted.shares} if adjusted else {}
-    findings = (_of_finding(each, shares.get(each.name)) for each in differential.findings)
+    findings = (_of_finding(finding, shares.get(finding.name)) for finding in differential.findings)
     return (*findings, _of_ratio(differential.ratio))
 
 

@@ -34,7 +34,9 @@ class Scheme:
 
     def band(self, cells: int, counted: int) -> str:
         """Name the band of a share: 25 of 500 is `WHO 2022: 5% to under 10% (MDS-IB1)`."""
-        reached = [each for each in self.thresholds if 100 * cells >= each.percent * counted]
+        reached = [
+            threshold for threshold in self.thresholds if 100 * cells >= threshold.percent * counted
+        ]
         if not reached:
             return f"{self.name}: under {self.thresholds[0].percent:g}%"
         last = reached[-1]
@@ -152,7 +154,7 @@ def find(
 
 
 def _straddled(watched: Watched, low: float, high: float) -> tuple[Threshold, ...]:
-    every = (each for scheme in watched.schemes for each in scheme.thresholds)
+    every = (threshold for scheme in watched.schemes for threshold in scheme.thresholds)
     return tuple(each for each in every if low < each.percent <= high)
 
 

@@ -56,12 +56,12 @@ def as_dict(comparison: Comparison) -> dict[str, Any]:
         "grouped_by": first.grouped_by,
         "evaluations": [
             {
-                "name": each.name,
-                "folder": str(each.folder),
-                "model_sha256": each.model_sha256,
-                "classes": list(each.classes),
+                "name": evaluation.name,
+                "folder": str(evaluation.folder),
+                "model_sha256": evaluation.model_sha256,
+                "classes": list(evaluation.classes),
             }
-            for each in comparison.evaluations
+            for evaluation in comparison.evaluations
         ],
         "classes": list(comparison.classes),
         "macro_classes": list(comparison.macro_classes),

@@ -29,17 +29,17 @@ def dots(bins: Sequence[Mapping[str, Any]]) -> list[Dot]:
     Bins without cells are left out, and no dot is smaller than `SMALLEST`. A bin of confidence 0.5
     and accuracy 0.25 lies in the middle, three quarters down.
     """
-    most = max((each["cells"] for each in bins), default=1)
+    most = max((bin_["cells"] for bin_ in bins), default=1)
     return [
         Dot(
-            x=SIDE * each["confidence"],
-            y=SIDE * (1 - each["accuracy"]),
-            radius=max(SMALLEST, LARGEST * (each["cells"] / most) ** 0.5),
-            words=f"{each['cells']:,} cells: promised {each['confidence']:.2f}, "
-            f"right {each['accuracy']:.2f}",
+            x=SIDE * bin_["confidence"],
+            y=SIDE * (1 - bin_["accuracy"]),
+            radius=max(SMALLEST, LARGEST * (bin_["cells"] / most) ** 0.5),
+            words=f"{bin_['cells']:,} cells: promised {bin_['confidence']:.2f}, "
+            f"right {bin_['accuracy']:.2f}",
         )
-        for each in bins
-        if each["cells"]
+        for bin_ in bins
+        if bin_["cells"]
     ]
 
 

@@ -245,7 +245,7 @@ def _seal_tested(bundle: Bundle, sets: Mapping[str, Sequence[Scored]]) -> Bundle
     """Keep the test cells that are counted, so that a count can be corrected for their errors."""
     cells = [each for name, scored in sets.items() if name != "all" for each in scored]
     novelty = bundle.novelty
-    kept = [each for each in cells if not (novelty and novelty.is_novel(each.prediction.novelty))]
+    kept = [cell for cell in cells if not (novelty and novelty.is_novel(cell.prediction.novelty))]
     if not kept:
         return bundle
     tested = LabelledCells(

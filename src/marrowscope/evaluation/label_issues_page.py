@@ -228,7 +228,7 @@ def _confusions(listed: Sequence[Listed], predictions: OutOfFold, root: Path) ->
             suggested,
             len(cells),
             (typical[label], typical[suggested]),
-            tuple((each, _picture(within(root, each.path))) for each in cells),
+            tuple((cell, _picture(within(root, cell.path))) for cell in cells),
         )
         for (label, suggested), cells in sorted(members.items(), key=lambda item: -len(item[1]))
     ]

@@ -186,7 +186,7 @@ class _Gallery:
         if isinstance(seen, Reject):
             self.unreadable += 1
             return Shown(mistake, "")
-        layers = (each.layer for each in seen.maps if each.guess.code == mistake.predicted)
+        layers = (map_.layer for map_ in seen.maps if map_.guess.code == mistake.predicted)
         return Shown(mistake, seen.picture, next(layers, ""))
 
 
@@ -197,7 +197,7 @@ def _kinds(
     rows = {row["code"]: row for row in whole["per_class"]}
     kept = mistakes.within(MOST_PICTURES - WORST * len(bundle.classes))
     scores: list[dict[str, Any]] = whole.get("scores", [])
-    strict = (each["per_class"] for each in scores if each["scoring"] == STRICT)
+    strict = (score["per_class"] for score in scores if score["scoring"] == STRICT)
     figures: dict[str, Any] = next(strict, {})
     return [
         Kind(

@@ -99,7 +99,7 @@ def by_source(
 
 
 def _in_words(rejects: Sequence[Reject]) -> str:
-    such_as = "".join(f", such as {each.path}: {each.reason}" for each in rejects[:1])
+    such_as = "".join(f", such as {reject.path}: {reject.reason}" for reject in rejects[:1])
     return f"{len(rejects)} could not be read{such_as}"
 
 

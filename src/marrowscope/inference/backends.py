@@ -99,7 +99,7 @@ class OnnxRuntime:
             raise BundleError(f"{bundle.model_file} cannot be loaded: {error}") from None
         metadata = self._session.get_modelmeta().custom_metadata_map
         _check_classes(bundle, metadata.get(CLASSES_KEY, "[]"))
-        self.gives = tuple(each.name for each in self._session.get_outputs())
+        self.gives = tuple(output.name for output in self._session.get_outputs())
         given = self._session.get_inputs()[0]
         self._input = given.name
         self._prepare = _preparing(bundle, given.type == "tensor(uint8)")
@@ -171,7 +171,7 @@ class OpenVino:
         where = ["framework", CLASSES_KEY]
         there = model.has_rt_info(where)
         _check_classes(bundle, model.get_rt_info(where).astype(str) if there else "[]")
-        self.gives = tuple(each.any_name for each in model.outputs)
+        self.gives = tuple(output.any_name for output in model.outputs)
         given = model.inputs[0]
         self._prepare = _preparing(bundle, given.element_type == openvino.Type.u8)
         self._tensor = openvino.Tensor

@@ -133,7 +133,7 @@ def explain(
             "finds those that are worth a look"
         )
     size = bundle.preprocessing.size
-    known = [_shown(each) for each in load_pictures(bundle)]
+    known = [_shown(picture) for picture in load_pictures(bundle)]
     predictor = Predictor(bundle, threads)
     predictor.explain(np.zeros((1, 3, size, size), dtype=np.uint8))
     prepare_folder(folder, overwrite)

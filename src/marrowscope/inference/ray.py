@@ -98,7 +98,7 @@ class ClusterPredictor:
         _set_up(self._ray.data.DataContext.get_current())
         size = BATCHES_A_BLOCK * batch_size
         blocks = [found[start : start + size] for start in range(0, len(found), size)]
-        data = self._ray.data.from_arrow_refs([self._ray.put(_as_table(each)) for each in blocks])
+        data = self._ray.data.from_arrow_refs([self._ray.put(_as_table(block)) for block in blocks])
         read = data.map_batches(
             Worker,
             fn_constructor_args=[[self._content], __version__, self._engine, batch_size],
@@ -187,7 +187,8 @@ def _as_outcomes(outcomes: Iterable[Outcome]) -> Any:
     schema = {"path": text, "reason": text, "label": text, "probability": number}
     schema |= {"probabilities": pa.list_(number), "novelty": number}
     rows = [
-        {name: value for name, value in vars(each).items() if name in schema} for each in outcomes
+        {name: value for name, value in vars(outcome).items() if name in schema}
+        for outcome in outcomes
     ]
     return pa.Table.from_pylist(rows, schema=pa.schema(schema))
 

@@ -47,7 +47,7 @@ def alone_at(file: Path) -> Iterator[Path]:
 
 def holds_something(folder: Path) -> bool:
     """Tell whether a folder holds anything but a lock."""
-    return any(each.name != LOCK for each in folder.iterdir())
+    return any(path.name != LOCK for path in folder.iterdir())
 
 
 @contextmanager

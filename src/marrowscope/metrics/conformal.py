@@ -94,13 +94,13 @@ def abstention_of(values: Mapping[str, Any] | None, classes: int) -> Abstention 
     """
     if values is None:
         return None
-    scores = tuple(tuple(map(float, each)) for each in values["scores"])
+    scores = tuple(tuple(map(float, value)) for value in values["scores"])
     if values["method"] != METHOD or len(scores) != classes:
         raise ValueError(f"its abstention is {values['method']!r} for {len(scores)} classes")
     whole = all(
         list(each) == sorted(each) and all(0 <= score <= 1 for score in each) for each in scores
     )
-    if not whole or [len(each) for each in scores] != list(values["cells"]):
+    if not whole or [len(score) for score in scores] != list(values["cells"]):
         raise ValueError("the scores of its abstention were changed")
     return Abstention(METHOD, scores)
 

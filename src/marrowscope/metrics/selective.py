@@ -146,7 +146,7 @@ def thresholds_of(values: Sequence[Mapping[str, Any]]) -> tuple[Threshold, ...]:
     Raises:
         ValueError: a number is not within 0..1.
     """
-    read = tuple(Threshold(float(each["error_rate"]), each["threshold"]) for each in values)
+    read = tuple(Threshold(float(value["error_rate"]), value["threshold"]) for value in values)
     for each in read:
         if not 0 <= each.error_rate <= 1 or not 0 <= float(each.threshold or 0) <= 1:
             raise ValueError(f"{each} is not within 0 to 1")

@@ -146,7 +146,7 @@ def _check_nothing_else(bundle: Bundle) -> None:
         BundleError: something does.
     """
     known = {*bundle.files, SIGNATURE}
-    strange = sorted(each.name for each in bundle.folder.iterdir() if each.name not in known)
+    strange = sorted(path.name for path in bundle.folder.iterdir() if path.name not in known)
     if strange:
         raise BundleError(
             f"{bundle.folder} holds what is not of the bundle: {', '.join(strange)}; remove it, or "

@@ -140,7 +140,7 @@ def _check(archive: zipfile.ZipFile, sources: Sequence[object], cells: int) -> N
     files = len(archive.namelist())
     if files != cells + 1:
         raise ValueError(f"it holds {files} files, not {cells + 1}")
-    if not isinstance(sources, list) or [type(each) for each in sources] != [str] * cells:
+    if not isinstance(sources, list) or [type(source) for source in sources] != [str] * cells:
         raise ValueError(f"{SOURCES} is not a list of {cells} texts")
 
 

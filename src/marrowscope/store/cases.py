@@ -209,7 +209,7 @@ def _searched(query: Select[Case], search: str, archived: bool) -> Select[Case]:
     query = query.where(Case.archived_at.is_not(None) if archived else Case.archived_at.is_(None))
     if words := search.strip():
         texts = (Case.title, Case.material, Case.stain)
-        query = query.where(or_(*(each.icontains(words, autoescape=True) for each in texts)))
+        query = query.where(or_(*(text.icontains(words, autoescape=True) for text in texts)))
     return query
 
 

@@ -75,8 +75,8 @@ def reading_of(
     ]
     fields = fields_of(session, case)
     rejects += list(_unread(fields))
-    for each in rejects:
-        tally.add(each.reject)
+    for reject in rejects:
+        tally.add(reject.reject)
     return Reading(
         case=_facts(case, cells, fields, folder),
         bundle=_as_known(case, bundle),

@@ -224,7 +224,7 @@ def _train(sweep: _Sweep, study: optuna.Study, trial: Trial) -> float:
     """Train with the settings of a trial, and give the best validation macro-F1."""
     trials = study.get_trials(deepcopy=False)
     reported = set(trials[trial.number].intermediate_values)
-    others = sum(each.state.is_finished() for each in trials)
+    others = sum(trial.state.is_finished() for trial in trials)
     name = folder_of(trial.number)
     settings = replace(sweep.settings, **trial.params)
 

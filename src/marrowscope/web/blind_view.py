@@ -85,12 +85,12 @@ def list_seen(
 
 
 def _fitting(cells: Iterable[SeenCell], wanted: Wanted) -> Iterable[SeenCell]:
-    for each in cells:
-        if wanted.label is not None and each.counts_as != wanted.label:
+    for cell in cells:
+        if wanted.label is not None and cell.counts_as != wanted.label:
             continue
-        if wanted.decided is not None and bool(each.label) != wanted.decided:
+        if wanted.decided is not None and bool(cell.label) != wanted.decided:
             continue
-        yield each
+        yield cell
 
 
 def _first(seen: SeenCell) -> tuple[object, ...]:

@@ -37,12 +37,12 @@ def _explain(room: Room, sha256: str, um_per_px: float | None, predictor: Predic
         picture=f"data:image/jpeg;base64,{seen.picture}",
         maps=[
             MapOut(
-                code=each.guess.code,
-                probability=each.guess.probability,
-                strongest=each.strongest,
-                layer=f"data:image/png;base64,{each.layer}",
+                code=map_.guess.code,
+                probability=map_.guess.probability,
+                strongest=map_.strongest,
+                layer=f"data:image/png;base64,{map_.layer}",
             )
-            for each in seen.maps
+            for map_ in seen.maps
         ],
         similar=[_similar(room, each) for each in seen.similar],
         credit=told.credit if told else "",

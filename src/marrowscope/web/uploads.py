@@ -77,7 +77,7 @@ def keep_each(
     """
     kept: list[Kept] = []
     refused: list[Refused] = []
-    total = sum(count_members(each.file, limits) if is_zip(each.file) else 1 for each in files)
+    total = sum(count_members(file.file, limits) if is_zip(file.file) else 1 for file in files)
     for number, member in enumerate(each_member(files, limits), 1):
         if number > limits.files:
             raise UploadError(f"at most {limits.files:,} files are taken at once; send it in parts")
@@ -96,11 +96,11 @@ def each_member(files: Iterable[Incoming], limits: Limits) -> Iterator[Member]:
     Raises:
         UploadError: an archive is damaged, or a zip bomb.
     """
-    for each in files:
-        if is_zip(each.file):
-            yield from members(each.file, limits)
-        elif not is_left_by_systems(PurePosixPath(each.name).name):
-            yield _loose(each, limits)
+    for file in files:
+        if is_zip(file.file):
+            yield from members(file.file, limits)
+        elif not is_left_by_systems(PurePosixPath(file.name).name):
+            yield _loose(file, limits)
 
 
 def _loose(each: Incoming, limits: Limits) -> Member:

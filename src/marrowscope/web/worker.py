@@ -153,12 +153,12 @@ class Worker:
             scales = scales_of(session, case, cells)
         if not cells:
             return False
-        pictures = [Picture(self._room.blobs.path(each.sha256), scales[each.id]) for each in cells]
+        pictures = [Picture(self._room.blobs.path(cell.sha256), scales[cell.id]) for cell in cells]
         outcomes = self._reader.submit(_classify, predictor, pictures).result()
         self._reader.submit(_draw, self._room, cells).result()
         found = dict(zip((cell.id for cell in cells), outcomes, strict=True))
         self._keep(job, case, found)
-        rejected = sum(isinstance(each, Reject) for each in outcomes)
+        rejected = sum(isinstance(outcome, Reject) for outcome in outcomes)
         self._say(Batch(len(found) - rejected, rejected, time.perf_counter() - began))
         return True
 

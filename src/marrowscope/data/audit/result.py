@@ -45,8 +45,8 @@ class Audit:
         kinds = Counter(damage.kind for damage in self.damaged)
         pairs = {
             "duplicates": self.duplicates,
-            "copies": [(each.a, each.b) for each in self.copies],
-            "overlaps": [(each.a, each.b) for each in self.overlaps],
+            "copies": [(copy.a, copy.b) for copy in self.copies],
+            "overlaps": [(overlap.a, overlap.b) for overlap in self.overlaps],
         }
         counts: dict[str, Any] = {
             "cells": len(cells),
@@ -84,10 +84,10 @@ def write_lists(result: Audit, folder: Path) -> None:
             rows.writerow(_pair(result, copy.a, copy.b, "same picture", *numbers))
     header = ["path_a", "path_b", "dx", "dy", "shared_area", "correlation", "label_a", "label_b"]
     with csv_file(folder / OVERLAPS, header) as rows:
-        for each in result.overlaps:
-            numbers = [f"{each.dx}", f"{each.dy}"]
-            numbers += [f"{each.shared_area:.4f}", f"{each.correlation:.4f}"]
-            rows.writerow(_pair(result, each.a, each.b, *numbers))
+        for overlap in result.overlaps:
+            numbers = [f"{overlap.dx}", f"{overlap.dy}"]
+            numbers += [f"{overlap.shared_area:.4f}", f"{overlap.correlation:.4f}"]
+            rows.writerow(_pair(result, overlap.a, overlap.b, *numbers))
 
 
 def _pair(result: Audit, one: int, other: int, *values: str) -> list[str]:

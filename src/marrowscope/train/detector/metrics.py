@@ -57,7 +57,7 @@ def agree(found: Sequence[Box], drawn: Sequence[Box]) -> Agreement:
 
 def together(fields: Sequence[Agreement]) -> Agreement:
     """Add up the counts of fields."""
-    counts = [(each.hits, each.found, each.drawn, each.taken, each.others) for each in fields]
+    counts = [(field.hits, field.found, field.drawn, field.taken, field.others) for field in fields]
     hits, found, drawn, taken, others = (sum(column) for column in zip(*counts, strict=True))
     return Agreement(hits, found, drawn, taken, others)
 

@@ -37,5 +37,5 @@ def queue(
     check_role(caller.user, Role.REVIEWER, "the queue")
     with room.store.read() as session:
         rows = most_worth(session, limit, caller.user)
-        listed = [WorthOut.model_validate(each, from_attributes=True) for each in rows]
+        listed = [WorthOut.model_validate(row, from_attributes=True) for row in rows]
         return PageOut(total=waiting_for_a_look(session, caller.user), rows=listed)

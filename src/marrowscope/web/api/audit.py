@@ -59,7 +59,7 @@ def audit_of_case(
 
 def _lines(room: Room, case: str, after: int, limit: int) -> PageOut[dict[str, Any]]:
     with room.store.read() as session:
-        rows = [as_dict(each) for each in islice(entries(session, case, after), limit)]
+        rows = [as_dict(entry) for entry in islice(entries(session, case, after), limit)]
         return PageOut(total=count(session, case), rows=rows)
 
 

@@ -88,17 +88,17 @@ def show_cell(caller: Me, room: InRoom, case_id: CaseId, number: Number) -> Cell
 
 
 def _history(decisions: Sequence[CellDecision]) -> list[PastDecision]:
-    undone = {each.undoes for each in decisions}
+    undone = {decision.undoes for decision in decisions}
     return [
         PastDecision(
-            who=each.user.name,
-            at=each.at,
-            before=each.before,
-            after=each.after,
-            undoes=each.undoes is not None,
-            undone=each.id in undone,
+            who=decision.user.name,
+            at=decision.at,
+            before=decision.before,
+            after=decision.after,
+            undoes=decision.undoes is not None,
+            undone=decision.id in undone,
         )
-        for each in decisions
+        for decision in decisions
     ]
 
 

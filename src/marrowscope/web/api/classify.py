@@ -72,7 +72,7 @@ def _classify(room: Room, files: list[Incoming], um_per_px: float | None) -> Cla
     with tempfile.TemporaryDirectory(prefix="marrowscope-") as folder:
         blobs = Blobs(Path(folder))
         taken = take_in(files, blobs, room.settings.limits)
-        pictures = [Picture(blobs.path(each.sha256), um_per_px) for each in taken.cells]
+        pictures = [Picture(blobs.path(cell.sha256), um_per_px) for cell in taken.cells]
         outcomes = list(room.predictor().classify(pictures))
     tally, cells = Tally(room.bundle.novelty), []
     refused = [RefusedOut(file=each.file, reason=each.reason) for each in taken.refused]

@@ -68,7 +68,7 @@ def differential(caller: Me, room: InRoom, case_id: CaseId) -> dict[str, Any]:
 def _out(counted: CaseCount) -> dict[str, Any]:
     """Give a count; `until_certain` is how many reviews the hardest open threshold needs."""
     work, found = counted.work, counted.differential
-    needed = [each.reviews for each in work.reviews]
+    needed = [review.reviews for review in work.reviews]
     return plain_fields(found) | {
         "version": counted.version,
         "fates": {fate.value: cells for fate, cells in counted.fates.items()},
@@ -78,7 +78,7 @@ def _out(counted: CaseCount) -> dict[str, Any]:
         "until_certain": None if None in needed else max(filter(None, needed), default=0),
         "review_first": [int(each.path) for each in work.first],
         "in_words": {
-            "findings": [each.in_words for each in found.findings],
+            "findings": [finding.in_words for finding in found.findings],
             "ratio": found.ratio.in_words,
         },
     }

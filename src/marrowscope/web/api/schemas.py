@@ -215,4 +215,4 @@ def plain(value: Any) -> Any:
 
 def plain_fields(record: Any) -> dict[str, Any]:
     """Give a record by the names of its fields."""
-    return {each.name: plain(getattr(record, each.name)) for each in fields(record)}
+    return {field.name: plain(getattr(record, field.name)) for field in fields(record)}

@@ -92,14 +92,14 @@ def link_path(secret: str) -> str:
 def users(caller: Admin, room: InRoom) -> list[UserOut]:  # noqa: ARG001 - it needs one
     """List all accounts; for administrators."""
     with room.store.read() as session:
-        return [_user(each) for each in list_users(session)]
+        return [_user(user) for user in list_users(session)]
 
 
 @router.get("/users/names")
 def names(caller: Me, room: InRoom) -> list[str]:  # noqa: ARG001 - it needs a login
     """Name the users whose accounts are on, to share a case with."""
     with room.store.read() as session:
-        return [each.name for each in list_users(session) if each.active]
+        return [user.name for user in list_users(session) if user.active]
 
 
 @router.post("/users", status_code=201)
@@ -144,7 +144,7 @@ def _token(token: Token) -> TokenOut:
 def tokens(caller: Me, room: InRoom) -> list[TokenOut]:
     """List your tokens, those revoked too."""
     with room.store.read() as session:
-        return [_token(each) for each in list_tokens(session, caller.user)]
+        return [_token(token) for token in list_tokens(session, caller.user)]
 
 
 @router.post("/tokens", status_code=201)
