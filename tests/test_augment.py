@@ -13,8 +13,23 @@ from PIL import Image
 from marrowscope.data.manifest import Manifest
 from marrowscope.io.images import read_image
 from marrowscope.model.preprocess import Preprocessing
-from marrowscope.train.augment import Views, augment, blur, draw, jpeg_noise, restain, warp
-from marrowscope.train.class_balance import class_shares, focal, loss_of, sampling_weights
+from marrowscope.train.augment import (
+    Views,
+    augment,
+    blur,
+    coarsen,
+    draw,
+    jpeg_noise,
+    restain,
+    warp,
+)
+from marrowscope.train.class_balance import (
+    chances_of_draw,
+    class_shares,
+    focal,
+    loss_of,
+    sampling_weights,
+)
 from marrowscope.train.dataset import CellDataset, stack
 from marrowscope.train.mixup import mix
 from marrowscope.train.settings import TrainSettings
@@ -150,6 +165,29 @@ def test_rare_classes_are_drawn_and_weighed_as_they_should_be() -> None:
     assert float(focal(logits, targets, 0)) == pytest.approx(float(plain.mean()))
 
 
+def test_small_classes_of_small_sources_are_drawn_by_the_roots_of_their_sizes() -> None:
+    labels, sources = np.array([0, 0, 0, 0, 1]), ["a", "a", "a", "a", "b"]
+    chances = chances_of_draw("source-sampler", labels, sources)
+    assert chances is not None
+    assert chances.tolist() == pytest.approx([1 / 8] * 4 + [1 / 2])  # 4 x 1 / (2 x 2) against 1
+    assert chances_of_draw("none", labels, sources) is None
+    drawn = chances_of_draw("sampler", labels, sources)
+    assert drawn is not None
+    assert drawn.tolist() == sampling_weights(labels).tolist()
+
+
+def test_resolution_is_lost_where_it_should_be() -> None:
+    image = a_cell()[None].float().repeat(2, 1, 1, 1) / 255
+    coarse = coarsen(image, torch.tensor([1.0, 3.0]))
+    assert torch.equal(coarse[0], image[0])
+    steps = [float((view[:, :, 1:] - view[:, :, :-1]).abs().mean()) for view in coarse]
+    assert steps[1] < 0.7 * steps[0]
+    assert float(coarse[1].mean()) == pytest.approx(float(image[1].mean()), abs=0.01)
+    views = draw(TrainSettings(coarsening=3), 0, range(400))
+    assert 0.4 < float((views.coarsened > 1).float().mean()) < 0.6
+    assert 2.5 < float(views.coarsened.max()) <= 3
+
+
 def test_logits_are_shifted_by_the_shares_of_all_cells_or_of_a_source() -> None:
     labels, sources = np.array([0, 0, 1, 1]), ["a", "a", "a", "b"]
     assert class_shares("none", labels, sources, 2) is None
@@ -166,7 +204,7 @@ def test_views_are_made_for_each_cell() -> None:
     views = draw(SETTINGS, 0, [3, 1, 2])
     assert isinstance(views, Views)
     assert [tuple(value.shape) for value in vars(views).values()] == [
-        (3, 2, 3), (3, 3, 3), (3, 3), (3,), (3,), (3,), (3,), (3,),
+        (3, 2, 3), (3, 3, 3), (3, 3), (3,), (3,), (3,), (3,), (3,), (3,),
     ]  # fmt: skip
 
 

@@ -24,3 +24,14 @@ def test_the_rebuilt_network_names_cells_as_the_bundle_does() -> None:
         last = network.get_parameter("classifier.weight")
         last.copy_(last.roll(1, dims=0))
     assert run_from_bundle.agreement(network, bundle, manifest, 24)[0] < 0.5
+
+
+def test_a_mobilenet_is_rebuilt_from_its_floats() -> None:
+    bundle = load_bundle("fast")
+    network = run_from_bundle.network_of(bundle)
+    manifest = read_manifest(SAMPLES / "cells.csv")
+    assert run_from_bundle.agreement(network, bundle, manifest, 24)[0] == 1
+    with torch.no_grad():
+        last = network.get_parameter("classifier.weight")
+        last.copy_(last.roll(1, dims=0))
+    assert run_from_bundle.agreement(network, bundle, manifest, 24)[0] < 0.5

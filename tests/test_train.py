@@ -10,19 +10,27 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import SAMPLES
 from safetensors.torch import load_file, save_file
 from torch.utils.data import DataLoader
-from transformers import Dinov2ForImageClassification
+from transformers import (
+    Dinov2ForImageClassification,
+    MobileNetV2Config,
+    MobileNetV2ForImageClassification,
+)
 
 from marrowscope.data.manifest import Manifest
 from marrowscope.data.split import Split
 from marrowscope.errors import BackboneError, SettingsError, TrainingError
 from marrowscope.metrics.classification import confusion_matrix, macro
+from marrowscope.model.preprocess import Preprocessing
+from marrowscope.train.augment import augment, draw
 from marrowscope.train.dataset import CellDataset, EpochSampler, stack
 from marrowscope.train.fit import Trained, choose_classes, fit
+from marrowscope.train.linear_head import fit_last_layer
 from marrowscope.train.models import load_network
 from marrowscope.train.recipes import RECIPES, read_changes, settings_of
 from marrowscope.train.run import read_run
@@ -258,6 +266,73 @@ def test_the_averaged_weights_are_the_ones_that_are_measured_and_kept(
     assert slow.best_macro_f1 < toy_run.best_macro_f1
 
 
+def test_part_of_the_start_stays_in_the_weights_that_are_measured_and_kept(
+    manifest: Manifest, split: Split, toy_settings: TrainSettings, tmp_path: Path
+) -> None:
+    """What is left of what the last block learnt is the share that the start does not have."""
+    mixed = fit(manifest, split, replace(toy_settings, start_share=0.25, epochs=1), tmp_path / "a")
+    plain = fit(manifest, split, replace(toy_settings, epochs=1), tmp_path / "b")
+    start = load_file(Path(toy_settings.model) / "model.safetensors")
+    ours, theirs = (load_file(run.folder / "model.safetensors") for run in (mixed, plain))
+    name = "layernorm.weight"
+    learnt = theirs[f"dinov2.{name}"] - start[name]
+    assert float(learnt.abs().max()) > 0
+    assert torch.allclose(ours[f"dinov2.{name}"], start[name] + 0.75 * learnt, atol=1e-6)
+    resumed_like_whole(manifest, split, replace(toy_settings, start_share=0.25), tmp_path, 5)
+
+
+def test_the_last_layer_is_fitted_first(
+    manifest: Manifest, split: Split, toy_settings: TrainSettings, tmp_path: Path
+) -> None:
+    """A regression alone tells training cells better than a layer of random weights does."""
+    classes, _ = choose_classes(split, toy_settings)
+    cells = [row.cell for row in split.part("train") if row.cell.label in classes]
+    preprocessing = Preprocessing(size=56)
+    data = CellDataset(manifest.root, cells, classes, preprocessing)
+    network = load_network(toy_settings.model, classes)
+    batch = next(iter(DataLoader(data, len(data), collate_fn=stack)))
+    pixels = torch.from_numpy(preprocessing.normalise(batch["pixels"].numpy()))
+
+    def loss() -> float:
+        with torch.no_grad():
+            logits = network(pixel_values=pixels).logits
+        return float(torch.nn.functional.cross_entropy(logits, batch["labels"]))
+
+    before = loss()
+    fit_last_layer(network, data, preprocessing, weights=None, smoothing=0)
+    assert loss() < 0.8 * before
+    settings = replace(toy_settings, head_first=True, balance="source-sampler")
+    resumed_like_whole(manifest, split, settings, tmp_path, 5)
+
+
+def test_batch_statistics_stay_as_they_were(
+    manifest: Manifest, split: Split, toy_settings: TrainSettings, tmp_path: Path
+) -> None:
+    config = MobileNetV2Config(depth_multiplier=0.25, finegrained_output=False, image_size=56)
+    torch.manual_seed(0)
+    MobileNetV2ForImageClassification(config).save_pretrained(tmp_path / "network")
+    before = load_file(tmp_path / "network/model.safetensors")
+    settings = replace(
+        toy_settings, model=str(tmp_path / "network"), freeze_statistics=True, unfreeze_blocks=-1,
+        epochs=1,
+    )  # fmt: skip
+    held, free = (
+        load_file(
+            fit(
+                manifest, split, replace(settings, freeze_statistics=hold), tmp_path / str(hold)
+            ).folder
+            / "model.safetensors"
+        )
+        for hold in (True, False)
+    )
+    statistics = [name for name in before if "running" in name]
+    assert statistics
+    assert all(torch.equal(held[name], before[name]) for name in statistics)
+    assert not all(torch.equal(free[name], before[name]) for name in statistics)
+    weight = "mobilenet_v2.conv_1x1.convolution.weight"
+    assert not torch.equal(held[weight], before[weight])
+
+
 def test_a_loss_that_is_no_number_stops_the_training(
     manifest: Manifest, split: Split, toy_settings: TrainSettings, tmp_path: Path
 ) -> None:
@@ -308,7 +383,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_and_training_goes_on_later(
 
 
 def test_recipes_are_read_by_name_and_changed_by_name() -> None:
-    networks = {"resnet50", "mobilenet-v2", "vit-base", "dinov2-small"}
+    networks = {"default", "resnet50", "mobilenet-v2", "vit-base", "dinov2-small"}
     assert networks | {"report-resnet50", "report-vit"} <= set(RECIPES)
     for name in RECIPES:
         assert settings_of(name)
@@ -337,7 +412,7 @@ def test_recipes_are_read_by_name_and_changed_by_name() -> None:
         ({"flips": 1}, "flips must be true or false, got 1"),
         ({"seed": "-1"}, "seed must be 0 to 4294967295, got -1"),
         ({"flips": "1"}, "flips must be true or false, got '1'"),
-        ({"balance": "weights,focal"}, "balance must be one of none, sampler, weights,"),
+        ({"balance": "weights,focal"}, "balance must be one of none, sampler, source-sampler,"),
     ],
 )
 def test_settings_that_do_not_exist_or_fit(changes: dict[str, object], message: str) -> None:
@@ -347,7 +422,7 @@ def test_settings_that_do_not_exist_or_fit(changes: dict[str, object], message: 
 
 
 def test_recipes_that_are_not_there(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="no recipe 'gone'; there are dinov2-small,"):
+    with pytest.raises(SettingsError, match="no recipe 'gone'; there are default, dinov2-small,"):
         settings_of("gone")
     (tmp_path / "r.toml").write_text("epochs = ")
     with pytest.raises(SettingsError, match="no TOML"):
@@ -373,6 +448,24 @@ def test_the_order_of_cells_depends_on_seed_and_epoch_alone() -> None:
     assert order(0, 1) != order(0, 2)
     assert order(0, 1) != order(1, 1)
     assert sorted(order(0, 1)) == list(range(50))
+
+
+def test_a_cell_that_is_drawn_again_in_an_epoch_is_seen_anew(
+    manifest: Manifest, toy_settings: TrainSettings
+) -> None:
+    rare = np.array([0.97, 0.01, 0.01, 0.01])
+    numbers = list(EpochSampler(rare, 4, 0, lambda: 0))
+    assert len(set(numbers)) == 4
+    assert [number % 4 for number in numbers].count(0) >= 3
+    cells = manifest.cells[:4]
+    data = CellDataset(
+        manifest.root, cells, sorted({cell.label for cell in cells}), Preprocessing(size=56)
+    )
+    batch = stack([data[0], data[4]])
+    assert torch.equal(batch["pixels"][0], batch["pixels"][1])
+    assert batch["labels"].tolist() == [data[0][1]] * 2
+    one, other = augment(batch["pixels"], draw(toy_settings, 0, batch["cells"].tolist()))
+    assert not torch.equal(one, other)
 
 
 @pytest.mark.skipif(torch.accelerator.is_available(), reason="there is a device for fp16 here")

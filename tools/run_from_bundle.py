@@ -1,16 +1,16 @@
-"""Turn an int8 bundle of DINOv2 back into a run folder, so that it can be exported or trained on.
+"""Turn a bundle back into a run folder, so that it can be exported or trained on.
 
-Float weights are too large to be kept with the project; the 8-bit ones are, and each is within half
-a step of what was trained. They are read back from the ONNX file, with the names of `transformers`,
-and run against the bundle on real cells; the folder is written only if both agree. The split must
-be the one that the bundle learnt from. Of a bundle in which several networks answer together, the
-first is given back.
+The weights are read back from the ONNX file, with the names of `transformers`: of a DINOv2 those of
+8 bits, each within half a step of what was trained, of a MobileNetV2 the floats. They are run
+against the bundle on real cells; the folder is written only if both agree. The split must be the
+one that the bundle learnt from. Of a bundle in which several networks answer together, the first
+is given back.
 
     python tools/run_from_bundle.py default split samples/cells.csv runs/default
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,13 @@ from onnx import TensorProto
 from onnx.helper import make_tensor_value_info
 from onnx.numpy_helper import to_array
 from onnxruntime import InferenceSession
-from transformers import Dinov2Config, Dinov2ForImageClassification
+from transformers import (
+    Dinov2Config,
+    Dinov2ForImageClassification,
+    MobileNetV2Config,
+    MobileNetV2ForImageClassification,
+    PreTrainedModel,
+)
 
 from marrowscope.data.manifest import Manifest, read_manifest
 from marrowscope.data.split import read_split
@@ -38,6 +44,8 @@ from marrowscope.train.settings import settings_from
 NETWORK, FIRST = "network.", "networks.0."
 """How the names of a network's tensors begin, and of the first of several before that."""
 ROUNDING = ("QuantizeLinear", "DequantizeLinear")
+EPSILON = 1e-5
+"""What the normalisation of MobileNetV2 adds to a variance."""
 LEAST_AGREEMENT = 0.95
 CELLS = 64
 """Cells on which the network and the bundle are compared."""
@@ -93,9 +101,53 @@ def _maker(name: str, maker: dict[str, onnx.NodeProto]) -> onnx.NodeProto | None
     return node
 
 
-def network_of(bundle: Bundle) -> Dinov2ForImageClassification:
+def network_of(bundle: Bundle) -> PreTrainedModel:
     """Rebuild the network of a bundle; a missing or surplus tensor is an error."""
-    weights = named_weights(onnx.load(str(bundle.model_file)))
+    model = onnx.load(str(bundle.model_file))
+    names = [tensor.name for tensor in model.graph.initializer]
+    mobilenet = any(name.startswith(f"{NETWORK}mobilenet_v2.") for name in names)
+    network = (_mobilenet if mobilenet else _dinov2)(bundle, model)
+    network.train(mode=False)
+    return network
+
+
+def _mobilenet(bundle: Bundle, model: onnx.ModelProto) -> MobileNetV2ForImageClassification:
+    """Rebuild a MobileNetV2 whose normalisation went into the convolutions: now it only shifts."""
+    config = MobileNetV2Config(
+        tf_padding=False, layer_norm_eps=EPSILON, classifier_dropout_prob=0.2, **_labels(bundle)
+    )
+    network = MobileNetV2ForImageClassification(config)
+    stored = float_weights(model)
+    weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    for name, value in weights.items():
+        convolution = NETWORK + name.rsplit(".", 2)[0] + ".convolution.weight"
+        if name.endswith("convolution.weight"):
+            weights[name] = stored[NETWORK + name]
+        elif name.endswith("normalization.bias"):
+            weights[name] = stored[f"{convolution}_bias"]
+        elif name.endswith("running_var"):
+            weights[name] = np.full_like(value, 1 - EPSILON)
+    for part in ("weight", "bias"):
+        weights[f"classifier.{part}"] = stored[f"_last.{part}"]
+    _load(network, weights)
+    return network
+
+
+def _labels(bundle: Bundle) -> dict[str, Any]:
+    return {
+        "id2label": dict(enumerate(bundle.classes)),
+        "label2id": {code: index for index, code in enumerate(bundle.classes)},
+    }
+
+
+def _load(network: PreTrainedModel, weights: Mapping[str, NDArray[Any]]) -> None:
+    network.load_state_dict(
+        {name: torch.from_numpy(np.array(value, order="C")) for name, value in weights.items()}
+    )
+
+
+def _dinov2(bundle: Bundle, model: onnx.ModelProto) -> Dinov2ForImageClassification:
+    weights = named_weights(model)
     width = weights["dinov2.layernorm.weight"].shape[0]
     layers = sum(name.endswith("norm1.weight") for name in weights)
     config = Dinov2Config(
@@ -103,20 +155,16 @@ def network_of(bundle: Bundle) -> Dinov2ForImageClassification:
         num_hidden_layers=layers,
         num_attention_heads=width // 64,
         image_size=bundle.preprocessing.size,
-        id2label=dict(enumerate(bundle.classes)),
-        label2id={code: index for index, code in enumerate(bundle.classes)},
+        **_labels(bundle),
     )
     weights["dinov2.embeddings.mask_token"] = np.zeros((1, width), dtype=np.float32)
     network = Dinov2ForImageClassification(config)
-    network.load_state_dict(
-        {name: torch.from_numpy(np.array(value, order="C")) for name, value in weights.items()}
-    )
-    network.train(mode=False)
+    _load(network, weights)
     return network
 
 
 def agreement(
-    network: Dinov2ForImageClassification, bundle: Bundle, manifest: Manifest, least: int = CELLS
+    network: PreTrainedModel, bundle: Bundle, manifest: Manifest, least: int = CELLS
 ) -> tuple[float, int]:
     """Give the share of at least so many cells that both name alike, and their number.
 

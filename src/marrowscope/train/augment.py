@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import affine_grid, conv2d, grid_sample, pad
+from torch.nn.functional import affine_grid, conv2d, grid_sample, interpolate, pad
 
 from marrowscope.train.settings import TrainSettings
 from marrowscope.train.style_transfer import Looks, density, repaint, sharpen
@@ -42,9 +42,9 @@ LUMA_TABLE = torch.tensor(
 """Steps that an 8 x 8 block's frequencies are rounded to at quality 50. Source: ITU-T T.81, K.1."""
 WORST_QUALITY = 2.5
 """Factor on `LUMA_TABLE` at quality 20."""
-BLURRED, NOISY = 1 / 3, 1 / 2
-"""Share of the pictures that are blurred, and that get JPEG noise."""
-DRAWN = 21
+BLURRED, NOISY, COARSENED = 1 / 3, 1 / 2, 1 / 2
+"""Share of the images that are blurred, get JPEG noise, and lose resolution."""
+DRAWN = 23
 """Random numbers that are drawn for each cell."""
 
 
@@ -68,6 +68,8 @@ class Views:
     """(N,): which of the cells that lend their looks that is, as a share of their number, 0..1."""
     sharpened: Tensor
     """(N,): how far the sharpness goes to that of the same other cell, 0..1."""
+    coarsened: Tensor
+    """(N,): factor by which resolution is lost; 1 for none."""
 
 
 def draw(settings: TrainSettings, epoch: int, cells: Sequence[int]) -> Views:
@@ -86,15 +88,17 @@ def draw(settings: TrainSettings, epoch: int, cells: Sequence[int]) -> Views:
     noisy = np.where(numbers[:, 14] < NOISY, settings.jpeg * WORST_QUALITY * numbers[:, 15], 0)
     repainted = np.where(numbers[:, 16] < settings.stain_swap, numbers[:, 17], 0)
     sharpened = np.where(numbers[:, 19] < settings.sharpness_swap, numbers[:, 20], 0)
+    coarse = np.exp(math.log(settings.coarsening) * numbers[:, 22])
+    coarsened = np.where(numbers[:, 21] < COARSENED, coarse, 1)
     arrays = (
         *(_geometry(settings, numbers), colour, gain, blurred, noisy, repainted),
-        *(numbers[:, 18], sharpened),
+        *(numbers[:, 18], sharpened, coarsened),
     )
     return Views(*(torch.from_numpy(array.astype(np.float32)) for array in arrays))
 
 
 def _geometry(settings: TrainSettings, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Turn uniform numbers (N, 21) into an angle, a mirror, a scale and a shift each: (N, 2, 3)."""
+    """Turn uniform numbers (N, 23) into an angle, a mirror, a scale and a shift each: (N, 2, 3)."""
     signed = 2 * numbers - 1
     angle = np.deg2rad(settings.rotation) * signed[:, 0]
     scale = np.exp(math.log(settings.zoom) * signed[:, 1])
@@ -123,6 +127,8 @@ def augment(pixels: Tensor, views: Views, looks: Looks | None = None) -> Tensor:
     images = restain(images, views.colour.to(device), views.gain.to(device))
     if views.blur.any():
         images = blur(images, views.blur.to(device))
+    if (views.coarsened > 1).any():
+        images = coarsen(images, views.coarsened)
     if views.jpeg.any():
         images = jpeg_noise(images, views.jpeg.to(device))
     return (images * 255).round().clamp(0, 255).to(torch.uint8)
@@ -155,6 +161,20 @@ def blur(images: Tensor, deviation: Tensor) -> Tensor:
         pad(flat, (0, 0, reach, reach), "reflect"), kernel[:, None, :, None], groups=len(kernel)
     )
     return images.index_copy(0, chosen, flat.reshape(some.shape))
+
+
+def coarsen(images: Tensor, factors: Tensor) -> Tensor:
+    """Take resolution from the images (N, 3, S, S) whose factor (N,) is above 1.
+
+    At a factor of 2, an image of 160 pixels becomes one of 80, by means of areas, and 160 again.
+    """
+    images = images.clone()
+    side = images.shape[-1]
+    for index in torch.nonzero(factors > 1)[:, 0].tolist():
+        small = max(1, round(side / float(factors[index])))
+        coarse = interpolate(images[index : index + 1], size=small, mode="area")
+        images[index] = interpolate(coarse, size=side, mode="bilinear", align_corners=False)[0]
+    return images
 
 
 def jpeg_noise(images: Tensor, strength: Tensor) -> Tensor:

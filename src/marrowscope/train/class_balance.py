@@ -73,3 +73,27 @@ def sampling_weights(labels: NDArray[np.int64]) -> NDArray[np.float64]:
     """
     weights = 1 / np.bincount(labels)[labels]
     return np.asarray(weights / weights.sum())
+
+
+def source_sampling_weights(
+    labels: NDArray[np.int64], sources: Sequence[str]
+) -> NDArray[np.float64]:
+    """Give the probability (N,) of each cell, by the roots of the sizes of its class and source.
+
+    A cell of a class of 400 in a source of 100 counts half as much as one of a class of 100 in the
+    same source: small classes and sources are drawn more often, but not as often as large ones.
+    """
+    _, source = np.unique(list(sources), return_inverse=True)
+    weights = 1 / np.sqrt(np.bincount(labels)[labels] * np.bincount(source)[source])
+    return np.asarray(weights / weights.sum())
+
+
+def chances_of_draw(
+    balance: str, labels: NDArray[np.int64], sources: Sequence[str]
+) -> NDArray[np.float64] | None:
+    """Give the probability (N,) of each cell to be drawn; None where each is seen once an epoch."""
+    if balance == "sampler":
+        return sampling_weights(labels)
+    if balance == "source-sampler":
+        return source_sampling_weights(labels, sources)
+    return None

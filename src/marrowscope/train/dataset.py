@@ -1,5 +1,6 @@
 """Cells as batches of tensors; what is random belongs to the training, never to the data."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -17,7 +18,11 @@ from marrowscope.model.preprocess import Preprocessing
 from marrowscope.types import Cell, Picture
 
 Item = tuple[Tensor, int, int]
-"""A picture (3, S, S) uint8, the index of its class, and its place in the data."""
+"""An image (3, S, S) uint8, the index of its class, and its number.
+
+The number is its place in the data, or a multiple of the number of cells more: a cell that is drawn
+several times in an epoch has another number, and so another random view, each time.
+"""
 
 
 class CellDataset(Dataset[Item]):
@@ -43,12 +48,13 @@ class CellDataset(Dataset[Item]):
         return len(self._pictures)
 
     def __getitem__(self, index: int) -> Item:
-        file, um_per_px, _ = self._pictures[index]
+        place = index % len(self)
+        file, um_per_px, _ = self._pictures[place]
         try:
             pixels = self._preprocessing.resize(read_image(file), um_per_px)
         except ImageError as error:
             raise ImageError(f"{file}: {error}") from None
-        return torch.from_numpy(pixels.copy()), int(self.labels[index]), index
+        return torch.from_numpy(pixels.copy()), int(self.labels[place]), index
 
 
 class PackedDataset(Dataset[Item]):
@@ -74,8 +80,9 @@ class PackedDataset(Dataset[Item]):
         return len(self._rows)
 
     def __getitem__(self, index: int) -> Item:
-        pixels = torch.from_numpy(np.array(self._pack.pixels[self._rows[index]]))
-        return pixels, int(self.labels[index]), index
+        place = index % len(self)
+        pixels = torch.from_numpy(np.array(self._pack.pixels[self._rows[place]]))
+        return pixels, int(self.labels[place]), index
 
 
 def indices_of(cells: Sequence[Cell], classes: Sequence[str]) -> NDArray[np.int64]:
@@ -114,5 +121,18 @@ class EpochSampler(Sampler[int]):
         if self._weights is None:
             order = random.permutation(self._count)
         else:
-            order = random.choice(self._count, self._count, p=self._weights)
+            order = _numbered(random.choice(self._count, self._count, p=self._weights))
         return iter(order.tolist())
+
+
+def _numbered(places: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Add the number of cells to a place for each time that it was there before.
+
+    Of the four places 2, 0, 2, 2 they are 2, 0, 6, 10.
+    """
+    times = Counter[int]()
+    numbers = np.empty_like(places)
+    for index, place in enumerate(places.tolist()):
+        numbers[index] = place + times[place] * len(places)
+        times[place] += 1
+    return numbers

@@ -18,9 +18,11 @@ from marrowscope.data.split import Split, located
 from marrowscope.errors import MissingExtraError, SettingsError
 from marrowscope.model.preprocess import Preprocessing
 from marrowscope.taxonomy import CLASSES, in_order
+from marrowscope.train.class_balance import chances_of_draw
 from marrowscope.train.dataset import CellDataset, PackedDataset
 from marrowscope.train.distillation import taught
 from marrowscope.train.history import write_history
+from marrowscope.train.linear_head import fit_last_layer
 from marrowscope.train.models import freeze_below, load_network, preprocessing_of
 from marrowscope.train.performance import fast_precision, keep_memory
 from marrowscope.train.run import CHECKPOINTS, LOGS, finish_run, start_run
@@ -88,6 +90,10 @@ def fit(
     train, val = (
         _dataset(manifest, pack, cells, classes, preprocessing) for cells in covered.values()
     )
+    if settings.head_first:
+        chances = chances_of_draw(settings.balance, train.labels, train.sources)
+        smoothing = settings.label_smoothing
+        fit_last_layer(network, train, preprocessing, weights=chances, smoothing=smoothing)
     said = None
     if settings.teacher:
         each = partial(_read_by_teacher, watch)

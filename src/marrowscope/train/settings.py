@@ -9,7 +9,7 @@ from marrowscope.errors import SettingsError
 from marrowscope.model.preprocess import Preprocessing
 
 BALANCES = (
-    *("none", "sampler", "weights", "focal"),
+    *("none", "sampler", "source-sampler", "weights", "focal"),
     *("logit-adjustment", "source-adjustment"),
 )
 OPTIMIZERS = ("adamw", "adam")
@@ -74,6 +74,12 @@ class TrainSettings:
     """Bundle, by name or folder, whose probabilities become part of each target; empty for none."""
     teacher_share: float = 0.5
     """Share of the target that is the teacher's, 0..1; the rest is the label's."""
+    head_first: bool = False
+    """Fit the last layer to the training cells by regression before the network learns."""
+    freeze_statistics: bool = False
+    """Keep the batch statistics that the network starts with."""
+    start_share: float = 0.0
+    """Share of the starting weights in the weights that are kept (WiSE-FT), 0 to below 1."""
     average: float = 0.0
     """Decay of the moving average of the weights (EMA), 0 to below 1; 0 for none."""
     precision: str = "auto"
@@ -96,6 +102,8 @@ class TrainSettings:
     """Largest relative change of brightness and of each channel, 0 to below 1."""
     blur: float = 1.0
     """Largest standard deviation of a random blur, pixels; a third of the pictures get one."""
+    coarsening: float = 1.0
+    """Largest factor by which a random half of the images loses resolution; at least 1."""
     jpeg: float = 0.0
     """Strongest random JPEG noise: 0 for none, 1 for quality 20; half of the pictures get some."""
     seed: int = 0
@@ -126,7 +134,7 @@ class TrainSettings:
     def _rules(self) -> dict[str, tuple[bool, str]]:
         at_least_1 = {
             name: (getattr(self, name) >= 1, "at least 1")
-            for name in ("min_images", "epochs", "batch_size", "accumulate", "zoom")
+            for name in ("min_images", "epochs", "batch_size", "accumulate", "zoom", "coarsening")
         }
         at_least_0 = {
             name: (getattr(self, name) >= 0, "at least 0")
@@ -145,7 +153,10 @@ class TrainSettings:
         }
         below_1 = {
             name: (0 <= getattr(self, name) < 1, "at least 0 and below 1")
-            for name in ("label_smoothing", "average", "stain_jitter", "colour_jitter")
+            for name in (
+                *("label_smoothing", "average", "start_share"),
+                *("stain_jitter", "colour_jitter"),
+            )
         }
         choices = {
             name: (getattr(self, name) in allowed, f"one of {', '.join(allowed)}")

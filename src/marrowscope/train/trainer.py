@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import rmtree
@@ -31,7 +31,7 @@ from marrowscope.errors import DivergedError, SettingsError, TrainingError
 from marrowscope.metrics.classification import accuracy, confusion_matrix, macro
 from marrowscope.model.preprocess import Preprocessing
 from marrowscope.train.augment import augment, draw
-from marrowscope.train.class_balance import class_shares, loss_of, sampling_weights
+from marrowscope.train.class_balance import chances_of_draw, class_shares, loss_of
 from marrowscope.train.dataset import CellDataset, EpochSampler, PackedDataset, stack
 from marrowscope.train.mixup import mix
 from marrowscope.train.models import depths
@@ -71,6 +71,7 @@ class CellTrainer(Trainer):
         self._loss = loss_of(settings, torch.from_numpy(counts).float())
         self._taught = taught
         self._shares = class_shares(settings.balance, train.labels, train.sources, self._classes)
+        self._start = _copy(network.state_dict()) if settings.start_share else None
         self._layout = order_channels(network)
         choose_attention(network, settings.precision)
         self._average = _average_of(network, settings.average)
@@ -114,6 +115,8 @@ class CellTrainer(Trainer):
             loss = cross_entropy(logits, targets)
             return (loss, {"loss": loss, "logits": logits}) if return_outputs else loss
         settings = self._settings
+        if settings.freeze_statistics:
+            hold_statistics(model)
         with torch.autocast(pixels.device.type, enabled=False):
             views = draw(settings, self.epoch, cells)
             images = self._normalised(augment(pixels, views, self._looks))
@@ -136,14 +139,14 @@ class CellTrainer(Trainer):
         """Mix what the teacher says into the targets (N, C), where there is one."""
         if self._taught is None:
             return targets
-        said = self._taught[cells.cpu()].to(targets.device)
+        said = self._taught[cells.cpu() % len(self._taught)].to(targets.device)
         return torch.lerp(targets, said, self._settings.teacher_share)
 
     def _shares_of(self, cells: Tensor, targets: Tensor) -> Tensor:
         """Give the shares (N, C) of the classes by which logits are shifted; else equal ones."""
         if self._shares is None:
             return torch.full_like(targets, 1 / self._classes)
-        return self._shares[cells.cpu()].to(targets.device)
+        return self._shares[cells.cpu() % len(self._shares)].to(targets.device)
 
     def _normalised(self, pixels: Tensor) -> Tensor:
         mean, std = (
@@ -153,7 +156,7 @@ class CellTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         data = cast("Cells", train_dataset or self.train_dataset)
-        weights = sampling_weights(data.labels) if self._settings.balance == "sampler" else None
+        weights = chances_of_draw(self._settings.balance, data.labels, data.sources)
         return EpochSampler(weights, len(data), self._settings.seed, lambda: self.epoch)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
@@ -172,19 +175,32 @@ class CellTrainer(Trainer):
         return {"macro_f1": macro(matrix).f1, "accuracy": accuracy(matrix)}
 
     def evaluate(self, *arguments: Any, **named: Any) -> dict[str, float]:
-        """Measure the averaged weights, if there are any."""
-        with self._averaged():
+        """Measure the weights that would be kept: averaged and mixed with the start, if asked."""
+        with self._kept():
             return super().evaluate(*arguments, **named)
 
     @contextmanager
-    def _averaged(self) -> Iterator[None]:
-        if self._average is None:
-            yield
-            return
-        own = {name: value.clone() for name, value in self._network.state_dict().items()}
-        self._network.load_state_dict(self._average.module.state_dict())
+    def _kept(self) -> Iterator[None]:
+        own = _copy(self._network.state_dict())
+        learnt = own if self._average is None else self._average.module.state_dict()
+        self._network.load_state_dict(self._with_start(learnt))
         yield
         self._network.load_state_dict(own)
+
+    def _with_start(self, learnt: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Mix weights with those of the start, where the settings ask for a share of them.
+
+        Source: Wortsman et al., CVPR 2022, arXiv 2109.01903 (WiSE-FT).
+        """
+        if self._start is None:
+            return learnt
+        share = self._settings.start_share
+        return {
+            name: torch.lerp(value, self._start[name].to(value.device), share)
+            if value.is_floating_point()
+            else value
+            for name, value in learnt.items()
+        }
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Save a checkpoint; the file that says that it is whole comes last.
@@ -217,7 +233,19 @@ class CellTrainer(Trainer):
     def _load_best_model(self) -> None:
         best = Path(str(self.state.best_model_checkpoint))
         own = self._average is None
-        self._network.load_state_dict(_weights(best) if own else load_file(best / AVERAGE))
+        learnt = _weights(best) if own else load_file(best / AVERAGE)
+        self._network.load_state_dict(self._with_start(learnt))
+
+
+def hold_statistics(network: nn.Module) -> None:
+    """Let the batch statistics of a network stay as they are in the next step."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.train(mode=False)
+
+
+def _copy(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in weights.items()}
 
 
 def _weights(checkpoint: Path) -> dict[str, Tensor]:
