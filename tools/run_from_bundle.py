@@ -2,11 +2,11 @@
 
 The weights are read back from the ONNX file, with the names of `transformers`: of a DINOv2 those of
 8 bits, each within half a step of what was trained, of a MobileNetV2 the floats. They are run
-against the bundle on real cells; the folder is written only if both agree. The split must be the
-one that the bundle learnt from. Of a bundle in which several networks answer together, the first
-is given back.
+against the bundle on real cells; the folder is written only if both agree. Of a bundle in which
+several networks answer together, the first is given back. With the split that the bundle learnt
+from, the folder is a run, that `export` takes too; without, it is a network to train on.
 
-    python tools/run_from_bundle.py default split samples/cells.csv runs/default
+    python tools/run_from_bundle.py bundles/fast-1.0 samples/cells.csv runs/fast-1.0
 """
 
 import argparse
@@ -32,7 +32,7 @@ from transformers import (
 )
 
 from marrowscope.data.manifest import Manifest, read_manifest
-from marrowscope.data.split import read_split
+from marrowscope.data.split import Split, read_split
 from marrowscope.io.images import read_image
 from marrowscope.io.tables import write_json
 from marrowscope.locations import within
@@ -198,27 +198,35 @@ def first_logits(model: onnx.ModelProto, pixels: NDArray[np.uint8]) -> NDArray[n
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("bundle", help="a name or a folder")
-    parser.add_argument("split", type=Path, help="folder of `marrowscope data split`")
     parser.add_argument("cells", type=Path, help="manifest of the cells to compare on")
-    parser.add_argument("folder", type=Path, help="of the run")
-    given = parser.parse_args(arguments)
+    parser.add_argument("folder", type=Path, help="to write")
+    parser.add_argument("--split", type=Path, help="folder of `marrowscope data split`")
+    options = parser.parse_args(arguments)
 
-    bundle, split = load_bundle(given.bundle), read_split(given.split)
-    if split.hash != bundle.split_hash:
-        raise SystemExit(f"{given.split}: not the split of {bundle.name} ({bundle.split_hash})")
+    bundle = load_bundle(options.bundle)
+    split = read_split(options.split) if options.split else None
+    if split is not None and split.hash != bundle.split_hash:
+        raise SystemExit(f"{options.split}: not the split of {bundle.name} ({bundle.split_hash})")
     network = network_of(bundle)
-    share, cells = agreement(network, bundle, read_manifest(given.cells))
+    share, cells = agreement(network, bundle, read_manifest(options.cells))
     if share < LEAST_AGREEMENT:
         raise SystemExit(f"the rebuilt network agrees on {share:.1%} of {cells}; nothing written")
+    if split is None:
+        network.save_pretrained(options.folder)
+    else:
+        _write_run(bundle, split, network, options.folder)
+    print(f"{options.folder}: sees in {share:.1%} of {cells} cells what {bundle.name} sees")
+
+
+def _write_run(bundle: Bundle, split: Split, network: PreTrainedModel, folder: Path) -> None:
     settings = replace(
         settings_from(bundle.origin["settings"]),
         classes=bundle.classes,
         preprocessing=bundle.preprocessing,
     )
-    start_run(given.folder, settings, bundle.classes, bundle.left_out, split)
-    write_json(given.folder / ENVIRONMENT, bundle.origin["environment"])
-    finish_run(given.folder, network, [])
-    print(f"{given.folder}: sees in {share:.1%} of {cells} cells what {bundle.name} sees")
+    start_run(folder, settings, bundle.classes, bundle.left_out, split)
+    write_json(folder / ENVIRONMENT, bundle.origin["environment"])
+    finish_run(folder, network, [])
 
 
 if __name__ == "__main__":
