@@ -5,12 +5,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvicorn
 from axe_playwright_python.sync_playwright import Axe
 from fastapi import FastAPI
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from web_fixtures import PASSWORD, settle
 
 from marrowscope.model.bundle import Bundle
@@ -18,7 +19,9 @@ from marrowscope.web.app import create_app
 from marrowscope.web.settings import Settings
 from marrowscope.web.state import Room
 
-expect.set_options(timeout=60_000)  # a busy machine is slow, not wrong
+PATIENCE_MS = 300_000
+"""How long pages are waited for: a busy machine is slow, not wrong."""
+expect.set_options(timeout=PATIENCE_MS)
 NAMES = "chromium", "chromium-browser", "google-chrome"
 WIDE, NARROW = (1280, 900), (390, 844)
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
@@ -68,6 +71,13 @@ def a_browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+def new_context(browser: Browser, **options: Any) -> BrowserContext:
+    """Open a fresh session of the browser, as patient as `expect`."""
+    context = browser.new_context(**options)
+    context.set_default_timeout(PATIENCE_MS)
+    return context
 
 
 def log_in(page: Page, served: Served, name: str) -> None:

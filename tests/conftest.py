@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = ROOT / "samples"
+PATIENCE_S = 300
+"""Seconds that tests wait for what must come; a busy machine is slow, not wrong."""
 SIDE = 220
 """Of planted crops, in pixels."""
 Planted = dict[tuple[Path, Path], tuple[int, int]]
@@ -170,9 +173,8 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 def store(database: str) -> Iterator[Store]:
     """An empty store on each engine."""
-    opened = open_store(database)
-    yield opened
-    opened.close()
+    with closing(open_store(database)) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")
@@ -216,9 +218,9 @@ def room(tmp_path: Path, toy_bundle: Bundle) -> Iterator["Served"]:
 @pytest.fixture
 def page(browser: "Browser") -> Iterator["Page"]:
     """A wide page of the browser, in which no script fails."""
-    from browsers import WIDE
+    from browsers import WIDE, new_context
 
-    context = browser.new_context(viewport={"width": WIDE[0], "height": WIDE[1]})
+    context = new_context(browser, viewport={"width": WIDE[0], "height": WIDE[1]})
     shown = context.new_page()
     wrong: list[str] = []
     shown.on("pageerror", lambda error: wrong.append(str(error)))

@@ -1,16 +1,20 @@
 """A small reading room for tests: users, and a case whose cells were read, without a model."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from marrowscope.model.bundle import SHIPPED, Bundle, load_bundle
 from marrowscope.store.case_model import name_model
 from marrowscope.store.cases import Facts, make_case
 from marrowscope.store.cells import NewCell, add_cells, keep_readings, waiting
-from marrowscope.store.enums import Role
-from marrowscope.store.tables import Case, User
+from marrowscope.store.database import Store
+from marrowscope.store.enums import JobState, Role
+from marrowscope.store.tables import Case, Job, User
+from marrowscope.store.timestamps import now
 from marrowscope.store.users import make_user
 from marrowscope.store.workspace import Room, open_room
 from marrowscope.types import Prediction
@@ -27,6 +31,15 @@ class People:
     ada: User
     ben: User
     admin: User
+
+
+def end_leases(store: Store, process: int) -> None:
+    """Let the leases of a process's jobs be over, as if it had been silent for long."""
+    with store.write() as session:
+        running = update(Job).where(
+            Job.state == JobState.RUNNING, Job.owner.contains(f"-{process}-")
+        )
+        session.execute(running.values(lease_until=now() - timedelta(hours=1)))
 
 
 def people(session: Session) -> People:

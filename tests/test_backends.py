@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from conftest import SAMPLES
+from conftest import PATIENCE_S, SAMPLES
 
 from marrowscope.errors import BundleError, MissingExtraError, SettingsError
 from marrowscope.inference.backends import (
@@ -186,4 +186,4 @@ for _ in range(40):
 
 def test_openvino_does_not_hang_when_threads_change_shapes(exported: Path) -> None:
     command = [sys.executable, "-c", MANY_SHAPES, str(exported)]
-    subprocess.run(command, check=True, timeout=120)
+    subprocess.run(command, check=True, timeout=PATIENCE_S)

@@ -5,11 +5,12 @@ import time
 from pathlib import Path
 
 import pytest
+from conftest import PATIENCE_S
 from seeds import SEEDS, seeds
 from targets import TARGETS, survives
 
 CORPUS = Path(__file__).parent / "corpus"
-LONGEST_SECONDS = 10
+LONGEST_SECONDS = PATIENCE_S
 """For one case; the slowest takes a tenth of a second on a quiet machine."""
 MOST_KIB = 512 * 1024
 """That the memory of this process may grow by."""

@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from conftest import PATIENCE_S
 from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
@@ -26,10 +28,8 @@ def test_the_steps_make_the_tables_that_the_code_knows(store: Store) -> None:
 def test_a_store_is_opened_again_without_a_change(database: str, store: Store) -> None:
     with store.write() as session:
         session.execute(text("UPDATE audit_head SET seq = 7"))
-    again = open_store(database)
-    with again.read() as session:
+    with closing(open_store(database)) as again, again.read() as session:
         assert session.scalar(text("SELECT seq FROM audit_head")) == 7
-    again.close()
 
 
 def test_several_processes_may_open_a_new_database_at_once(database: str) -> None:
@@ -37,7 +37,7 @@ def test_several_processes_may_open_a_new_database_at_once(database: str) -> Non
         subprocess.Popen([sys.executable, "-c", OPEN, database], stderr=subprocess.PIPE)
         for _ in range(3)
     ]
-    errors = [each.communicate(timeout=60)[1].decode() for each in started]
+    errors = [each.communicate(timeout=PATIENCE_S)[1].decode() for each in started]
     assert errors == ["", "", ""]
 
 

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -119,18 +120,17 @@ def test_what_the_database_has_no_room_for_is_not_done(
     command: Commands, desk: Path, words: str
 ) -> None:
     """Another process has the database open, so that its file of what is new has grown already."""
-    room = open_room(desk / "room")
-    with room.store.write() as session:
-        for _ in range(50):
-            append(session, Event("Ada", "look"))
-    before = command.run(desk, "user", "list")
-    outcome = command.run(desk, *words.split(), largest=SMALLEST)
-    failed(outcome, "the database cannot be used")
-    assert "/welcome" not in outcome.text
-    assert command.run(desk, "user", "list") == before
-    assert cases(command, desk) == []
-    assert command.run(desk, *words.split()).code == 0
-    room.close()
+    with closing(open_room(desk / "room")) as room:
+        with room.store.write() as session:
+            for _ in range(50):
+                append(session, Event("Ada", "look"))
+        before = command.run(desk, "user", "list")
+        outcome = command.run(desk, *words.split(), largest=SMALLEST)
+        failed(outcome, "the database cannot be used")
+        assert "/welcome" not in outcome.text
+        assert command.run(desk, "user", "list") == before
+        assert cases(command, desk) == []
+        assert command.run(desk, *words.split()).code == 0
 
 
 @pytest.mark.parametrize("words", ["case export", "audit-log export"])
@@ -149,17 +149,16 @@ def test_an_export_that_the_disk_does_not_hold_leaves_the_earlier_one(
 
 def reviewed(desk: Path) -> None:
     """Let Ada review a case of 400 cells."""
-    room = open_room(desk / "room")
-    with room.store.write() as session:
-        ada = user_called(session, "Ada")
-        case = read_case(session, ada, 400)
-        cells = session.scalars(select(CaseCell.id).where(CaseCell.case_id == case.id)).all()
-        decide(session, ada, case, cells, "LYT")
-        mark_reviewed(session, ada, case, case.version)
-    (room.blobs.root / "00").mkdir()
-    for number in range(400):
-        room.blobs.path(picture(number).sha256).touch()
-    room.close()
+    with closing(open_room(desk / "room")) as room:
+        with room.store.write() as session:
+            ada = user_called(session, "Ada")
+            case = read_case(session, ada, 400)
+            cells = session.scalars(select(CaseCell.id).where(CaseCell.case_id == case.id)).all()
+            decide(session, ada, case, cells, "LYT")
+            mark_reviewed(session, ada, case, case.version)
+        (room.blobs.root / "00").mkdir()
+        for number in range(400):
+            room.blobs.path(picture(number).sha256).touch()
 
 
 @pytest.mark.parametrize("fault", [{"largest": 1000}, {"locked": "."}], ids=str)
@@ -177,11 +176,10 @@ def test_an_extra_that_a_field_needs_is_said_before_anything_is_kept(
 ) -> None:
     (desk / "cells/z.svs").touch()
     monkeypatch.setitem(sys.modules, "openslide", None)
-    room = open_room(desk / "room")
-    with pytest.raises(MissingExtraError, match=r"pip install 'marrowscope\[slides\]'"):
-        bring(room, "Ada", read_case_of(desk / "cells", fields=True))
-    assert list(room.blobs.root.iterdir()) == []
-    room.close()
+    with closing(open_room(desk / "room")) as room:
+        with pytest.raises(MissingExtraError, match=r"pip install 'marrowscope\[slides\]'"):
+            bring(room, "Ada", read_case_of(desk / "cells", fields=True))
+        assert list(room.blobs.root.iterdir()) == []
 
 
 def test_two_processes_add_cases_to_one_room_side_by_side(command: Commands, desk: Path) -> None:

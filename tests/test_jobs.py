@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from conftest import PATIENCE_S
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 from store_fixtures import people, picture
@@ -68,11 +69,11 @@ def test_a_killed_workers_job_is_taken_up_and_nothing_kept_is_read_again(
         assert (job.state, job.done, job.owner) == (JobState.RUNNING, 4, "first")
         lease = job.lease_until
     assert lease is not None
-    end = time.monotonic() + 60
+    end = time.monotonic() + PATIENCE_S
     read: list[str] = []
     while time.monotonic() < end and not read:
         with worker(database, "second") as second:
-            output, errors = second.communicate(timeout=60)
+            output, errors = second.communicate(timeout=PATIENCE_S)
             assert errors == ""
             read = [cell for line in output.splitlines()[1:] for cell in line.split()[1:]]
     kept = [cell for words in said[1:3] for cell in words[1:]]
@@ -89,7 +90,7 @@ def test_workers_side_by_side_read_every_cell_once(database: str, store: Store) 
         cases = [waiting_case(session, ada, 7, f"A-{number}") for number in range(4)]
         add_job(session, "read", cases[0], 7)
     workers = [worker(database, f"worker {number}") for number in range(3)]
-    said = [each.communicate(timeout=120) for each in workers]
+    said = [each.communicate(timeout=PATIENCE_S) for each in workers]
     assert [errors for _, errors in said] == ["", "", ""]
     lines = [line.split() for output, _ in said for line in output.splitlines()]
     taken = Counter(words[1] for words in lines if words[0] == "took")

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from conftest import PATIENCE_S
 from sqlalchemy import select
 from store_fixtures import people, read_case
 
@@ -37,7 +38,7 @@ def test_what_was_confirmed_is_kept_and_the_log_is_whole(database: str, store: S
         root.kill()
         confirmed += root.stdout.read().splitlines()
         for each in (ada, ben):
-            said, errors = each.communicate(timeout=120)
+            said, errors = each.communicate(timeout=PATIENCE_S)
             assert errors == ""
             confirmed += said.splitlines()
     assert len(confirmed) >= 2 * EACH + 3

@@ -1,6 +1,7 @@
 """Whole fields in the store: kept, looked at, cells drawn and removed, counted, signed."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -74,11 +75,10 @@ FOUND = Outcome(FieldState.FOUND, UM, "red cells", (), "", (cut(0), cut(1), cut(
 
 @pytest.fixture
 def room(database: str, tmp_path: Path) -> Iterator[Room]:
-    opened = open_room(tmp_path / "room", database)
-    with opened.store.write() as session:
-        people(session)
-    yield opened
-    opened.close()
+    with closing(open_room(tmp_path / "room", database)) as opened:
+        with opened.store.write() as session:
+            people(session)
+        yield opened
 
 
 def looked(room: Room) -> tuple[Case, User, Field]:
@@ -117,14 +117,12 @@ def test_a_database_of_the_first_version_is_brought_forward_with_its_rows(databa
             {"weights": "a" * 64},
         )
     engine.dispose()
-    store = open_store(database)
-    with store.read() as session:
+    with closing(open_store(database)) as store, store.read() as session:
         assert user_called(session, "ada").id == 7
         assert session.scalar(text("SELECT count(*) FROM fields")) == 0
         case = session.get_one(Case, 9)
         assert (case.model_sha256, case.bundle_sha256) == ("a" * 64, "")
         assert session.scalar(text("SELECT version_num FROM alembic_version")) == "0003"
-    store.close()
 
 
 def test_cells_on_a_field_are_cells_of_the_case(room: Room) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from browsers import NARROW, WIDE, Served, faults, log_in
+from browsers import NARROW, WIDE, Served, faults, log_in, new_context
 from conftest import SAMPLES
 from playwright.sync_api import Browser, Page, expect
 from test_fields_read import a_field
@@ -131,7 +131,8 @@ def test_the_page_of_fields_is_accessible(
     size: tuple[int, int],
     scheme: Literal["light", "dark"],
 ) -> None:
-    context = browser.new_context(
+    context = new_context(
+        browser,
         viewport={"width": size[0], "height": size[1]},
         color_scheme=scheme,
         reduced_motion="reduce",
@@ -166,7 +167,7 @@ def test_a_signed_case_and_a_reader_only_look(
     page.click("#share button")
     expect(page.locator("#members")).to_have_text("Rita")
     page.keyboard.press("Escape")
-    other = browser.new_context().new_page()
+    other = new_context(browser).new_page()
     log_in(other, room, "Rita")
     other.goto(address)
     other.wait_for_selector("[data-ready]")
@@ -198,7 +199,7 @@ def test_real_fields_of_four_cameras_are_boxed_and_told_their_scale(
     page.click("#facts button.main")
     page.wait_for_url("**/cases/*")
     page.wait_for_selector("[data-ready]")
-    expect(page.locator("#reading")).to_be_hidden(timeout=60_000)
+    expect(page.locator("#reading")).to_be_hidden()
     page.click("#fields-link")
     page.wait_for_selector("[data-ready]")
     expect(page.locator("#list button")).to_have_count(len(files))

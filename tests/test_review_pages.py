@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from browsers import NARROW, WIDE, Served, faults, log_in
+from browsers import NARROW, WIDE, Served, faults, log_in, new_context
 from conftest import SAMPLES
 from playwright.sync_api import Browser, Page, expect
 
@@ -43,8 +43,8 @@ def drop_case(page: Page, title: str = "A-1", cells: int = 24) -> str:
     page.click("#facts button.main")
     page.wait_for_url("**/cases/*")
     page.wait_for_selector("[data-ready]")
-    expect(page.locator(".tile")).to_have_count(cells, timeout=60_000)
-    expect(page.locator("#reading")).to_be_hidden(timeout=60_000)
+    expect(page.locator(".tile")).to_have_count(cells)
+    expect(page.locator("#reading")).to_be_hidden()
     return page.url
 
 
@@ -93,7 +93,7 @@ def test_from_a_dropped_zip_to_a_signed_report(room: Served, page: Page, browser
         page.click("text=PDF")
     assert download.value.path().read_bytes().startswith(b"%PDF-")
 
-    other = browser.new_context().new_page()
+    other = new_context(browser).new_page()
     log_in(other, room, "Ben")
     expect(other.locator(".case-row")).to_have_count(0)
     answer = other.goto(address)
@@ -202,7 +202,7 @@ def test_two_readers_read_blind_and_are_compared(
     page.fill("#share [name=name]", "Rita")
     page.click("#share button")
     expect(page.locator("#members")).to_have_text("Rita")
-    other = browser.new_context().new_page()
+    other = new_context(browser).new_page()
     log_in(other, room, "Rita")
     other.goto(address)
     other.wait_for_selector("[data-ready]")
@@ -222,7 +222,8 @@ def test_two_readers_read_blind_and_are_compared(
 def test_every_page_is_accessible(
     room: Served, browser: Browser, size: tuple[int, int], scheme: Literal["light", "dark"]
 ) -> None:
-    context = browser.new_context(
+    context = new_context(
+        browser,
         viewport={"width": size[0], "height": size[1]},
         color_scheme=scheme,
         reduced_motion="reduce",

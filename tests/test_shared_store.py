@@ -11,14 +11,15 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
 import s3fs
-from conftest import ROOT
+from conftest import PATIENCE_S, ROOT
 from httpx2 import Client, post
 from sqlalchemy import select
+from store_fixtures import end_leases
 from web_fixtures import API, PASSWORD, as_files, pictures, settings_of, zip_of
 
 from marrowscope.errors import NotThereError, StoreError, UnavailableError
@@ -46,7 +47,7 @@ from marrowscope.web.server import open_room
 from marrowscope.web.settings import Settings
 room, bundle, database, pictures = sys.argv[1:]
 settings = Settings(
-    Path(room), database, pictures, bundle, port=0, threads=1, lease_s=2.0, batch=4
+    Path(room), database, pictures, bundle, port=0, threads=1, lease_s=3600.0, batch=4
 )
 open_room(settings, lambda words: print(words, flush=True))
 """
@@ -88,16 +89,15 @@ def test_an_object_that_was_changed_is_not_taken(
 
 
 def test_what_no_case_wants_is_removed_from_the_store(url: str, tmp_path: Path) -> None:
-    room = open_room(tmp_path / "room", pictures=url)
-    name = room.blobs.put(b"a cell")
-    left = room.blobs.root / f"{PARTIAL}left-by-a-kill"
-    left.touch()
-    assert sweep(room) == 0
-    assert name in room.blobs
-    assert sweep(room, older=-60.0) == 1
-    assert name not in room.blobs
-    assert not left.exists()
-    room.close()
+    with closing(open_room(tmp_path / "room", pictures=url)) as room:
+        name = room.blobs.put(b"a cell")
+        left = room.blobs.root / f"{PARTIAL}left-by-a-kill"
+        left.touch()
+        assert sweep(room) == 0
+        assert name in room.blobs
+        assert sweep(room, older=-60.0) == 1
+        assert name not in room.blobs
+        assert not left.exists()
 
 
 def test_a_bucket_that_is_not_there_is_an_error(s3: s3fs.S3FileSystem, tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def server(
         assert process.stdout is not None
         address = re.search(r"http://\S+", process.stdout.readline())
         assert address is not None
-        with Client(base_url=address[0], timeout=120) as client:
+        with Client(base_url=address[0], timeout=PATIENCE_S) as client:
             answer = client.post(f"{API}/session", json={"name": "Root", "password": PASSWORD})
             client.headers["X-CSRF-Token"] = answer.json()["csrf"]
             yield client, process
@@ -224,30 +224,32 @@ def unfinished(store: Store) -> list[Job]:
 def test_of_two_servers_one_dies_and_each_case_is_read_once(
     database: str, url: str, toy_bundle: Bundle, tmp_path: Path
 ) -> None:
-    store = open_store(database)
-    with store.write() as session:
-        make_user(session, "Root", Role.ADMIN, PASSWORD)
-    with ExitStack() as both, ThreadPoolExecutor(CASES) as pool:
-        servers = [
-            both.enter_context(server(tmp_path / name, toy_bundle, database, url)) for name in "ab"
-        ]
-        sent = [pool.submit(drop, servers[number % 2][0], number) for number in range(CASES)]
-        owners: set[str] = set()
-        while unfinished(store) or not all(each.done() for each in sent):
-            owners |= {job.owner for job in unfinished(store) if job.done}
-            if len(owners) == len(servers) and all(each.done() for each in sent):
-                break
-        assert [each.exception() for each in sent] == [None] * CASES
-        os.killpg(servers[0][1].pid, signal.SIGKILL)
-        while unfinished(store):
-            time.sleep(0.05)
-    assert len(owners) == len(servers)
-    done = jobs(store)
-    assert [job.state for job in done] == [JobState.DONE] * CASES
-    assert Counter(job.attempts for job in done) in ({1: CASES}, {1: CASES - 1, 2: 1})
-    with store.read() as session:
-        cells = list(session.scalars(select(CaseCell)))
-        assert len(cells) == CASES * CELLS
-        assert {cell.state for cell in cells} == {CellState.READ}
-        assert verify(session) is None
-    store.close()
+    with closing(open_store(database)) as store:
+        with store.write() as session:
+            make_user(session, "Root", Role.ADMIN, PASSWORD)
+        with ExitStack() as both, ThreadPoolExecutor(CASES) as pool:
+            servers = [
+                both.enter_context(server(tmp_path / name, toy_bundle, database, url))
+                for name in "ab"
+            ]
+            sent = [pool.submit(drop, servers[number % 2][0], number) for number in range(CASES)]
+            owners: set[str] = set()
+            while unfinished(store) or not all(each.done() for each in sent):
+                owners |= {job.owner for job in unfinished(store) if job.done}
+                if len(owners) == len(servers) and all(each.done() for each in sent):
+                    break
+            assert [each.exception() for each in sent] == [None] * CASES
+            os.killpg(servers[0][1].pid, signal.SIGKILL)
+            servers[0][1].wait()
+            while unfinished(store):
+                end_leases(store, servers[0][1].pid)
+                time.sleep(0.05)
+        assert len(owners) == len(servers)
+        done = jobs(store)
+        assert [job.state for job in done] == [JobState.DONE] * CASES
+        assert Counter(job.attempts for job in done) in ({1: CASES}, {1: CASES - 1, 2: 1})
+        with store.read() as session:
+            cells = list(session.scalars(select(CaseCell)))
+            assert len(cells) == CASES * CELLS
+            assert {cell.state for cell in cells} == {CellState.READ}
+            assert verify(session) is None

@@ -10,15 +10,16 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from threading import Thread
 
 import psutil
 import pytest
-from conftest import ROOT
+from conftest import PATIENCE_S, ROOT
 from httpx2 import Client, TransportError
 from sqlalchemy.orm import Session
+from store_fixtures import end_leases
 from web_fixtures import (
     API,
     PASSWORD,
@@ -49,7 +50,7 @@ from marrowscope.web.server import open_room
 from marrowscope.web.settings import Settings
 room, bundle = sys.argv[1:]
 open_room(
-    Settings(Path(room), bundle=bundle, port=0, threads=1, lease_s=1.5, batch=4),
+    Settings(Path(room), bundle=bundle, port=0, threads=1, lease_s=3600.0, batch=4),
     lambda words: print(words, flush=True),
 )
 """
@@ -78,7 +79,7 @@ def server(folder: Path, bundle: Bundle) -> Iterator[tuple[Client, "subprocess.P
         assert process.stdout is not None
         address = re.search(r"http://\S+", process.stdout.readline())
         assert address is not None
-        with Client(base_url=address[0], timeout=60) as client:
+        with Client(base_url=address[0], timeout=PATIENCE_S) as client:
             link = _link(process, folder)
             yield client, process, link
     finally:
@@ -169,11 +170,13 @@ def test_after_a_kill_the_next_server_reads_on_and_loses_nothing(
         decision = {"cells": [number], "label": "BLA"}
         assert client.post(f"{API}/cases/{case}/decisions", json=decision).status_code == 200
         kill(process)
+    with closing(open_store(f"sqlite:///{room / 'room.db'}")) as store:
+        end_leases(store, process.pid)
     before = read_at_kill(room)
     assert 8 <= len(before) < CELLS
     with server(room, toy_bundle) as (client, process, _link):
         log_in(client)
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + PATIENCE_S
         while progress(client, case)["waiting"]:
             assert time.monotonic() < deadline, "the job was not taken up"
         shown = client.get(f"{API}/cases/{case}").json()
@@ -190,10 +193,8 @@ def test_after_a_kill_the_next_server_reads_on_and_loses_nothing(
 @contextmanager
 def stored(room: Path) -> Iterator[Session]:
     """Look into the database of a room."""
-    store = open_store(f"sqlite:///{room / 'room.db'}")
-    with store.read() as session:
+    with closing(open_store(f"sqlite:///{room / 'room.db'}")) as store, store.read() as session:
         yield session
-    store.close()
 
 
 def read_at_kill(room: Path) -> dict[int, tuple[float, ...]]:
@@ -316,7 +317,7 @@ def test_a_reading_process_that_dies_is_replaced_and_one_without_a_server_ends(
         second = reader_of(process)
         assert second != first
         process.kill()
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_S
         while is_running(second):
             assert time.monotonic() < deadline, "the reading process outlived its server"
 

@@ -29,7 +29,7 @@ CODE = re.compile(r"# exit code (\d+)$")
 PORT = "8017"
 """Of the pages; a free one takes its place."""
 SCRIPT, PRINTED = ".walk.sh", ".printed"
-SECONDS = 300
+SECONDS = 1200
 """That a walk may take on a busy machine."""
 
 

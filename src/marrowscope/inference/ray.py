@@ -30,6 +30,8 @@ CELLS_AT_ONCE = 2**16
 PATIENCE_S = 600
 """How long to wait for a block; one whose pictures kill each worker that gets it ends the work."""
 KNOCK_S = 10
+STARTS = 5
+"""How often a node of this machine is started before that counts as an error."""
 OBJECTS_BYTES = 2**28
 """Memory for what passes between the processes of a local cluster."""
 
@@ -228,19 +230,35 @@ def _join(ray: Any, address: str, workers: int) -> None:
     own |= {"include_dashboard": False}
     try:
         _knock(address)
-        ray.init(
-            address,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            ignore_reinit_error=True,
-            **(own if address == LOCAL else {}),
-        )
+        _start(ray, address, own if address == LOCAL else {})
     except Exception as error:  # noqa: BLE001 - Ray raises bare ones, as for a node that is late
         raise ClusterError(
             f"there is no Ray cluster at {address} ({_in_words(error)}); give its address, or "
             f"{LOCAL} for the processors of this machine"
         ) from None
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+
+
+def _start(ray: Any, address: str, own: dict[str, Any]) -> None:
+    """Start or join a cluster; a node of this machine that is late gets another chance.
+
+    Ray gives a node 30 seconds to start, which a busy machine may not reach.
+    """
+    for start in range(1, STARTS + 1):
+        try:
+            ray.init(
+                address,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                ignore_reinit_error=True,
+                **own,
+            )
+        except Exception:
+            ray.shutdown()
+            if address != LOCAL or start == STARTS:
+                raise
+        else:
+            return
 
 
 def _knock(address: str) -> None:
