@@ -91,7 +91,7 @@ def each():
         os.kill(os.getpid(), signal.SIGKILL)
 
 cells, folder = map(Path, sys.argv[1:])
-audit(read_manifest(cells), folder, workers=1, each=each)
+audit(read_manifest(cells), folder, workers=1, advance=each)
 """
 
 

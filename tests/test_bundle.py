@@ -77,7 +77,7 @@ def test_export_says_how_well_it_agrees(
 ) -> None:
     seen: list[int] = []
     run = read_run(toy_run.folder)
-    result = export(run, manifest, tmp_path / "b", "toy", each=lambda: seen.append(1))
+    result = export(run, manifest, tmp_path / "b", "toy", advance=lambda: seen.append(1))
     assert result.agreement[0].startswith(
         "fp32 ONNX against torch on 16 validation cells: same class for all, probabilities within"
     )

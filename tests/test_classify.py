@@ -206,7 +206,7 @@ def test_no_half_written_file_stands_under_its_name(toy_bundle: Bundle, tmp_path
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        classify(map(Picture, sorted(CELLS.iterdir())), toy_bundle, tmp_path / "out", each=stop)
+        classify(map(Picture, sorted(CELLS.iterdir())), toy_bundle, tmp_path / "out", advance=stop)
     assert {file.name for file in (tmp_path / "out").iterdir()} == {
         "classify.json", "predictions.csv.partial", "rejects.csv.partial",
     }  # fmt: skip

@@ -40,7 +40,7 @@ def test_the_teacher_says_what_the_bundle_says(
         cells,
         toy_bundle.classes,
         split.hash,
-        each=lambda done, in_all: seen.append((done, in_all)),
+        advance=lambda done, in_all: seen.append((done, in_all)),
     )
     pixels = np.stack(
         [

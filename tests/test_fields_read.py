@@ -238,7 +238,7 @@ def test_fields_are_classified_and_an_interrupted_run_gives_the_same_files(
     half = tmp_path / "half"
     with pytest.raises(Stopped):
         classify(
-            find_files([inputs]), toy_bundle, half, fields=WholeFields(UM), threads=1, each=stop
+            find_files([inputs]), toy_bundle, half, fields=WholeFields(UM), threads=1, advance=stop
         )
     classify(find_files([inputs]), toy_bundle, half, fields=WholeFields(UM), threads=1, resume=True)
     for name in ("predictions.csv", "boxes.csv", "fields.csv", "rejects.csv"):

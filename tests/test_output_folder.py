@@ -132,7 +132,12 @@ def test_it_goes_on_from_the_last_batch_that_both_tables_hold(
     half_way(whole, folder, *left)
     seen: list[int] = []
     classify(
-        find_files([str(scan)]), bundle, folder, resume=True, threads=1, each=lambda: seen.append(1)
+        find_files([str(scan)]),
+        bundle,
+        folder,
+        resume=True,
+        threads=1,
+        advance=lambda: seen.append(1),
     )
     assert len(seen) == 110
     for name in (*TABLES, "report.html", "classify.json"):

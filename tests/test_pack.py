@@ -103,7 +103,7 @@ def each():
         os.kill(os.getpid(), signal.SIGKILL)
 
 cells, folder = map(Path, sys.argv[1:])
-pack(read_manifest(cells), folder, Preprocessing(size=56), workers=1, each=each)
+pack(read_manifest(cells), folder, Preprocessing(size=56), workers=1, advance=each)
 """
 
 

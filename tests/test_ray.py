@@ -94,7 +94,7 @@ def test_a_killed_worker_costs_nothing_but_its_block(
             os.kill(first.pid, signal.SIGKILL)
             killed.append(first.pid)
 
-    classify(found(given), cluster.bundle, there, predictor=cluster, each=kill_once)
+    classify(found(given), cluster.bundle, there, predictor=cluster, advance=kill_once)
     assert killed
     same_files(here[0], there)
 
@@ -123,7 +123,7 @@ def test_what_is_interrupted_on_a_cluster_is_gone_on_with_here(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        classify(found(given), cluster.bundle, there, predictor=cluster, each=stop)
+        classify(found(given), cluster.bundle, there, predictor=cluster, advance=stop)
     classify(found(given), cluster.bundle, there, resume=True, threads=1)
     same_files(here[0], there)
 

@@ -148,8 +148,8 @@ def store_of(url: str) -> tuple[Any, str]:
     """
     kind = url.partition("://")[0].lower()
     if kind not in STORES:
-        known = ", ".join(STORES)
-        raise OSError(22, f"no such kind of store ({kind}; {known} are reached)", url)
+        stores = ", ".join(STORES)
+        raise OSError(22, f"no such kind of store ({kind}; {stores} are reached)", url)
     try:
         return tuple(import_module("fsspec").core.url_to_fs(url))
     except ImportError as error:

@@ -121,10 +121,11 @@ def agree(first: Opinion, other: Opinion, *, independent: bool = False) -> Agree
         ComparisonError: a reading gives no cell a class, or where its pictures lie is not known
             though that decides whether they are the same.
     """
-    for each in (first, other):
-        if not each.labels:
+    for sample in (first, other):
+        if not sample.labels:
             raise ComparisonError(
-                f"{each.name} gives no cell a class ({_reasons(each)}); give a reading that does"
+                f"{sample.name} gives no cell a class ({_reasons(sample)}); give a reading that "
+                "does"
             )
     apart = independent or (first.case != other.case and bool(first.case and other.case))
     one, two = first.labels, other.labels
@@ -178,8 +179,8 @@ def _of_two_samples(names: tuple[str, str], readings: tuple[Opinion, Opinion]) -
     )
     excluded = (
         f"{name}: {n:,} {CLASSES[code].name.lower()} ({code}), not part of the differential"
-        for name, each in zip(names, cells, strict=True)
-        for code, n in ((code, each[code]) for code in in_order(each))
+        for name, sample in zip(names, cells, strict=True)
+        for code, n in ((code, sample[code]) for code in in_order(sample))
         if not CLASSES[code].counted
     )
     return Agreement(
@@ -238,9 +239,9 @@ def _on_same_cells(pairs: Counter[tuple[str, str]]) -> OnSameCells:
 def _only_one(
     names: tuple[str, str], labels: tuple[Mapping[str, str], Mapping[str, str]], common: int
 ) -> Iterator[str]:
-    for name, each in zip(names, labels, strict=True):
-        if len(each) > common:
-            yield f"{_cells(len(each) - common)} that only {name} read, in no figure"
+    for name, codes in zip(names, labels, strict=True):
+        if len(codes) > common:
+            yield f"{_cells(len(codes) - common)} that only {name} read, in no figure"
 
 
 def _not_counted(names: tuple[str, str], pairs: Counter[tuple[str, str]]) -> Iterator[str]:
@@ -258,11 +259,13 @@ def _not_counted(names: tuple[str, str], pairs: Counter[tuple[str, str]]) -> Ite
 
 
 def _without(names: tuple[str, str], readings: tuple[Opinion, Opinion]) -> Iterator[str]:
-    for name, each in zip(names, readings, strict=True):
-        for reason, cells in each.without.items():
+    for name, reading in zip(names, readings, strict=True):
+        for reason, cells in reading.without.items():
             yield f"{name}: {_cells(cells)} {reason}, in no figure"
-        if each.overruled:
-            decisions = "1 decision" if each.overruled == 1 else f"{each.overruled:,} decisions"
+        if reading.overruled:
+            decisions = (
+                "1 decision" if reading.overruled == 1 else f"{reading.overruled:,} decisions"
+            )
             yield f"{decisions} that {name} changed later"
 
 

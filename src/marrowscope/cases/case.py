@@ -165,18 +165,22 @@ def _kind(where: str, values: Mapping[str, Any]) -> str:
 
 
 def _cells(where: str, kind: str, value: object) -> list[str]:
-    given = [value] if isinstance(value, str) else value
-    if isinstance(given, list) and given and all(isinstance(each, str) and each for each in given):
-        return given
+    patterns = [value] if isinstance(value, str) else value
+    if (
+        isinstance(patterns, list)
+        and patterns
+        and all(isinstance(pattern, str) and pattern for pattern in patterns)
+    ):
+        return patterns
     raise CaseError(
         f"{where}: {kind} must be a folder, file or pattern, or a list of them, got {value!r}"
     )
 
 
-def _check_keys(where: str, values: Mapping[str, Any], known: tuple[str, ...]) -> None:
-    strange = [name for name in values if name not in known]
+def _check_keys(where: str, values: Mapping[str, Any], allowed: tuple[str, ...]) -> None:
+    strange = [name for name in values if name not in allowed]
     if strange:
-        raise CaseError(f"{where}: unknown {', '.join(strange)}; known are {', '.join(known)}")
+        raise CaseError(f"{where}: unknown {', '.join(strange)}; known are {', '.join(allowed)}")
 
 
 def _check_names(where: str, names: list[str]) -> None:

@@ -81,8 +81,8 @@ class Reading:
         Raises:
             BundleError: the bundle's test cells cannot be read.
         """
-        kept = (cell.machine for cell in self.cells if not self.tally.sets_aside(cell.machine))
-        return own_weights(kept, self.bundle)
+        counted = (cell.machine for cell in self.cells if not self.tally.sets_aside(cell.machine))
+        return own_weights(counted, self.bundle)
 
     def with_fate(self, fate: Fate) -> tuple[CaseCell, ...]:
         """Give the cells of one fate."""
@@ -100,7 +100,7 @@ def read_cells(
     case: Case,
     bundle: Bundle,
     folder: Path,
-    found: Mapping[str, Sequence[Found]] | None = None,
+    inputs_of_slide: Mapping[str, Sequence[Found]] | None = None,
     *,
     overwrite: bool = False,
     resume: bool = False,
@@ -111,16 +111,17 @@ def read_cells(
     coverage: float | None = None,
     threads: int = 0,
     engine: str = "onnxruntime",
-    each: Callable[[], object] = lambda: None,
+    advance: Callable[[], object] = lambda: None,
     each_field: Callable[[int], object] = lambda _cells: None,
 ) -> Reading:
     """Classify the cells of a case into `slides/` of a folder, slide by slide, and count them.
 
     A cell that is in `reviews.csv` counts as the class given there, whatever the machine says.
-    `found` are the pictures of each slide, if they were looked for before. With `resume`, cells
-    that were read before are not read again. Of slides with fields, the cells are found first, and
-    `each_field` is called for each with their number; `keep_flagged` says whether those on flagged
-    fields are read. All predictions are in memory: about 1 KB a cell.
+    `inputs_of_slide` are the pictures of each slide, if they were looked for before. With
+    `resume`, cells that were read before are not read again. Of slides with fields, the cells
+    are found first, and `each_field` is called for each with their number; `keep_flagged`
+    says whether those on flagged fields are read. All predictions are in memory: about 1 KB a
+    cell.
 
     Raises:
         CaseError: `reviews.csv` cannot be read, or a picture is in two slides.
@@ -142,7 +143,7 @@ def read_cells(
     cells, rejects, tally = [], [], Tally(bundle.novelty, keep_novel=keep_novel)
 
     def take(slide: Slide, outcome: Outcome) -> None:
-        each()
+        advance()
         if isinstance(outcome, Reject):
             tally.add(outcome)
             rejects.append(SlideReject(slide.name, outcome))
@@ -151,14 +152,14 @@ def read_cells(
         fate = tally.add_cell(decided(outcome, decision))
         cells.append(CaseCell(slide.name, outcome, decision, fate))
 
-    found = find_cells(case, folder) if found is None else found
+    inputs_of_slide = find_cells(case, folder) if inputs_of_slide is None else inputs_of_slide
     for slide in case.slides:
         place = folder / SLIDES / slide.name
         scale = {"um_per_px": str(slide.um_per_px or "")}
         fields = WholeFields(slide.um_per_px, keep_flagged, each_field) if slide.fields else None
         more = fields.went_in if fields else scale
         open_folder(place, inputs | more, overwrite=overwrite, resume=resume)
-        pictures: Iterable[Found] = found[slide.name]
+        pictures: Iterable[Found] = inputs_of_slide[slide.name]
         cells_there = fields.cells(pictures, place) if fields else pictures
         taking = partial(take, slide)
         go_on(cells_there, predictor, place, abstain, taking, on_fields=slide.fields)
@@ -179,12 +180,12 @@ def read_cells(
 
 
 def _fields(case: Case, folder: Path, *, keep_flagged: bool) -> dict[str, OnFields]:
-    found = {
+    by_slide = {
         slide.name: on_fields(folder / SLIDES / slide.name, keep_flagged=keep_flagged)
         for slide in case.slides
         if slide.fields
     }
-    return {name: each for name, each in found.items() if each}
+    return {name: fields for name, fields in by_slide.items() if fields}
 
 
 def _own_files(case: Case, folder: Path) -> Iterator[Path]:
@@ -201,8 +202,8 @@ def find_cells(case: Case, folder: Path, besides: Iterable[Path] = ()) -> dict[s
     """
     own = [*besides, *case.files, *_own_files(case, folder)]
     slide_of: dict[str, str] = {}
-    found = {slide.name: list(slide.find(own)) for slide in case.slides}
-    for name, pictures in found.items():
+    inputs = {slide.name: list(slide.find(own)) for slide in case.slides}
+    for name, pictures in inputs.items():
         for path in (str(picture.path) for picture in pictures if not isinstance(picture, Reject)):
             other = slide_of.setdefault(os.path.realpath(path), name)
             if other != name:
@@ -210,7 +211,7 @@ def find_cells(case: Case, folder: Path, besides: Iterable[Path] = ()) -> dict[s
                     f"{path} is in the slides {other} and {name}, and would count twice; give "
                     "each slide its own folder"
                 )
-    return found
+    return inputs
 
 
 def adjusted_of(cells: Sequence[CaseCell], bundle: Bundle, tally: Tally) -> Adjusted | None:
@@ -233,4 +234,4 @@ def engine_of_slides(case: Case, folder: Path) -> str:
 
 def _strays(decisions: Decisions, cells: Iterable[CaseCell]) -> tuple[Decision, ...]:
     used = {id(cell.decision) for cell in cells if cell.decision}
-    return tuple(each for each in decisions.of_cell.values() if id(each) not in used)
+    return tuple(decision for decision in decisions.of_cell.values() if id(decision) not in used)

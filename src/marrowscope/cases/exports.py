@@ -36,8 +36,8 @@ def write_shares(sheet: Sheet, file: Path) -> None:
     with csv_file(file, SHARES) as table:
         for row in sheet.differential.rows:
             table.writerow(_share(row))
-        for each in sheet.differential.excluded:
-            table.writerow([each.code, each.name, "none", "no", str(each.cells), *[""] * 6])
+        for share in sheet.differential.excluded:
+            table.writerow([share.code, share.name, "none", "no", str(share.cells), *[""] * 6])
 
 
 def _share(row: DifferentialRow) -> list[str]:

@@ -71,18 +71,18 @@ def fhir_bundle(
     """
     _check(facts)
     device, specimen = _device(model), _specimen(facts)
-    found = [
-        _observation(facts, name, each, specimen, device)
-        for name, each in observations(differential, adjusted)
+    results = [
+        _observation(facts, name, resource, specimen, device)
+        for name, resource in observations(differential, adjusted)
     ]
-    report = _report(facts, differential, specimen, found)
+    report = _report(facts, differential, specimen, results)
     return {
         "resourceType": "Bundle",
         "id": _id(facts, "Bundle", ""),
         "identifier": {"system": CASE_ID, "value": facts.id},
         "type": "collection",
         **_at("timestamp", facts.issued),
-        "entry": [_entry(each) for each in (report, *found, specimen, device)],
+        "entry": [_entry(resource) for resource in (report, *results, specimen, device)],
     }
 
 
@@ -116,7 +116,7 @@ def _check(facts: Facts) -> None:
 
 
 def _report(
-    facts: Facts, differential: Differential, specimen: Element, found: Iterable[Element]
+    facts: Facts, differential: Differential, specimen: Element, results: Iterable[Element]
 ) -> Element:
     text = "Differential count of bone marrow cells"
     words = (
@@ -136,7 +136,7 @@ def _report(
         "code": concept(text, coding(LOINC, *DIFFERENTIAL_PANEL)),
         **_at("issued", facts.issued),
         "specimen": [_reference(specimen)],
-        "result": [_reference(each) for each in found],
+        "result": [_reference(result) for result in results],
         "conclusion": " ".join(words),
     }
     if facts.date:

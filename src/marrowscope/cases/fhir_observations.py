@@ -114,18 +114,18 @@ def _share(slug: str, code: Element, row: DifferentialRow | LineageRow, counted:
     )
 
 
-def _finding(found: Finding) -> Share:
-    code = _slug(found.name)
-    text = f"{found.name}, share of the nucleated cells, against its thresholds"
+def _finding(finding: Finding) -> Share:
+    code = _slug(finding.name)
+    text = f"{finding.name}, share of the nucleated cells, against its thresholds"
     return Share(
         f"finding-{code}",
-        concept(text, coding(FIGURE, code, found.name)),
-        found.cells,
-        found.percent,
-        found.low,
-        found.high,
-        found.known,
-        note=found.in_words,
+        concept(text, coding(FIGURE, code, finding.name)),
+        finding.cells,
+        finding.percent,
+        finding.low,
+        finding.high,
+        finding.known,
+        note=finding.in_words,
     )
 
 

@@ -119,13 +119,13 @@ def _of_person(file: Path, reader: str) -> Opinion:
             of_reader.setdefault(decision.reviewer, []).append(decision)
     except CaseError as error:
         raise ComparisonError(str(error)) from None
-    known = ", ".join(sorted(of_reader))
+    readers = ", ".join(sorted(of_reader))
     if not reader and len(of_reader) > 1:
         raise ComparisonError(
-            f"{file} has the decisions of {known}; choose one with --reader-a or --reader-b"
+            f"{file} has the decisions of {readers}; choose one with --reader-a or --reader-b"
         )
     if reader and reader not in of_reader:
-        raise ComparisonError(f"{file} has no decisions of {reader!r}; it has those of {known}")
+        raise ComparisonError(f"{file} has no decisions of {reader!r}; it has those of {readers}")
     chosen = reader or next(iter(of_reader))
     mine = sorted(of_reader[chosen], key=lambda decision: decision.time)
     labels = {decision.path: decision.label for decision in mine}
@@ -142,10 +142,10 @@ def _of_report(file: Path, rows: Sequence[Row], reader: str) -> Opinion:
         people = {row["reviewer"] for row in chosen} - {""}
         chosen = [row for row in chosen if row["reviewer"] == reader]
         if not chosen:
-            known = ", ".join(sorted(people)) or "nobody"
+            readers = ", ".join(sorted(people)) or "nobody"
             raise ComparisonError(
-                f"{file} has no decisions of {reader!r}; it has those of {known}, and those of the "
-                f"{MACHINE}"
+                f"{file} has no decisions of {reader!r}; it has those of {readers}, and those "
+                f"of the {MACHINE}"
             )
     name = " ".join(filter(None, (case or str(file), reader)))
     labels, without = _labels(file, chosen, lambda row: OF_FATE.get(row["fate"], ""))

@@ -135,10 +135,10 @@ def _story(sheet: Sheet) -> Iterator[Flowable]:
     if sheet.deciding or sheet.gallery:
         yield PageBreak()
     for heading, shown in (("Cells that decide", sheet.deciding), ("Other cells", sheet.gallery)):
-        for number, each in enumerate(shown):
+        for number, block in enumerate(shown):
             if not number:
                 yield Paragraph(heading, TITLE)
-            yield from _cells(each)
+            yield from _cells(block)
 
 
 def _text(words: str) -> str:
@@ -148,8 +148,8 @@ def _text(words: str) -> str:
 
 def _shown(words: str) -> str:
     """Replace what the font has no picture of by a question mark."""
-    known = _glyphs()
-    return "".join(word if ord(word) in known else "?" for word in words)
+    glyphs = _glyphs()
+    return "".join(word if ord(word) in glyphs else "?" for word in words)
 
 
 def _glyphs() -> Any:
@@ -276,7 +276,7 @@ def _part(part: Part) -> Iterator[Flowable]:
 def _widths(rows: Sequence[Sequence[str]]) -> list[float]:
     """Share the width out by the longest text of each column."""
     longest = [min(40, max(8, *map(len, column))) for column in zip(*rows, strict=True)]
-    return [WIDTH * each / sum(longest) for each in longest]
+    return [WIDTH * length / sum(longest) for length in longest]
 
 
 def _sign() -> KeepTogether:
@@ -296,7 +296,7 @@ def _cells(shown: Shown) -> Iterator[Flowable]:
     if note:
         yield Paragraph(_text(note), _style("of cells", 6.6, textColor=SOFT, keepWithNext=1))
     lines = [pictures[at : at + PER_LINE] for at in range(0, len(pictures), PER_LINE)]
-    cells = [[_cell(each) for each in line] + [""] * (PER_LINE - len(line)) for line in lines]
+    cells = [[_cell(cell) for cell in line] + [""] * (PER_LINE - len(line)) for line in lines]
     look: list[Any] = [("VALIGN", (0, 0), (-1, -1), "TOP"), ("LEFTPADDING", (0, 0), (-1, -1), 0)]
     look += [("TOPPADDING", (0, 0), (-1, -1), 1), ("BOTTOMPADDING", (0, 0), (-1, -1), 2)]
     yield Table(cells, [WIDTH / PER_LINE] * PER_LINE, style=look)

@@ -161,7 +161,7 @@ def _perhaps_blasts(reading: Reading) -> list[Prediction]:
         if not cell.decision and cell.machine.label != "BLA"
     }
     ranked = review_first(others.values(), reading.bundle.classes, weights=reading.weights)
-    return [others[each.path] for each in ranked if each.chance >= PERHAPS][:SHOWN]
+    return [others[candidate.path] for candidate in ranked if candidate.chance >= PERHAPS][:SHOWN]
 
 
 def _gallery(reading: Reading, groups: dict[str, Group]) -> Iterator[Shown]:

@@ -136,9 +136,9 @@ def _reviewers(reading: Reading) -> Part:
         return Part(heading, ("No person has reviewed a cell.", *lines))
     rows = []
     for name in sorted({decision.reviewer for _, decision in decided}):
-        of_name = [(cell, each) for cell, each in decided if each.reviewer == name]
-        changed = sum(cell.machine.label != each.label for cell, each in of_name)
-        times = [each.time for _, each in of_name]
+        of_name = [(cell, review) for cell, review in decided if review.reviewer == name]
+        changed = sum(cell.machine.label != review.label for cell, review in of_name)
+        times = [review.time for _, review in of_name]
         rows.append(
             (
                 name,

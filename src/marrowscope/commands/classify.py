@@ -138,7 +138,7 @@ def classify(
             print(choice.in_words, file=sys.stderr)
         with (
             cluster(ray, chosen, threads, choice.name) as predictor,
-            reading_bars(number, fields=fields) as (look, each),
+            reading_bars(number, fields=fields) as (look, advance),
         ):
             result = run(
                 cells(),
@@ -157,7 +157,7 @@ def classify(
                 threads=threads,
                 engine=choice.name,
                 predictor=predictor,
-                each=each,
+                advance=advance,
             )
         if as_json:
             print(json.dumps(result.as_dict(chosen), ensure_ascii=False))

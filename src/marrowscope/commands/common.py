@@ -208,8 +208,8 @@ def read_data(data: Path, quiet: bool) -> "Manifest":
     from marrowscope.commands.data_output import show_manifest
     from marrowscope.data.manifest import read_manifest
 
-    with progress("Reading cells", None) as each:
-        manifest = read_manifest(data, each)
+    with progress("Reading cells", None) as advance:
+        manifest = read_manifest(data, advance)
     show_manifest(manifest, quiet)
     return manifest
 

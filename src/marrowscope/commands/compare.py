@@ -142,14 +142,14 @@ def _evaluate(
     read = {}
     for number, folder in enumerate(bundles, 1):
         into = output / f"evaluation-{number}"
-        with progress(f"Evaluating {folder.name}", len(sealed.part("test"))) as each:
+        with progress(f"Evaluating {folder.name}", len(sealed.part("test"))) as advance:
             result = evaluate(
                 load_bundle(str(folder)),
                 manifest,
                 sealed,
                 into,
                 pairs=read_pairs(audit) if audit else None,
-                each=each,
+                advance=advance,
                 **figures._asdict(),
             )
         for reject in result.rejects:

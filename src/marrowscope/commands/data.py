@@ -64,8 +64,8 @@ def read(
         named = [source_of(text) for text in sources]
         code_of = read_class_map(class_map) if class_map else None
         scales = dict(scale_of(text) for text in um_per_px or ())
-        with progress("Reading cells", None) as each:
-            result = run(named, output, code_of=code_of, um_per_px=scales, each=each)
+        with progress("Reading cells", None) as advance:
+            result = run(named, output, code_of=code_of, um_per_px=scales, advance=advance)
         show_read(result, as_json)
     if any(source.rejects for source in result.sources):
         raise typer.Exit(SOME_REJECTED)
@@ -95,8 +95,8 @@ def audit(
         from marrowscope.data.audit.run import audit as search
 
         manifest = read_data(data, quiet=True)
-        with progress("Measuring cells", len(manifest.cells)) as each:
-            result = search(manifest, output, workers=workers, overwrite=overwrite, each=each)
+        with progress("Measuring cells", len(manifest.cells)) as advance:
+            result = search(manifest, output, workers=workers, overwrite=overwrite, advance=advance)
         show_audit(result, output, as_json)
     if manifest.rejects:
         raise typer.Exit(SOME_REJECTED)
@@ -227,8 +227,8 @@ def pack(
 
         wanted = Preprocessing(size=size, resample=resample, field_um=field_um)
         manifest = read_data(data, quiet=True)
-        with progress("Packing cells", len({cell.sha256 for cell in manifest.cells})) as each:
-            result = run(manifest, output, wanted, workers=workers, each=each)
+        with progress("Packing cells", len({cell.sha256 for cell in manifest.cells})) as advance:
+            result = run(manifest, output, wanted, workers=workers, advance=advance)
         show_packed(result, as_json)
     if manifest.rejects or result.rejects:
         raise typer.Exit(SOME_REJECTED)

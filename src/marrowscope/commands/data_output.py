@@ -105,8 +105,8 @@ def _parts_table(name: str, split: Split) -> Table:
     table = Table(title=f"Split {name} {split.hash[:12]}".replace("  ", " "))
     counts = Counter((row.cell.label, row.part) for row in split.rows)
     usual = ("train", "val", "test")
-    found = {row.part for row in split.rows}
-    parts = [*(part for part in usual if part in found), *sorted(found.difference(usual))]
+    present = {row.part for row in split.rows}
+    parts = [*(part for part in usual if part in present), *sorted(present.difference(usual))]
     table.add_column("class")
     for part in parts:
         table.add_column(part, justify="right")

@@ -23,8 +23,8 @@ def show_domains(domains: Sequence[Domain]) -> None:
             domain.name, f"{domain.cells:,}", *figures, _in_words(domain.drop, points=100)
         )
     Console().print(table)
-    for each in domains:
-        print(f"{each.name}: {each.verdict}; classes: {' '.join(each.classes) or 'none'}")
+    for shift in domains:
+        print(f"{shift.name}: {shift.verdict}; classes: {' '.join(shift.classes) or 'none'}")
 
 
 def _in_words(interval: Interval, points: int = 1) -> str:

@@ -93,7 +93,7 @@ def evaluate(
         named = [other_of(text) for text in other or ()]
         others = [Other(name, read_data(path, quiet=True)) for name, path in named]
         cells = len(sealed.part(part)) + sum(len(other.manifest.cells) for other in others)
-        with progress("Reading cells", cells) as each:
+        with progress("Reading cells", cells) as advance:
             result = measure(
                 load_bundle(bundle),
                 manifest,
@@ -106,7 +106,7 @@ def evaluate(
                 rounds=rounds,
                 seed=seed,
                 overwrite=overwrite,
-                each=each,
+                advance=advance,
                 others=others,
                 leave_out_leaks=leave_out_leaks,
                 unseen=unseen,
@@ -114,13 +114,13 @@ def evaluate(
         show_evaluation(result, as_json)
         if sealed.hash != result.bundle.split_hash and not as_json:
             print(f"Not sealed. {VOUCHED}")
-        with progress("Drawing mistakes", None) as each:
+        with progress("Drawing mistakes", None) as advance:
             page = write_page(
                 output,
                 result.bundle,
                 manifest,
                 command=shlex.join(["marrowscope", *sys.argv[1:]]),
-                each=each,
+                advance=advance,
             )
         if not as_json:
             print(f"Page: {page}")

@@ -38,7 +38,7 @@ def show_evaluation(result: Evaluation, as_json: bool) -> None:
     for reject in result.rejects:
         print(f"rejected: {reject.path}: {reject.reason}", file=sys.stderr)
     if as_json:
-        sets = {each.name: asdict(each) for each in (*result.sets, *result.others)}
+        sets = {cell_set.name: asdict(cell_set) for cell_set in (*result.sets, *result.others)}
         domains = [asdict(domain) for domain in result.domains]
         values = {"grouped_by": result.grouped_by, "sets": sets, "domains": domains}
         values["bundle_sha256"] = digest(result.bundle)
@@ -47,17 +47,22 @@ def show_evaluation(result: Evaluation, as_json: bool) -> None:
     table = Table(title=f"{result.bundle.name}: figures with 95% intervals")
     for heading in ("cells of", "n", "accuracy", "precision", "recall", "macro-F1"):
         table.add_column(heading, justify="left" if heading == "cells of" else "right")
-    for each in (*result.sets, *result.others):
-        figures = (each.accuracy, each.macro_precision, each.macro_recall, each.macro_f1)
-        table.add_row(each.name, f"{each.cells:,}", *map(_in_words, figures))
+    for cell_set in (*result.sets, *result.others):
+        figures = (
+            cell_set.accuracy,
+            cell_set.macro_precision,
+            cell_set.macro_recall,
+            cell_set.macro_f1,
+        )
+        table.add_row(cell_set.name, f"{cell_set.cells:,}", *map(_in_words, figures))
     Console().print(table)
     widest = result.sets[-1]
     Console().print(_scores_table(widest))
     show_domains(result.domains)
     print(f"Tolerant: confusions of {tolerated_in_words()} count as right")
     print(f"Marrow mix: {result.prevalence.source}")
-    for each in (*result.sets, *result.others):
-        _show_left_out(each)
+    for cell_set in (*result.sets, *result.others):
+        _show_left_out(cell_set)
     print(f"Split by groups of: {result.grouped_by}")
     print(f"Bundle: {result.bundle.folder}, SHA-256 {digest(result.bundle)}")
     print(f"Figures: {result.folder}")

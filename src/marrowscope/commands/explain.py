@@ -44,9 +44,9 @@ def explain(
         chosen = load_bundle(bundle)
         chosen.preprocessing.check_scale(um_per_px)
         besides = (output / PAGE, output / DATA)
-        found = find_files(pictures, um_per_px, besides)
-        with progress("Looking at cells", None) as each:
-            result = run(found, chosen, output, overwrite=overwrite, each=each)
+        inputs = find_files(pictures, um_per_px, besides)
+        with progress("Looking at cells", None) as advance:
+            result = run(inputs, chosen, output, overwrite=overwrite, advance=advance)
         for reject in result.rejects:
             print(f"rejected: {reject.path}: {reject.reason}", file=sys.stderr)
         if as_json:

@@ -82,7 +82,7 @@ def export(
 
         finished, *others = [read_run(folder) for folder in (run, *(together or ()))]
         manifest = read_data(data, quiet=True)
-        with progress("Comparing cells", None) as each:
+        with progress("Comparing cells", None) as advance:
             result = export_run(
                 finished,
                 manifest,
@@ -97,6 +97,6 @@ def export(
                 pictures=pictures,
                 credit=picture_credit,
                 overwrite=overwrite,
-                each=each,
+                advance=advance,
             )
         show_exported(result, as_json)

@@ -70,9 +70,9 @@ def find_cells(
         from marrowscope.io.discovery import find_files
 
         finder = load_finder(threads=threads)
-        found = list(find_files(fields, um_per_px))
-        with progress("Finding cells", len(found)) as each:
-            result = find_on_fields(found, folder, finder, overwrite=overwrite, each=each)
+        inputs = list(find_files(fields, um_per_px))
+        with progress("Finding cells", len(inputs)) as advance:
+            result = find_on_fields(inputs, folder, finder, overwrite=overwrite, advance=advance)
         if crops:
             written = write_all_crops(result)
             print(f"Crops: {written:,} in {result.folder / CROPS}", file=sys.stderr)

@@ -17,10 +17,10 @@ def show_doubts(result: Doubts, as_json: bool) -> None:
     for heading in ("class", "cells", "doubted", "threshold", "suggested instead"):
         right = heading in {"cells", "doubted", "threshold"}
         table.add_column(heading, justify="right" if right else "left")
-    for each in result.by_class:
-        instead = ", ".join(f"{code} {cells}" for code, cells in each.suggested.items())
-        threshold = "-" if each.threshold is None else f"{each.threshold:.3f}"
-        table.add_row(each.code, f"{each.cells:,}", f"{each.doubts:,}", threshold, instead)
+    for row in result.by_class:
+        instead = ", ".join(f"{code} {cells}" for code, cells in row.suggested.items())
+        threshold = "-" if row.threshold is None else f"{row.threshold:.3f}"
+        table.add_row(row.code, f"{row.cells:,}", f"{row.doubts:,}", threshold, instead)
     Console().print(table)
     print(f"{len(result.listed):,} of {result.cells:,} labels are doubted; none was changed")
     if result.not_covered:

@@ -93,8 +93,8 @@ def report(
             raise SettingsError("--resume needs --output: the folder of the earlier report")
         read, chosen = read_case(case, um_per_px, fields=fields), load_bundle(bundle, bundle_sha256)
         ranges, formula = read_norms(norms), formula_of(me_formula)
-        found = find_cells(read, folder, report_files(folder))
-        number = sum(map(len, found.values()))
+        inputs = find_cells(read, folder, report_files(folder))
+        number = sum(map(len, inputs.values()))
         begun = engine_of_slides(read, folder) if resume else ""
         choice = choose_engine(chosen, number, engine if engine != AUTO else begun, threads)
         open_report(folder, overwrite=overwrite, resume=resume)
@@ -103,7 +103,7 @@ def report(
                 read,
                 chosen,
                 folder,
-                found,
+                inputs,
                 overwrite=overwrite,
                 resume=resume,
                 keep_novel=keep_novel,
@@ -113,7 +113,7 @@ def report(
                 coverage=coverage,
                 threads=threads,
                 engine=choice.name,
-                each=bars[1],
+                advance=bars[1],
                 each_field=bars[0],
             )
         sheet = report_case(reading, folder)

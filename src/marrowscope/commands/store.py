@@ -110,16 +110,16 @@ def add(
         from marrowscope.cases.case import read_case
         from marrowscope.store.import_case import bring
 
-        with progress("Keeping pictures", None) as each:
-            brought = bring(opened, user, read_case(case, um_per_px, fields=fields), each)
+        with progress("Keeping pictures", None) as advance:
+            brought = bring(opened, user, read_case(case, um_per_px, fields=fields), advance)
         if as_json:
             _print_json(asdict(brought))
         else:
             print(f"Case {brought.case}: {brought.added.new:,} cells wait to be read")
             if brought.fields.new:
                 print(f"{brought.fields.new:,} fields wait for their cells to be found")
-            if known := brought.added.known + brought.fields.known:
-                print(f"{known:,} pictures came twice and count once")
+            if already_there := brought.added.known + brought.fields.known:
+                print(f"{already_there:,} pictures came twice and count once")
             for reject in brought.rejects:
                 print(f"rejected: {reject.path}: {reject.reason}")
     if brought.rejects:
@@ -211,8 +211,8 @@ def list_users(
         from marrowscope.store.users import list_users as users_of
 
         rows = [
-            {"name": each.name, "role": each.role.value, "active": "yes" if each.active else "no"}
-            for each in users_of(session)
+            {"name": user.name, "role": user.role.value, "active": "yes" if user.active else "no"}
+            for user in users_of(session)
         ]
         _show(rows, as_json, "no users")
 
@@ -302,7 +302,7 @@ def queue(
     with errors_in_words(), _looking(room, database) as session:
         from marrowscope.store.active_learning import most_worth, waiting_for_a_look
 
-        rows = [asdict(each) for each in most_worth(session, limit)]
+        rows = [asdict(cell) for cell in most_worth(session, limit)]
         _show(rows, as_json, "no cells wait for a look")
         if not as_json and rows:
             print(f"{len(rows):,} of {waiting_for_a_look(session):,} cells nobody looked at")

@@ -89,8 +89,8 @@ def train(
         named: dict[str, Any] = {"model": model, "epochs": epochs, "batch_size": batch_size}
         named |= {"seed": seed, "workers": workers, "threads": threads}
         named |= {"classes": None if classes is None else scheme(classes)}
-        given = {name: value for name, value in named.items() if value is not None}
-        settings = settings_of(recipe, given | read_changes(changes or []))
+        options = {name: value for name, value in named.items() if value is not None}
+        settings = settings_of(recipe, options | read_changes(changes or []))
         if is_first:
             prepare_folder(output, overwrite=resume, otherwise=CONTINUE)
         manifest = read_data(data, quiet=as_json or not is_first)

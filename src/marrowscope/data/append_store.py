@@ -25,9 +25,9 @@ class GrowingFiles:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._journal: dict[str, Any] = {"key": key, "items": 0, "bytes": dict.fromkeys(names, 0)}
-        found = read_journal(folder)
-        if found is not None and found["key"] == key and self._holds(found["bytes"], names):
-            self._journal = found
+        journal = read_journal(folder)
+        if journal is not None and journal["key"] == key and self._holds(journal["bytes"], names):
+            self._journal = journal
         for name in names:
             with self._file(name).open("ab") as file:
                 file.truncate(self._journal["bytes"][name])
@@ -71,12 +71,12 @@ def read_journal(folder: Path) -> dict[str, Any] | None:
     try:
         values = json.loads((folder / JOURNAL).read_text(encoding="utf-8"))
         numbers = [values["items"], *dict(values["bytes"]).values()]
-        known = isinstance(values["key"], str) and all(
+        is_whole = isinstance(values["key"], str) and all(
             isinstance(number, int) for number in numbers
         )
     except (OSError, ValueError, LookupError, TypeError):
         return None
-    return values if known and min(numbers) >= 0 else None
+    return values if is_whole and min(numbers) >= 0 else None
 
 
 def map_array(file: Path, dtype: DTypeLike, row: Sequence[int] = ()) -> NDArray[Any]:

@@ -53,7 +53,8 @@ def show(manifest: Manifest, file: Path, *, per_class: int = 12, seed: int = 0) 
         if code in members
     }
     census = {
-        code: {sheet.source: sheet.cells for sheet in found} for code, found in sheets.items()
+        code: {sheet.source: sheet.cells for sheet in sheets_of_code}
+        for code, sheets_of_code in sheets.items()
     }
     sources = Counter(cell.source or "unnamed" for cell in manifest.cells)
     text = render(

@@ -28,7 +28,7 @@ class Manifest:
     rejects: tuple[Reject, ...]
 
 
-def read_manifest(source: Path, each: Callable[[], object] = lambda: None) -> Manifest:
+def read_manifest(source: Path, advance: Callable[[], object] = lambda: None) -> Manifest:
     """Read all cells of a source, as `read_cells` does.
 
     Raises:
@@ -38,13 +38,13 @@ def read_manifest(source: Path, each: Callable[[], object] = lambda: None) -> Ma
     """
     cells: list[Cell] = []
     rejects: list[Reject] = []
-    root, found = read_cells(source)
-    for item in found:
+    root, rows = read_cells(source)
+    for item in rows:
         if isinstance(item, Cell):
             cells.append(item)
         else:
             rejects.append(item)
-        each()
+        advance()
     if not cells:
         why = f"; the first of {len(rejects)} rejects: {rejects[0].reason}" if rejects else ""
         raise ManifestError(

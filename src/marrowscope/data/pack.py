@@ -76,32 +76,32 @@ def pack(
     preprocessing: Preprocessing,
     *,
     workers: int = 0,
-    each: Callable[[], object] = lambda: None,
+    advance: Callable[[], object] = lambda: None,
 ) -> Pack:
     """Decode all cells of a manifest into `folder`, each content once; go on with what is there.
 
     That is done by `workers` processes (0: one a core). Cells that cannot be read become rejects,
-    listed in `rejects.csv`. `each` is called for every content.
+    listed in `rejects.csv`. `advance` is called for every content.
 
     Raises:
         MissingExtraError: a cell lies in a Parquet file or a store, and its library is not there.
     """
     cells = list({cell.sha256: cell for cell in manifest.cells}.values())
     key = _key(preprocessing, cells)
-    kept = GrowingFiles(folder, key, (PIXELS, INDEX))
-    if kept.items < len(cells):
+    store = GrowingFiles(folder, key, (PIXELS, INDEX))
+    if store.items < len(cells):
         (folder / SEAL).unlink(missing_ok=True)
-    for _ in range(kept.items):
-        each()
+    for _ in range(store.items):
+        advance()
     chunks = [
         cells[start : start + CELLS_AT_ONCE]
-        for start in range(kept.items, len(cells), CELLS_AT_ONCE)
+        for start in range(store.items, len(cells), CELLS_AT_ONCE)
     ]
     decode = partial(_decode, manifest.root, preprocessing)
     for chunk, (pixels, lines) in zip(chunks, spread(decode, chunks, workers), strict=True):
-        kept.append(len(chunk), {PIXELS: pixels, INDEX: lines})
+        store.append(len(chunk), {PIXELS: pixels, INDEX: lines})
         for _ in chunk:
-            each()
+            advance()
     _seal(folder, preprocessing, len(cells))
     return open_pack(folder)
 

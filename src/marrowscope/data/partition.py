@@ -36,9 +36,9 @@ def divide(
             its part; the message names the files.
     """
     plan = plan or SplitPlan()
-    found = None if pairs is None else list(pairs)
+    known_pairs = None if pairs is None else list(pairs)
     ordered = sorted(cells, key=lambda cell: (cell.sha256, cell.path))
-    group_of = groups_of(ordered, found or ())
+    group_of = groups_of(ordered, known_pairs or ())
     listed = _listed(ordered, plan)
     leaking = _leaks(ordered, group_of, listed, plan)
     left_out = Counter({"shares a group with a listed cell": len(leaking)})
@@ -56,7 +56,7 @@ def divide(
     rows = tuple(
         SplitRow(ordered[index], group_of[index], part_of[group_of[index]]) for index in chosen
     )
-    return check_split(Split(rows, plan.seed, grouped_by(ordered, found), dict(+left_out)))
+    return check_split(Split(rows, plan.seed, grouped_by(ordered, known_pairs), dict(+left_out)))
 
 
 def folds(
@@ -128,22 +128,24 @@ def _keys(cell: Cell) -> list[tuple[str, ...]]:
 
 def grouped_by(cells: Sequence[Cell], pairs: Sequence[Pair] | None) -> str:
     """Say in words what kept cells together; `pairs` is None where no audit looked for any."""
-    known = [name for name in ("patient", "slide", "field") if any(getattr(c, name) for c in cells)]
-    words = [*known, "same content"]
+    fields_with_values = [
+        name for name in ("patient", "slide", "field") if any(getattr(c, name) for c in cells)
+    ]
+    words = [*fields_with_values, "same content"]
     audited = (
         "no list of overlapping pictures" if pairs is None else f"{len(pairs):,} pairs of an audit"
     )
     words.append(audited)
-    return ", ".join(words) + ("" if "patient" in known else " (no patient is known)")
+    return ", ".join(words) + ("" if "patient" in fields_with_values else " (no patient is known)")
 
 
 def _listed(cells: Sequence[Cell], plan: SplitPlan) -> dict[int, str]:
     """Give the part of each cell that a list names, by index."""
     part_of: dict[int, str] = {}
     for part, names in plan.lists.items():
-        found = [index for index, cell in enumerate(cells) if PurePath(cell.path).name in names]
-        _check_list(part, names, [cells[index] for index in found])
-        for index in found:
+        indices = [index for index, cell in enumerate(cells) if PurePath(cell.path).name in names]
+        _check_list(part, names, [cells[index] for index in indices])
+        for index in indices:
             if part_of.setdefault(index, part) != part:
                 raise SplitError(f"{cells[index].path} is in the lists of two parts")
             if cells[index].sha256 in plan.held_out:
@@ -178,8 +180,8 @@ def _leaks(
     return set(leaks)
 
 
-def _check_list(part: str, names: frozenset[str], found: Sequence[Cell]) -> None:
-    counts = Counter(PurePath(cell.path).name for cell in found)
+def _check_list(part: str, names: frozenset[str], cells_listed: Sequence[Cell]) -> None:
+    counts = Counter(PurePath(cell.path).name for cell in cells_listed)
     missing = sorted(names - counts.keys())
     twice = sorted(name for name, count in counts.items() if count > 1)
     if missing or twice:
@@ -229,10 +231,10 @@ def _strata(
 ) -> list[list[int]]:
     """Collect the groups still to allot by source and class of their first cell."""
     strata: dict[tuple[str, str], list[int]] = defaultdict(list)
-    seen = set(allotted)
+    placed = set(allotted)
     for index in chosen:
-        if group_of[index] not in seen:
-            seen.add(group_of[index])
+        if group_of[index] not in placed:
+            placed.add(group_of[index])
             strata[cells[index].source, cells[index].label].append(group_of[index])
     return [groups for _, groups in sorted(strata.items())]
 

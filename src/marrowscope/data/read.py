@@ -39,7 +39,7 @@ def read(
     *,
     code_of: Mapping[str, str] | None = None,
     um_per_px: Mapping[str, float] | None = None,
-    each: Callable[[], object] = lambda: None,
+    advance: Callable[[], object] = lambda: None,
 ) -> DataRead:
     """Read named sources into a manifest, and what could not be used into a list beside it.
 
@@ -57,14 +57,14 @@ def read(
     manifest.parent.mkdir(parents=True, exist_ok=True)
     done = []
     scales = dict(um_per_px or {})
-    seen: set[str] = set()
+    paths: set[str] = set()
     with manifest_file(manifest) as add, csv_file(rejects, REJECT_HEADER) as rejected:
         for name, source in sources:
             counts: Counter[str] = Counter()
             lost = 0
-            root, found = read_cells(source, name, code_of)
+            root, rows = read_cells(source, name, code_of)
             way = PurePosixPath(Path(os.path.relpath(root, manifest.parent)).as_posix())
-            for item in found:
+            for item in rows:
                 path = item.path if is_url(item.path) else os.path.normpath(way / item.path)
                 moved = replace(item, path=path)
                 if isinstance(moved, Reject):
@@ -73,9 +73,9 @@ def read(
                 else:
                     scale = moved.um_per_px or scales.get(moved.source, scales.get(""))
                     add(replace(moved, um_per_px=scale))
-                    seen.add(moved.source)
+                    paths.add(moved.source)
                     counts[moved.label] += 1
-                each()
+                advance()
             by_class = {code: counts[code] for code in in_order(counts)}
             done.append(SourceRead(source, by_class, lost))
         if not any(one.cells for one in done):
@@ -83,11 +83,11 @@ def read(
                 f"no labelled cell found in {', '.join(str(one.path) for one in done)} "
                 f"({sum(one.rejects for one in done):,} rejects)"
             )
-        unknown = scales.keys() - seen - {""}
+        unknown = scales.keys() - paths - {""}
         if unknown:
             raise ManifestError(
                 f"--um-per-px names {', '.join(sorted(unknown))}, and no cell comes from there; "
-                f"the sources are {', '.join(sorted(seen))}"
+                f"the sources are {', '.join(sorted(paths))}"
             )
     return DataRead(manifest, rejects, tuple(done))
 

@@ -114,8 +114,8 @@ def _parquet_rows(file: Path, inner: PurePosixPath) -> Rows:
     number = 0
     try:
         for values in _values(parquet, wanted):
-            given = {key: str(value) for key, value in values.items() if value is not None}
-            row = dict.fromkeys(wanted, "") | given
+            texts = {key: str(value) for key, value in values.items() if value is not None}
+            row = dict.fromkeys(wanted, "") | texts
             if pictures is not None:
                 row["path"] = str(inner / str(number))
             row["label"] = code_of.get(row["label"], row["label"])

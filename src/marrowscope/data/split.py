@@ -74,10 +74,10 @@ def check_split(split: Split) -> Split:
     Raises:
         SplitError: it leaks; the message names the files.
     """
-    seen: dict[tuple[str, str | int], SplitRow] = {}
+    row_of: dict[tuple[str, str | int], SplitRow] = {}
     for row in split.rows:
         for key in (("group", row.group), ("content", row.cell.sha256)):
-            other = seen.setdefault(key, row)
+            other = row_of.setdefault(key, row)
             if other.part != row.part:
                 raise SplitError(
                     f"the split leaks: {other.cell.path} ({other.part}) and {row.cell.path} "
@@ -125,10 +125,10 @@ def located(rows: Sequence[SplitRow], cells: Iterable[Cell], part: str) -> list[
             f"(the first: {lost[0]}); give the data that the split was made from"
         )
     in_turn = {key: cycle(copies[key]) for key in keys}
-    found = [next(in_turn[key]) for key in keys]
+    matched = [next(in_turn[key]) for key in keys]
     return [
         replace(row, cell=replace(row.cell, path=cell.path, um_per_px=cell.um_per_px))
-        for row, cell in zip(rows, found, strict=True)
+        for row, cell in zip(rows, matched, strict=True)
     ]
 
 

@@ -99,7 +99,7 @@ def read_names(file: Path) -> frozenset[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise SplitError(f"{file}: the list cannot be read ({error})") from None
     names = [PurePosixPath(line.split(",")[0].strip().replace("\\", "/")).name for line in lines]
-    found = frozenset(name for name in names if PurePosixPath(name).suffix)
-    if not found:
+    file_names = frozenset(name for name in names if PurePosixPath(name).suffix)
+    if not file_names:
         raise SplitError(f"{file}: the list names no file; give one name a line, or a CSV of them")
-    return found
+    return file_names

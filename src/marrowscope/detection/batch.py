@@ -49,22 +49,22 @@ class Finding:
             "folder": str(self.folder),
             "fields": len(self.fields),
             "cells": self.cells,
-            "flagged": {each.file: list(each.flags) for each in self.flagged},
-            "flags": {code: FLAGS[code] for each in self.flagged for code in each.flags},
+            "flagged": {field.file: list(field.flags) for field in self.flagged},
+            "flags": {code: FLAGS[code] for field in self.flagged for code in field.flags},
             "rejected": len(self.rejects),
             "use": "research use only; boxes for a person to review, not a diagnosis",
         }
 
 
 def find_on_fields(
-    found: Iterable[Found],
+    inputs: Iterable[Found],
     folder: Path,
     finder: Finder,
     *,
     overwrite: bool = False,
-    each: Callable[[], object] = lambda: None,
+    advance: Callable[[], object] = lambda: None,
 ) -> Finding:
-    """Find the cells of fields, write boxes, outlines and pictures; `each` is called for every one.
+    """Find the cells of fields, write boxes, outlines and pictures; `advance` is called for each.
 
     Raises:
         OutputError: the folder holds something and must not be overwritten.
@@ -75,7 +75,7 @@ def find_on_fields(
         (folder / name).mkdir(exist_ok=True)
     fields: list[Looked] = []
     rejects: list[Reject] = []
-    for item in found:
+    for item in inputs:
         if isinstance(item, Reject):
             rejects.append(item)
         else:
@@ -89,7 +89,7 @@ def find_on_fields(
                 rejects.append(Reject(str(item.path), str(error).removeprefix(f"{item.path}: ")))
             else:
                 fields.append(read)
-        each()
+        advance()
     finding = Finding(folder, tuple(fields), tuple(rejects))
     write_boxes(folder / BOXES, {read.file: read.boxes for read in fields})
     _write_tables(finding)
@@ -123,9 +123,9 @@ def _files(folder: Path, place: int, read: Looked) -> tuple[Path, Path]:
     return folder / OUTLINES / f"{name}.geojson", folder / PICTURES / f"{name}.jpg"
 
 
-def _draw(field: Field, found: FoundCells, outlines: Path, picture: Path) -> None:
-    write_outlines(outlines, found.boxes, found.outlines)
-    draw_found(field, found.boxes, found.outlines, picture)
+def _draw(field: Field, cells: FoundCells, outlines: Path, picture: Path) -> None:
+    write_outlines(outlines, cells.boxes, cells.outlines)
+    draw_found(field, cells.boxes, cells.outlines, picture)
 
 
 def _write_tables(finding: Finding) -> None:

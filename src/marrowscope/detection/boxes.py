@@ -79,11 +79,11 @@ def merge(boxes: Sequence[Box], most: float = 0.5) -> tuple[Box, ...]:
 
     Example: scores 0.9 and 0.8 with IoU 0.6: the first stays.
     """
-    kept: list[Box] = []
+    merged: list[Box] = []
     for box in sorted(boxes, key=lambda each: -each.score):
-        if not any(_is_same(box, other, most) for other in kept):
-            kept.append(box)
-    return tuple(kept)
+        if not any(_is_same(box, other, most) for other in merged):
+            merged.append(box)
+    return tuple(merged)
 
 
 def _is_same(box: Box, surer: Box, most: float) -> bool:
@@ -93,8 +93,8 @@ def _is_same(box: Box, surer: Box, most: float) -> bool:
 def write_boxes(file: Path, boxes: Mapping[str, Sequence[Box]]) -> None:
     """Write the boxes of fields, by the names of the fields: `file,label,x0,y0,x1,y1,score`."""
     with csv_file(file, HEADER) as rows:
-        for name, found in boxes.items():
-            for box in found:
+        for name, boxes_of_file in boxes.items():
+            for box in boxes_of_file:
                 sides = (f"{side:.{DECIMALS}f}" for side in (box.x0, box.y0, box.x1, box.y1))
                 rows.writerow((name, box.label, *sides, f"{box.score:.4f}"))
 
@@ -105,14 +105,14 @@ def read_boxes(file: Path) -> dict[str, tuple[Box, ...]]:
     Raises:
         FieldError: the file cannot be read, or a row is no box; file and line are named.
     """
-    found: dict[str, list[Box]] = {}
+    boxes_of_file: dict[str, list[Box]] = {}
     for line, row in enumerate(read_csv(file, HEADER[:-1], FieldError), start=2):
         try:
             box = _box(row)
         except ValueError as error:
             raise FieldError(f"{file}, line {line}: {error}") from None
-        found.setdefault(row["file"], []).append(box)
-    return {name: tuple(boxes) for name, boxes in found.items()}
+        boxes_of_file.setdefault(row["file"], []).append(box)
+    return {name: tuple(boxes) for name, boxes in boxes_of_file.items()}
 
 
 def _box(row: Mapping[str, str]) -> Box:

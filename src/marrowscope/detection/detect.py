@@ -54,9 +54,9 @@ def find_cells(field: Field, um_per_px: float | None = None, finder: Finder | No
     """
     finder = finder or load_finder()
     parts = list(samples(field))
-    given = um_per_px or field.um_per_px
-    scale = given or red_cell_scale(parts, finder.network)
-    source: Scale = "given" if given else "red cells" if scale else "unknown"
+    stated = um_per_px or field.um_per_px
+    scale = stated or red_cell_scale(parts, finder.network)
+    source: Scale = "given" if stated else "red cells" if scale else "unknown"
     side = scale or USUAL_UM_PER_PX
     empty = np.median([background(part) for part in parts], axis=0)
     outlines = {

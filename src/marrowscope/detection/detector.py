@@ -62,7 +62,7 @@ def boxes_of(maps: np.ndarray, kind: str, least: float, shape: tuple[int, int]) 
     """
     scores = maps[KINDS.index(kind)]
     peaks = (scores == ndimage.maximum_filter(scores, 3)) & (scores >= least)
-    found = []
+    boxes = []
     for row, column in np.argwhere(peaks).tolist():
         left, top, right, bottom = maps[len(KINDS) :, row, column].tolist()
         x, y = (column + 0.5) * STRIDE, (row + 0.5) * STRIDE
@@ -76,8 +76,8 @@ def boxes_of(maps: np.ndarray, kind: str, least: float, shape: tuple[int, int]) 
             label=kind,
         )
         if box.area > 0:
-            found.append(box)
-    return merge(found, OVERLAP)
+            boxes.append(box)
+    return merge(boxes, OVERLAP)
 
 
 DEFAULT = Path(__file__).parents[1] / "finders" / "default"
@@ -106,8 +106,8 @@ def load_finder(folder: Path = DEFAULT, threads: int = 0) -> Finder:
         FieldError: a file is missing, was changed, or cannot be loaded.
     """
     try:
-        known = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-        digest, least = str(known["model_sha256"]), float(known["least_score"])
+        description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        digest, least = str(description["model_sha256"]), float(description["least_score"])
         changed = file_hash(folder / MODEL) != digest
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise FieldError(f"{folder}: no finder that can be loaded ({error})") from None

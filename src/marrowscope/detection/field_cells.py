@@ -35,7 +35,7 @@ class WholeFields:
     """Side of their pixels on the slide, in micrometres; None to go by the file or by red cells."""
     keep_flagged: bool = False
     """Whether the cells of flagged fields are read all the same."""
-    each: Callable[[int], object] = lambda _cells: None
+    advance: Callable[[int], object] = lambda _cells: None
     """Called for each field that was looked at, with the number of its cells."""
 
     @property
@@ -57,7 +57,7 @@ class WholeFields:
                 loaded.
             MissingExtraError: a field is large or a slide, and what opens it is not installed.
         """
-        for outcome in survey(fields, folder, self.um_per_px, self.each):
+        for outcome in survey(fields, folder, self.um_per_px, self.advance):
             if isinstance(outcome, Reject):
                 yield outcome
             else:
@@ -107,8 +107,8 @@ class OnFields:
     @property
     def in_words(self) -> tuple[str, ...]:
         """Say how many cells were found, what the scale rests on, and which fields are flagged."""
-        found = f"{self.cells:,} cells were found on {_fields(self.fields)}."
-        return (found, *map(scale_in_words, self.scales), *self._flagged())
+        sentence = f"{self.cells:,} cells were found on {_fields(self.fields)}."
+        return (sentence, *map(scale_in_words, self.scales), *self._flagged())
 
     def _flagged(self) -> Iterator[str]:
         if self.names:

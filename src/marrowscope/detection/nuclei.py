@@ -42,10 +42,10 @@ def find_nucleated(density: np.ndarray, limits: Limits) -> list[Box]:
     cells, strength = cells_and_nuclei(density, limits)
     tall, wide = cells.shape
     margin = limits.margin_um / UM_PER_PX
-    found = []
+    boxes = []
     for label, (rows, columns) in enumerate(ndimage.find_objects(cells), 1):
         nucleus = strength[rows, columns][cells[rows, columns] == label]
-        found.append(
+        boxes.append(
             Box(
                 max(0.0, columns.start - margin),
                 max(0.0, rows.start - margin),
@@ -54,7 +54,7 @@ def find_nucleated(density: np.ndarray, limits: Limits) -> list[Box]:
                 score=float(1 - 0.5 / nucleus[nucleus > 0].mean()),
             )
         )
-    return found
+    return boxes
 
 
 def cells_and_nuclei(density: np.ndarray, limits: Limits) -> tuple[np.ndarray, np.ndarray]:
@@ -109,12 +109,12 @@ def _middles(depth: np.ndarray, saddle: float) -> list[tuple[int, int, float]]:
     """Give the middles of cells in a blob, with the radius there, in pixels; the widest first."""
     peaks = (depth == ndimage.maximum_filter(depth, 5)) & (depth > 0)
     places = sorted(np.argwhere(peaks).tolist(), key=lambda at: -depth[at[0], at[1]])
-    kept: list[tuple[int, int, float]] = []
+    middles: list[tuple[int, int, float]] = []
     for y, x in places:
         radius = float(depth[y, x])
-        if all(_narrowest(depth, (y, x), other[:2]) < saddle * radius for other in kept):
-            kept.append((y, x, radius))
-    return kept
+        if all(_narrowest(depth, (y, x), other[:2]) < saddle * radius for other in middles):
+            middles.append((y, x, radius))
+    return middles
 
 
 def _narrowest(depth: np.ndarray, one: tuple[int, int], other: tuple[int, int]) -> float:

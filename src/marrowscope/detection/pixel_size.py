@@ -92,9 +92,9 @@ def _settled(pixels: np.ndarray, empty: np.ndarray, start: float, network: Netwo
     """
     scale = start
     for _ in range(ROUNDS):
-        seen = densities(shrunk(pixels, scale / UM_PER_PX), empty)
-        tall, wide = seen.shape[:2]
-        cells = boxes_of(maps_of(network, seen), "RBC", LEAST_SCORE, (tall, wide))
+        stained = densities(shrunk(pixels, scale / UM_PER_PX), empty)
+        tall, wide = stained.shape[:2]
+        cells = boxes_of(maps_of(network, stained), "RBC", LEAST_SCORE, (tall, wide))
         side = _usual_side(cells, tall, wide)
         if side is None:
             return None

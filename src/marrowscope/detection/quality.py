@@ -50,7 +50,7 @@ class Measures:
 
 
 def flags_of(
-    parts: Sequence[np.ndarray], empty: np.ndarray, um_per_px: float, found: int
+    parts: Sequence[np.ndarray], empty: np.ndarray, um_per_px: float, cells: int
 ) -> tuple[str, ...]:
     """Give the codes of `FLAGS` that a field earns.
 
@@ -58,16 +58,16 @@ def flags_of(
         parts: of the field, `(H, W, 3) uint8`, RGB.
         empty: colour of its background, `(3,)`.
         um_per_px: side of a pixel, in micrometres.
-        found: number of nucleated cells on the field.
+        cells: number of nucleated cells on the field.
     """
-    seen = [densities(shrunk(part, um_per_px / UM_PER_PX), empty) for part in parts]
-    measured = [measure(density) for density in seen if not is_blank(density)]
+    stained = [densities(shrunk(part, um_per_px / UM_PER_PX), empty) for part in parts]
+    measured = [measure(density) for density in stained if not is_blank(density)]
     if not measured:
-        return () if found else ("empty",)
+        return () if cells else ("empty",)
     codes = []
-    if np.median([each.edge_um for each in measured]) > BLURRED_UM:
+    if np.median([tile.edge_um for tile in measured]) > BLURRED_UM:
         codes.append("blurred")
-    if np.median([each.pale for each in measured]) > OVER_STAINED:
+    if np.median([tile.pale for tile in measured]) > OVER_STAINED:
         codes.append("over-stained")
     if float(np.min(empty)) < DARKEST or not any(_is_stained_like_a_smear(one) for one in measured):
         codes.append("not a smear")

@@ -61,21 +61,21 @@ def look_at(file: Path, um_per_px: float | None = None) -> Looked:
     return looked_of(file, field, find_cells(field, um_per_px), um_per_px)
 
 
-def looked_of(path: Path, field: Field, found: FoundCells, um_per_px: float | None) -> Looked:
+def looked_of(path: Path, field: Field, cells: FoundCells, um_per_px: float | None) -> Looked:
     """Give what is kept of a field: boxes of nucleated cells and a scale of six digits.
 
     Raises:
         OSError: the file is not there any more.
     """
-    boxes = tuple(_as_kept(box) for box in found.boxes if box.label == CELL)
+    boxes = tuple(_as_kept(box) for box in cells.boxes if box.label == CELL)
     return Looked(
         str(path),
         file_hash(path),
         field.width,
         field.height,
-        None if found.um_per_px is None else float(f"{found.um_per_px:.6g}"),
-        "file" if um_per_px is None and field.um_per_px else found.scale,
-        tuple(found.flags),
+        None if cells.um_per_px is None else float(f"{cells.um_per_px:.6g}"),
+        "file" if um_per_px is None and field.um_per_px else cells.scale,
+        tuple(cells.flags),
         len(boxes),
         boxes,
     )
@@ -91,12 +91,12 @@ def survey(
     fields: Iterable[Found],
     folder: Path,
     um_per_px: float | None = None,
-    each: Callable[[int], object] = lambda _cells: None,
+    advance: Callable[[int], object] = lambda _cells: None,
 ) -> list[Looked | Reject]:
     """Find the cells of many fields, in order; they are kept in tables in a folder.
 
     A field that is in the folder's tables, or in what an interrupted search left, is not looked at
-    again. One that cannot be read comes as a reject. `each` is called for each field with the
+    again. One that cannot be read comes as a reject. `advance` is called for each field with the
     number of its cells.
 
     Raises:
@@ -109,16 +109,16 @@ def survey(
     journal = folder / JOURNAL
     load_finder()
     before = read_looked(folder) if whole else _read_journal(journal)
-    known = {field.file: field for field in before}
+    earlier = {field.file: field for field in before}
     outcomes: list[Looked | Reject] = []
     with journal.open("w", encoding="utf-8", buffering=1) as lines:
-        lines.writelines(map(_line, known.values()))
+        lines.writelines(map(_line, earlier.values()))
         for field in fields:
-            outcome = field if isinstance(field, Reject) else _look(field.path, um_per_px, known)
-            if isinstance(outcome, Looked) and outcome.file not in known:
+            outcome = field if isinstance(field, Reject) else _look(field.path, um_per_px, earlier)
+            if isinstance(outcome, Looked) and outcome.file not in earlier:
                 lines.write(_line(outcome))
             outcomes.append(outcome)
-            each(0 if isinstance(outcome, Reject) else outcome.cells)
+            advance(0 if isinstance(outcome, Reject) else outcome.cells)
     if not whole:
         outcomes = agreed(outcomes)
     write_looked(folder, [outcome for outcome in outcomes if isinstance(outcome, Looked)])
@@ -175,9 +175,11 @@ def again_by_others(looked: Looked, others: float | None) -> Looked:
     return replace(look_at(Path(looked.file), float(f"{others:.6g}")), scale=OTHERS)
 
 
-def _look(file: Location, um_per_px: float | None, known: Mapping[str, Looked]) -> Looked | Reject:
+def _look(
+    file: Location, um_per_px: float | None, earlier: Mapping[str, Looked]
+) -> Looked | Reject:
     try:
-        before = known.get(str(file))
+        before = earlier.get(str(file))
         if before is None:
             return look_at(file_of(file), um_per_px)
         if file_hash(file_of(file)) == before.sha256:
@@ -221,18 +223,18 @@ def _looked(values: dict[str, Any]) -> Looked:
 
 def write_looked(folder: Path, every: Sequence[Looked]) -> None:
     """Write `boxes.csv` and `fields.csv` into a folder."""
-    write_boxes(folder / BOXES, {each.file: each.boxes for each in every})
+    write_boxes(folder / BOXES, {field.file: field.boxes for field in every})
     with csv_file(folder / FIELDS, COLUMNS) as rows:
-        for each in every:
-            rows.writerow(row_of(each))
+        for field in every:
+            rows.writerow(row_of(field))
 
 
 def row_of(looked: Looked) -> tuple[str, ...]:
     """Give the row of a field in `fields.csv`: `COLUMNS`."""
     scale = "" if looked.um_per_px is None else f"{looked.um_per_px:.6g}"
     size = (str(looked.width), str(looked.height))
-    found = (looked.scale, "; ".join(looked.flags), str(looked.cells))
-    return (looked.file, looked.sha256, *size, scale, *found)
+    columns = (looked.scale, "; ".join(looked.flags), str(looked.cells))
+    return (looked.file, looked.sha256, *size, scale, *columns)
 
 
 def read_looked(folder: Path) -> list[Looked]:

@@ -54,8 +54,8 @@ class Slide:
         except (OSError, self._failure) as error:
             raise FieldError(f"{self._path}: cannot be read at {x0}, {y0} ({error})") from None
         part = np.asarray(region)
-        seen = part[..., 3:].astype(np.uint16)
-        return ((part[..., :3] * seen + 255 * (255 - seen)) // 255).astype(np.uint8)
+        alpha = part[..., 3:].astype(np.uint16)
+        return ((part[..., :3] * alpha + 255 * (255 - alpha)) // 255).astype(np.uint8)
 
 
 class LargeTiff:

@@ -33,14 +33,14 @@ class Gallery:
 
     def add(self, prediction: Prediction) -> None:
         """Take one prediction into account; what a person decided is certain."""
-        kept = self._kept[prediction.label]
+        tile_rows = self._kept[prediction.label]
         self.cells[prediction.label] += 1
         doubt = -prediction.probability - bool(prediction.reviewer)
         item = (doubt, -self.cells[prediction.label], prediction)
-        if len(kept) < self._limit:
-            heapq.heappush(kept, item)
+        if len(tile_rows) < self._limit:
+            heapq.heappush(tile_rows, item)
         else:
-            heapq.heappushpop(kept, item)
+            heapq.heappushpop(tile_rows, item)
 
     def least_certain(self, label: str) -> list[Prediction]:
         """Give the kept cells of a class, the least certain first."""

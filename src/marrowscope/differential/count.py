@@ -98,8 +98,8 @@ def count(
     Raises:
         UnknownClassError: a label or a covered code is not a known class.
     """
-    known = in_order(covered)
-    cells = Counter(dict.fromkeys(known, 0))
+    classes = in_order(covered)
+    cells = Counter(dict.fromkeys(classes, 0))
     cells.update(labels)
     for code in cells:
         cell_class(code)
@@ -112,12 +112,12 @@ def count(
         excluded=tuple(
             ExcludedRow(row.code, row.name, cells[row.code]) for row in listed if not row.counted
         ),
-        notes=(*_notes(counted, cells), *_not_known(known, cells)),
+        notes=(*_notes(counted, cells), *_not_known(classes, cells)),
         lineages=tuple(_lineages(of_counted, norms)),
         ratio=me_ratio(cells, formula, norms.me_ratio),
         findings=tuple(
-            find(each, cells, counted, covered=not known or set(each.codes) <= set(known))
-            for each in WATCHED
+            find(watched, cells, counted, covered=not classes or set(watched.codes) <= set(classes))
+            for watched in WATCHED
         ),
         reference_note=_reference_note(of_counted, norms),
     )
@@ -195,9 +195,9 @@ def _notes(counted: int, cells: Mapping[str, int]) -> Iterable[str]:
         yield "Immature lymphocytes (LYI) are not added to the blasts."
 
 
-def _not_known(known: Iterable[str], cells: Mapping[str, int]) -> Iterable[str]:
-    """Name classes that the model cannot find; without `known`, nothing is said."""
+def _not_known(covered: Iterable[str], cells: Mapping[str, int]) -> Iterable[str]:
+    """Name classes that the model cannot find; without `covered`, nothing is said."""
     without = (code for code, kind in CLASSES.items() if kind.counted and not cells.get(code))
-    missing = ", ".join(code for code in without if code not in known)
-    if known and missing:
+    missing = ", ".join(code for code in without if code not in covered)
+    if covered and missing:
         yield f"The model does not know {missing}: sums and the M:E ratio lack them."

@@ -108,13 +108,13 @@ def _check_names(file: Path, values: Mapping[str, Any]) -> None:
 
 
 def _ranges(file: Path, rows: Mapping[str, Any]) -> dict[tuple[str, ...], Range]:
-    found: dict[tuple[str, ...], Range] = {}
+    ranges: dict[tuple[str, ...], Range] = {}
     for name, limits in rows.items():
         codes = _codes(file, name)
-        if codes in found:
+        if codes in ranges:
             raise SettingsError(f"{file}: {name} comes twice; give every range once")
-        found[codes] = _range(file, name, limits, 100.0)
-    return found
+        ranges[codes] = _range(file, name, limits, 100.0)
+    return ranges
 
 
 def _codes(file: Path, name: str) -> tuple[str, ...]:

@@ -282,9 +282,11 @@ def _as_good_as(chance: NDArray[np.float64], counted: int) -> NDArray[np.float64
 
 def _limits(share: float, cells: float) -> tuple[float, float]:
     """Exact 95% limits in percent, of a number of cells that need not be whole."""
-    found = share * cells
-    low = float(betaincinv(found, cells - found + 1, TAIL)) if found > 0 else 0.0
-    high = float(betaincinv(found + 1, cells - found, 1 - TAIL)) if found < cells else 1.0
+    successes = share * cells
+    low = float(betaincinv(successes, cells - successes + 1, TAIL)) if successes > 0 else 0.0
+    high = (
+        float(betaincinv(successes + 1, cells - successes, 1 - TAIL)) if successes < cells else 1.0
+    )
     return 100 * low, 100 * high
 
 

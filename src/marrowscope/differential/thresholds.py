@@ -131,7 +131,7 @@ def find(
     """
     cells = sum(labels.get(code, 0) for code in watched.codes)
     share = exact_interval(cells, counted)
-    found = Finding(
+    finding = Finding(
         name=watched.name,
         codes=watched.codes,
         cells=cells,
@@ -143,36 +143,36 @@ def find(
         in_words="",
         known=counted > 0 and covered,
     )
-    if not found.known:
-        return replace(found, in_words=_not_known(found, counted))
+    if not finding.known:
+        return replace(finding, in_words=_not_known(finding, counted))
     bands = tuple(scheme.band(cells, counted) for scheme in watched.schemes)
-    straddled = _straddled(watched, found.low, found.high)
-    percents = sorted({each.percent for each in straddled})
+    straddled = _straddled(watched, finding.low, finding.high)
+    percents = sorted({threshold.percent for threshold in straddled})
     more = tuple(cells_until_clear(cells, counted, percent) for percent in percents)
-    found = replace(found, bands=bands, straddled=straddled, more=more)
-    return replace(found, in_words=f"{_known(found, counted)} {watched.caveat}")
+    finding = replace(finding, bands=bands, straddled=straddled, more=more)
+    return replace(finding, in_words=f"{_known(finding, counted)} {watched.caveat}")
 
 
 def _straddled(watched: Watched, low: float, high: float) -> tuple[Threshold, ...]:
     every = (threshold for scheme in watched.schemes for threshold in scheme.thresholds)
-    return tuple(each for each in every if low < each.percent <= high)
+    return tuple(line for line in every if low < line.percent <= high)
 
 
-def _not_known(found: Finding, counted: int) -> str:
+def _not_known(finding: Finding, counted: int) -> str:
     if not counted:
-        return f"{found.name}: no nucleated cell was counted, so nothing can be said."
-    kinds = " and ".join(f"{CLASSES[code].name.lower()}s ({code})" for code in found.codes)
-    named = f" {found.cells:,} named by a person are in the count." if found.cells else ""
-    return f"{found.name}: the model does not know {kinds}, so it cannot say how many.{named}"
+        return f"{finding.name}: no nucleated cell was counted, so nothing can be said."
+    kinds = " and ".join(f"{CLASSES[code].name.lower()}s ({code})" for code in finding.codes)
+    named = f" {finding.cells:,} named by a person are in the count." if finding.cells else ""
+    return f"{finding.name}: the model does not know {kinds}, so it cannot say how many.{named}"
 
 
-def _known(found: Finding, counted: int) -> str:
-    share = f"{found.percent:.1f}% (95% interval {found.low:.1f} to {found.high:.1f}"
-    words = f"{found.name}: {share}; {found.cells:,} of {counted:,} cells). "
-    words += f"{'; '.join(found.bands)}."
-    if found.straddled:
+def _known(finding: Finding, counted: int) -> str:
+    share = f"{finding.percent:.1f}% (95% interval {finding.low:.1f} to {finding.high:.1f}"
+    words = f"{finding.name}: {share}; {finding.cells:,} of {counted:,} cells). "
+    words += f"{'; '.join(finding.bands)}."
+    if finding.straddled:
         words += (
-            f" The interval straddles {thresholds_in_words(found.straddled)}: the count cannot "
+            f" The interval straddles {thresholds_in_words(finding.straddled)}: the count cannot "
             "tell on which side the share lies."
         )
     return words
@@ -180,8 +180,8 @@ def _known(found: Finding, counted: int) -> str:
 
 def thresholds_in_words(thresholds: Iterable[Threshold]) -> str:
     """Name thresholds: `5% (WHO 2022: MDS-IB1; ICC 2022: MDS-EB) and 10% (...)`."""
-    ranked = sorted(thresholds, key=lambda each: each.percent)
+    ranked = sorted(thresholds, key=lambda threshold: threshold.percent)
     return " and ".join(
-        f"{percent:g}% ({'; '.join(f'{each.scheme}: {each.meaning}' for each in same)})"
-        for percent, same in groupby(ranked, key=lambda each: each.percent)
+        f"{percent:g}% ({'; '.join(f'{line.scheme}: {line.meaning}' for line in same)})"
+        for percent, same in groupby(ranked, key=lambda threshold: threshold.percent)
     )

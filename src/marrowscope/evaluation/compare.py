@@ -172,7 +172,7 @@ def compare(
     named = told_apart(evaluations)
     ground = shared(named, common)
     test = _test(named[0], ground, least_support)
-    first, *others = (_guesses(each, ground) for each in named)
+    first, *others = (_guesses(evaluation, ground) for evaluation in named)
     return Comparison(
         evaluations=tuple(named),
         classes=ground.classes,
@@ -221,20 +221,20 @@ def _test(first: Evaluated, ground: Shared, least_support: int) -> _Test:
     truth = [index_of[cell.truth] for cell in cells]
     groups = np.unique([cell.group for cell in cells], return_inverse=True)[1]
     support = np.bincount(truth, minlength=len(index_of))
-    kept = tuple(index for index, n in enumerate(support) if n >= least_support)
-    if not kept:
+    indices = tuple(index for index, n in enumerate(support) if n >= least_support)
+    if not indices:
         raise ComparisonError(
             f"no class has {least_support} true cells (the most: "
             f"{ground.classes[int(support.argmax())]} with {support.max()}); give a smaller "
             "--least-support, or evaluate on more cells"
         )
-    return _Test(ground.classes, kept, tuple(truth), tuple(groups.tolist()))
+    return _Test(ground.classes, indices, tuple(truth), tuple(groups.tolist()))
 
 
-def _guesses(each: Evaluated, ground: Shared) -> _Guesses:
+def _guesses(evaluation: Evaluated, ground: Shared) -> _Guesses:
     index_of = {code: index for index, code in enumerate(ground.classes)}
-    labels = (each.cells[path].label for path in ground.paths)
-    return _Guesses(each.name, tuple(index_of.get(label, len(index_of)) for label in labels))
+    labels = (evaluation.cells[path].label for path in ground.paths)
+    return _Guesses(evaluation.name, tuple(index_of.get(label, len(index_of)) for label in labels))
 
 
 def _pair(test: _Test, first: _Guesses, other: _Guesses, rounds: int, seed: int) -> Pair:
@@ -266,7 +266,7 @@ def _measure(test: _Test, first: _Guesses, other: _Guesses, rounds: int, seed: i
         seed=seed,
     )
     of_first, of_other = (
-        figures(confusion_matrix(test.truth, each.labels, classes)) for each in (first, other)
+        figures(confusion_matrix(test.truth, guesses.labels, classes)) for guesses in (first, other)
     )
     return _Measured((first.name, other.name), of_first, of_other, differences)
 
@@ -281,7 +281,7 @@ def _figures(test: _Test, matrix: Matrix) -> dict[str, float]:
 
 def _mcnemar_tests(test: _Test, first: _Guesses, other: _Guesses) -> dict[str, McNemar]:
     """Test the classes that have enough cells and groups."""
-    truth, one, two = (np.array(each) for each in (test.truth, first.labels, other.labels))
+    truth, one, two = (np.array(codes) for codes in (test.truth, first.labels, other.labels))
     counts = {}
     for index in test.kept:
         if test.groups_of(index) >= LEAST_GROUPS:
@@ -297,8 +297,8 @@ def _mcnemar_tests(test: _Test, first: _Guesses, other: _Guesses) -> dict[str, M
 def _headline(name: str, test: _Test, measured: _Measured) -> Difference:
     groups = len(set(test.groups))
     difference = measured.differences[name]
-    known = difference if groups >= LEAST_GROUPS else _without_limits(difference)
-    better = _better(measured.names, known)
+    shown_difference = difference if groups >= LEAST_GROUPS else _without_limits(difference)
+    better = _better(measured.names, shown_difference)
     return Difference(
         figure=name,
         code="",
@@ -306,9 +306,9 @@ def _headline(name: str, test: _Test, measured: _Measured) -> Difference:
         groups=groups,
         first=measured.first[name],
         other=measured.other[name],
-        difference=known,
+        difference=shown_difference,
         better=better,
-        verdict=_in_words(name, better, known),
+        verdict=_in_words(name, better, shown_difference),
     )
 
 
@@ -317,9 +317,9 @@ def _class(
 ) -> Difference:
     code = test.classes[index]
     difference = measured.differences[code]
-    known = difference if mcnemar_test else _without_limits(difference)
+    shown_difference = difference if mcnemar_test else _without_limits(difference)
     shown = mcnemar_test is not None and mcnemar_test.p_holm < SIGNIFICANT
-    better = _better(measured.names, known) if shown else ""
+    better = _better(measured.names, shown_difference) if shown else ""
     return Difference(
         figure=RECALL,
         code=code,
@@ -327,9 +327,9 @@ def _class(
         groups=test.groups_of(index),
         first=measured.first[code],
         other=measured.other[code],
-        difference=known,
+        difference=shown_difference,
         better=better,
-        verdict=_in_words(RECALL, better, known, mcnemar_test),
+        verdict=_in_words(RECALL, better, shown_difference, mcnemar_test),
         test=mcnemar_test,
     )
 
@@ -350,7 +350,9 @@ def _in_words(figure: str, better: str, difference: Interval, test: McNemar | No
     if math.isnan(difference.low):
         return TOO_FEW
     p = f", p = {test.p_holm:.3f}".replace("= 0.000", "< 0.001") if test else ""
-    value, low, high = (100 * each for each in (difference.value, difference.low, difference.high))
+    value, low, high = (
+        100 * number for number in (difference.value, difference.low, difference.high)
+    )
     if not better:
         return f"{NOT_SHOWN} ({low:z.1f} to {high:z.1f} points of {figure}{p})"
     if value < 0:

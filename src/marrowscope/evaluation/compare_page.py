@@ -40,7 +40,7 @@ def write_comparison(comparison: Comparison, folder: Path) -> None:
         comparison=comparison,
         first=comparison.evaluations[0],
         forests=[(pair, _forests(pair)) for pair in comparison.pairs],
-        names={code: each.name for code, each in CLASSES.items()},
+        names={code: cell_class.name for code, cell_class in CLASSES.items()},
         version=__version__,
     )
     write_text(folder / PAGE, page)

@@ -83,7 +83,7 @@ def evaluate(
     rounds: int = 2000,
     seed: int = 0,
     overwrite: bool = False,
-    each: Callable[[], object] = lambda: None,
+    advance: Callable[[], object] = lambda: None,
     others: Sequence[Other] = (),
     leave_out_leaks: bool = False,
     unseen: bool = False,
@@ -117,8 +117,8 @@ def evaluate(
     rows = located(whole, manifest.cells, part)
     not_of_split = check_others(others, split, leave_out_leaks)
     prepare_folder(folder, overwrite)
-    scored, rejects = score(bundle, manifest, rows, folder, each)
-    further = [_score_other(bundle, other, folder, each) for other in not_of_split]
+    scored, rejects = score(bundle, manifest, rows, folder, advance)
+    further = [_score_other(bundle, other, folder, advance) for other in not_of_split]
     terms = Terms(prevalence, least_support, rounds, seed)
     members_of = by_source(scored, rejects, bundle)
     sets = [_figures(name, cells, bundle, rows, terms) for name, cells in members_of.items()]
@@ -168,9 +168,10 @@ def _left_out(pairs: Collection[tuple[str, str]] | None, cells: int) -> str:
     """Say how many cells were left out for sharing pixels, and by which list."""
     if pairs is None:
         return NO_LIST
-    known = f"of {len(pairs)} pairs" if pairs else "without pairs"
+    about_pairs = f"of {len(pairs)} pairs" if pairs else "without pairs"
     return (
-        f"Left out for sharing pixels with cells of other parts, by a list {known}: {cells} cells."
+        "Left out for sharing pixels with cells of other parts, "
+        f"by a list {about_pairs}: {cells} cells."
     )
 
 
@@ -186,7 +187,7 @@ def _check(bundle: Bundle, split: Split, allowed: bool) -> None:
 
 
 def _score_other(
-    bundle: Bundle, other: OtherRows, folder: Path, each: Callable[[], object]
+    bundle: Bundle, other: OtherRows, folder: Path, advance: Callable[[], object]
 ) -> _Further:
     """Classify the cells of a further set.
 
@@ -194,7 +195,7 @@ def _score_other(
         SplitError: none belongs to a class that the bundle covers.
     """
     files = f"predictions_{other.name}.csv", f"rejects_{other.name}.csv"
-    scored, rejects = score(bundle, other.manifest, other.rows, folder, each, files=files)
+    scored, rejects = score(bundle, other.manifest, other.rows, folder, advance, files=files)
     covered = [item for item in scored if item.row.cell.label in bundle.classes]
     if not covered:
         raise SplitError(
@@ -212,14 +213,14 @@ def _figures_of_other(further: _Further, bundle: Bundle, terms: Terms) -> SetRes
 
 def _details_of_other(further: _Further) -> dict[str, Any]:
     """Say what was left out of a further set, cell by cell."""
-    given = further.given
+    rows = further.given
     return {
-        "name": given.name,
+        "name": rows.name,
         "cells": len(further.scored),
-        "grouped_by": given.grouped_by,
-        "cells_of_the_training_left_out": list(given.leaks),
+        "grouped_by": rows.grouped_by,
+        "cells_of_the_training_left_out": list(rows.leaks),
         "rejects": [asdict(reject) for reject in further.rejects],
-        "rejects_of_the_data": [asdict(reject) for reject in given.manifest.rejects],
+        "rejects_of_the_data": [asdict(reject) for reject in rows.manifest.rejects],
     }
 
 
@@ -243,19 +244,25 @@ def _domains(
 
 def _seal_tested(bundle: Bundle, sets: Mapping[str, Sequence[Scored]]) -> Bundle:
     """Keep the test cells that are counted, so that a count can be corrected for their errors."""
-    cells = [each for name, scored in sets.items() if name != "all" for each in scored]
+    cells = [
+        scored_cell for name, scored in sets.items() if name != "all" for scored_cell in scored
+    ]
     novelty = bundle.novelty
-    kept = [cell for cell in cells if not (novelty and novelty.is_novel(cell.prediction.novelty))]
-    if not kept:
+    counted = [
+        cell for cell in cells if not (novelty and novelty.is_novel(cell.prediction.novelty))
+    ]
+    if not counted:
         return bundle
     tested = LabelledCells(
-        np.array([each.prediction.probabilities for each in kept], dtype=np.float16),
-        tuple(each.row.cell.label for each in kept),
-        tuple(source_of(each.row) for each in kept),
-        tuple(each.row.group for each in kept),
+        np.array(
+            [scored_cell.prediction.probabilities for scored_cell in counted], dtype=np.float16
+        ),
+        tuple(scored_cell.row.cell.label for scored_cell in counted),
+        tuple(source_of(scored_cell.row) for scored_cell in counted),
+        tuple(scored_cell.row.group for scored_cell in counted),
     )
     reference = most_trained(bundle.origin["images"], [name for name in sets if name != "all"])
-    return seal_tested(bundle, tested, reference, len(cells) - len(kept))
+    return seal_tested(bundle, tested, reference, len(cells) - len(counted))
 
 
 def _figures(
@@ -309,8 +316,8 @@ def _without_classes(summary: Mapping[str, Any]) -> dict[str, Any]:
         name: result
         | {
             "scores": [
-                {key: value for key, value in each.items() if key not in ("per_class", "support")}
-                for each in result["scores"]
+                {key: value for key, value in entry.items() if key not in ("per_class", "support")}
+                for entry in result["scores"]
             ],
             "trust": {
                 key: value for key, value in result["trust"].items() if key != "risk_coverage"

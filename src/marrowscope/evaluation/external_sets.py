@@ -87,17 +87,18 @@ def _without_leaks(other: Other, part_of: dict[str, str], leave_out: bool) -> Ot
             f"({_named(leaks, part_of)}); give data that the model has not seen, or "
             "--leave-out-leaks to leave them out"
         )
-    kept = [cell for cell in cells if cell.sha256 not in part_of]
-    if not kept:
+    clean = [cell for cell in cells if cell.sha256 not in part_of]
+    if not clean:
         raise SplitError(
             f"all {len(cells):,} cells of {other.name!r} are cells of the training; give data "
             "that the model has not seen"
         )
     rows = tuple(
-        SplitRow(cell, group, other.name) for cell, group in zip(kept, groups_of(kept), strict=True)
+        SplitRow(cell, group, other.name)
+        for cell, group in zip(clean, groups_of(clean), strict=True)
     )
     paths = tuple(cell.path for cell in leaks)
-    return OtherRows(other.name, other.manifest, rows, grouped_by(kept, None), paths)
+    return OtherRows(other.name, other.manifest, rows, grouped_by(clean, None), paths)
 
 
 def _named(leaks: Sequence[Cell], part_of: dict[str, str]) -> str:

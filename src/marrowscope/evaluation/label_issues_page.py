@@ -117,9 +117,9 @@ def list_doubts(
     prepare_folder(folder, overwrite)
     result = _doubts(predictions, folder)
     with csv_file(folder / TABLE, HEADER) as table:
-        for each in result.listed:
-            numbers = (each.self_confidence, each.probability, each.margin)
-            row = (str(each.rank), each.path, each.label, each.suggested)
+        for issue in result.listed:
+            numbers = (issue.self_confidence, issue.probability, issue.margin)
+            row = (str(issue.rank), issue.path, issue.label, issue.suggested)
             table.writerow([*row, *(f"{number:.6f}" for number in numbers)])
     page = render(
         "doubts.html.j2",
@@ -147,41 +147,41 @@ def as_dict(result: Doubts) -> dict[str, Any]:
         "cells": result.cells,
         "not_covered": result.not_covered,
         "doubts": len(result.listed),
-        "by_class": [vars(each) for each in result.by_class],
-        "listed": [vars(each) for each in result.listed],
+        "by_class": [vars(row) for row in result.by_class],
+        "listed": [vars(row) for row in result.listed],
     }
 
 
 def _check_labels(predictions: OutOfFold, manifest: Manifest) -> None:
     label_of = {cell.path: cell.label for cell in manifest.cells}
     for path, label in zip(predictions.paths, predictions.labels.tolist(), strict=True):
-        given = predictions.classes[label]
+        code = predictions.classes[label]
         if path not in label_of:
             raise ComparisonError(
                 f"{path} of the evaluations is not in the data given; give the data that they "
                 "were made from"
             )
-        if label_of[path] != given:
+        if label_of[path] != code:
             raise ComparisonError(
-                f"{path} is {label_of[path]} in the data given, and {given} in its evaluation; "
+                f"{path} is {label_of[path]} in the data given, and {code} in its evaluation; "
                 "split and evaluate again after labels have changed"
             )
 
 
 def _doubts(predictions: OutOfFold, folder: Path) -> Doubts:
     codes = predictions.classes
-    found = find_doubts(predictions.labels, predictions.probabilities)
+    issues = find_doubts(predictions.labels, predictions.probabilities)
     listed = tuple(
         Listed(
             rank,
-            predictions.paths[each.index],
-            codes[each.label],
-            codes[each.suggested],
-            round(each.self_confidence, 6),
-            round(each.probability, 6),
-            round(each.margin, 6),
+            predictions.paths[issue.index],
+            codes[issue.label],
+            codes[issue.suggested],
+            round(issue.self_confidence, 6),
+            round(issue.probability, 6),
+            round(issue.margin, 6),
         )
-        for rank, each in enumerate(found, 1)
+        for rank, issue in enumerate(issues, 1)
     )
     return Doubts(
         folder=folder,
@@ -198,8 +198,8 @@ def _by_class(predictions: OutOfFold, listed: Sequence[Listed]) -> tuple[ClassDo
     thresholds = self_confidence(predictions.labels, predictions.probabilities)
     cells = np.bincount(predictions.labels, minlength=len(thresholds))
     suggested: dict[str, Counter[str]] = defaultdict(Counter)
-    for each in listed:
-        suggested[each.label][each.suggested] += 1
+    for row in listed:
+        suggested[row.label][row.suggested] += 1
     columns = zip(predictions.classes, cells.tolist(), thresholds.tolist(), strict=True)
     return tuple(
         ClassDoubts(
@@ -216,8 +216,8 @@ def _by_class(predictions: OutOfFold, listed: Sequence[Listed]) -> tuple[ClassDo
 def _confusions(listed: Sequence[Listed], predictions: OutOfFold, root: Path) -> list[_Confusion]:
     """Group doubts by label and suggestion, the most frequent first."""
     members: dict[tuple[str, str], list[Listed]] = defaultdict(list)
-    for each in listed:
-        members[each.label, each.suggested].append(each)
+    for row in listed:
+        members[row.label, row.suggested].append(row)
     typical = {
         code: _picture(within(root, path))
         for code, path in _typical(predictions, {code for pair in members for code in pair}).items()

@@ -100,11 +100,14 @@ def _read_cells(file: Path) -> tuple[tuple[str, ...], dict[str, Scored]]:
     return classes, cells
 
 
-def told_apart(given: Sequence[Evaluated]) -> list[Evaluated]:
+def told_apart(evaluations: Sequence[Evaluated]) -> list[Evaluated]:
     """Give evaluations under names that differ: the folder, where bundles have the same name."""
-    times = Counter(each.name for each in given)
+    times = Counter(evaluation.name for evaluation in evaluations)
     return [
-        replace(each, name=str(each.folder)) if times[each.name] > 1 else each for each in given
+        replace(evaluation, name=str(evaluation.folder))
+        if times[evaluation.name] > 1
+        else evaluation
+        for evaluation in evaluations
     ]
 
 
@@ -116,46 +119,46 @@ def check_different(folders: Sequence[Path]) -> None:
     """
     if len(folders) < 2:
         raise ComparisonError(f"{len(folders)} given to compare; give two or more")
-    seen: set[Path] = set()
+    folders_before: set[Path] = set()
     for folder in folders:
-        if folder.resolve() in seen:
+        if folder.resolve() in folders_before:
             raise ComparisonError(f"{folder} is given twice; give each once")
-        seen.add(folder.resolve())
+        folders_before.add(folder.resolve())
 
 
-def check_one_test(given: Sequence[Evaluated]) -> None:
+def check_one_test(evaluations: Sequence[Evaluated]) -> None:
     """Check that there are several evaluations, of one part of one split.
 
     Raises:
         ComparisonError: there are fewer than two, one is given twice, or two do not fit; the
             message names these.
     """
-    check_different([each.folder for each in given])
-    first = given[0]
-    for each in given[1:]:
-        if each.split_hash != first.split_hash:
+    check_different([evaluation.folder for evaluation in evaluations])
+    first = evaluations[0]
+    for evaluation in evaluations[1:]:
+        if evaluation.split_hash != first.split_hash:
             raise ComparisonError(
-                f"{first.folder} is of the split {first.split_hash[:12]}, {each.folder} of "
-                f"{each.split_hash[:12]}: what one was trained on may be what the other is tested "
-                "on. Train and evaluate both with one split"
+                f"{first.folder} is of the split {first.split_hash[:12]}, {evaluation.folder} of "
+                f"{evaluation.split_hash[:12]}: what one was trained on may be what the other is "
+                "tested on. Train and evaluate both with one split"
             )
-        if each.part != first.part:
+        if evaluation.part != first.part:
             raise ComparisonError(
-                f"{first.folder} is of the part {first.part!r}, {each.folder} of {each.part!r}; "
-                "evaluate both on one part"
+                f"{first.folder} is of the part {first.part!r}, {evaluation.folder} of "
+                f"{evaluation.part!r}; evaluate both on one part"
             )
 
 
-def shared(given: Sequence[Evaluated], common: bool) -> Shared:
+def shared(evaluations: Sequence[Evaluated], common: bool) -> Shared:
     """Find the classes that all cover and their cells; cells that only some have need `common`.
 
     Raises:
         ComparisonError: a cell is missing in some and `common` is not given, a cell has another
             class or group in one than in another, or none is left.
     """
-    everywhere = _in_all(given, common)
-    classes = in_order(set.intersection(*(set(each.classes) for each in given)))
-    cells = given[0].cells
+    everywhere = _in_all(evaluations, common)
+    classes = in_order(set.intersection(*(set(evaluation.classes) for evaluation in evaluations)))
+    cells = evaluations[0].cells
     paths = tuple(path for path in everywhere if cells[path].truth in classes)
     if not paths:
         raise ComparisonError(
@@ -166,26 +169,30 @@ def shared(given: Sequence[Evaluated], common: bool) -> Shared:
     return Shared(
         classes=classes,
         paths=paths,
-        only_some=len(set[str]().union(*(each.cells for each in given))) - len(everywhere),
+        only_some=len(set[str]().union(*(evaluation.cells for evaluation in evaluations)))
+        - len(everywhere),
         not_covered={code: of_class[code] for code in in_order(of_class) if code not in classes},
     )
 
 
-def _in_all(given: Sequence[Evaluated], common: bool) -> list[str]:
+def _in_all(evaluations: Sequence[Evaluated], common: bool) -> list[str]:
     """Give the paths of the cells that all evaluations have, in the order of the first."""
-    first = given[0]
-    for each in given[1:]:
-        differing = first.cells.keys() ^ each.cells.keys()
+    first = evaluations[0]
+    for evaluation in evaluations[1:]:
+        differing = first.cells.keys() ^ evaluation.cells.keys()
         if differing and not common:
             raise ComparisonError(
-                f"{first.folder} and {each.folder} are not of the same cells: {len(differing):,} "
-                f"are in only one of them (the first: {min(differing)}); evaluate both with the "
-                "same data and audit, or give --common to compare on the cells that all have"
+                f"{first.folder} and {evaluation.folder} are not of the same cells: "
+                f"{len(differing):,} are in only one of them (the first: {min(differing)}); "
+                "evaluate both with the same data and audit, or give --common to compare on the "
+                "cells that all have"
             )
-        for path in first.cells.keys() & each.cells.keys():
-            if first.cells[path][:2] != each.cells[path][:2]:
+        for path in first.cells.keys() & evaluation.cells.keys():
+            if first.cells[path][:2] != evaluation.cells[path][:2]:
                 raise ComparisonError(
-                    f"{path} has another class or group in {first.folder} than in {each.folder}; "
-                    "one of them was changed: evaluate both bundles again"
+                    f"{path} has another class or group in {first.folder} than in "
+                    f"{evaluation.folder}; one of them was changed: evaluate both bundles again"
                 )
-    return [path for path in first.cells if all(path in each.cells for each in given)]
+    return [
+        path for path in first.cells if all(path in evaluation.cells for evaluation in evaluations)
+    ]

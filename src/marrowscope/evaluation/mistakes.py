@@ -47,7 +47,9 @@ class Mistakes:
 
     def of_class(self, code: str, number: int) -> tuple[Mistake, ...]:
         """Give the surest mistakes of a true class, `number` at most, the surest first."""
-        of_row = (each for square, row in self.kept.items() if square[0] == code for each in row)
+        of_row = (
+            mistake for square, row in self.kept.items() if square[0] == code for mistake in row
+        )
         return tuple(heapq.nlargest(number, of_row))
 
     def within(self, pictures: int) -> dict[Square, tuple[Mistake, ...]]:
@@ -85,17 +87,17 @@ def read_mistakes(folder: Path, classes: Collection[str]) -> Mistakes:
         ComparisonError: its predictions cannot be read.
     """
     cells: Counter[Square] = Counter()
-    kept: dict[Square, list[Mistake]] = defaultdict(list)
+    by_square: dict[Square, list[Mistake]] = defaultdict(list)
     for mistake in _scored(folder / PREDICTIONS, classes):
         square = (mistake.truth, mistake.predicted)
         cells[square] += 1
         if mistake.truth == mistake.predicted:
             continue
-        if len(kept[square]) < MOST_OF_A_SQUARE:
-            heapq.heappush(kept[square], mistake)
+        if len(by_square[square]) < MOST_OF_A_SQUARE:
+            heapq.heappush(by_square[square], mistake)
         else:
-            heapq.heappushpop(kept[square], mistake)
-    surest = {square: tuple(sorted(row, reverse=True)) for square, row in kept.items()}
+            heapq.heappushpop(by_square[square], mistake)
+    surest = {square: tuple(sorted(row, reverse=True)) for square, row in by_square.items()}
     return Mistakes(cells, surest)
 
 

@@ -45,15 +45,15 @@ def read_out_of_fold(folders: Sequence[Path]) -> OutOfFold:
     """
     if not folders:
         raise ComparisonError("no evaluation given; give the folders that `evaluate` wrote")
-    given = [read_evaluation(folder) for folder in folders]
-    _check(given)
-    first = given[0]
+    evaluations = [read_evaluation(folder) for folder in folders]
+    _check(evaluations)
+    first = evaluations[0]
     index_of = {code: index for index, code in enumerate(first.classes)}
     paths: list[str] = []
     labels: list[int] = []
     probabilities: list[list[float]] = []
     not_covered: Counter[str] = Counter()
-    for path, truth, values in _rows(given):
+    for path, truth, values in _rows(evaluations):
         if truth not in index_of:
             not_covered[truth] += 1
             continue
@@ -66,7 +66,7 @@ def read_out_of_fold(folders: Sequence[Path]) -> OutOfFold:
     check_probabilities(numbers, paths)
     return OutOfFold(
         folders=tuple(map(str, folders)),
-        parts=tuple(each.part for each in given),
+        parts=tuple(evaluation.part for evaluation in evaluations),
         classes=first.classes,
         paths=tuple(paths),
         labels=np.array(labels, dtype=np.int64),
@@ -75,37 +75,37 @@ def read_out_of_fold(folders: Sequence[Path]) -> OutOfFold:
     )
 
 
-def _check(given: Sequence[Evaluated]) -> None:
-    first = given[0]
-    seen: dict[str, Path] = {}
-    for each in given:
-        if each.part == LEARNT:
+def _check(evaluations: Sequence[Evaluated]) -> None:
+    first = evaluations[0]
+    folder_of: dict[str, Path] = {}
+    for evaluation in evaluations:
+        if evaluation.part == LEARNT:
             raise ComparisonError(
-                f"{each.folder} is of the part {LEARNT!r}: a model has learnt the labels of these "
-                "cells, wrong ones too, so its predictions say nothing about them; give "
+                f"{evaluation.folder} is of the part {LEARNT!r}: a model has learnt the labels of "
+                "these cells, wrong ones too, so its predictions say nothing about them; give "
                 "evaluations of the part test, or of each fold of `data split --folds`"
             )
-        if each.classes != first.classes:
+        if evaluation.classes != first.classes:
             raise ComparisonError(
-                f"{first.folder} covers the classes {' '.join(first.classes)}, {each.folder} "
-                f"{' '.join(each.classes)}; train all folds with the same --classes"
+                f"{first.folder} covers the classes {' '.join(first.classes)}, {evaluation.folder} "
+                f"{' '.join(evaluation.classes)}; train all folds with the same --classes"
             )
-        for path in each.cells:
-            if path in seen:
+        for path in evaluation.cells:
+            if path in folder_of:
                 raise ComparisonError(
-                    f"{path} is in {seen[path]} and in {each.folder}; give one evaluation of "
-                    "each cell, as the folds of one split are"
+                    f"{path} is in {folder_of[path]} and in {evaluation.folder}; give one "
+                    "evaluation of each cell, as the folds of one split are"
                 )
-            seen[path] = each.folder
+            folder_of[path] = evaluation.folder
 
 
-def _rows(given: Sequence[Evaluated]) -> Iterator[tuple[str, str, list[float]]]:
+def _rows(evaluations: Sequence[Evaluated]) -> Iterator[tuple[str, str, list[float]]]:
     """Give path, given label and probabilities of each cell."""
-    for each in given:
-        file = each.folder / PREDICTIONS
-        for row in read_csv(file, ("path", "truth", *each.classes), ComparisonError):
+    for evaluation in evaluations:
+        file = evaluation.folder / PREDICTIONS
+        for row in read_csv(file, ("path", "truth", *evaluation.classes), ComparisonError):
             try:
-                yield row["path"], row["truth"], [float(row[code]) for code in each.classes]
+                yield row["path"], row["truth"], [float(row[code]) for code in evaluation.classes]
             except ValueError as error:
                 raise ComparisonError(
                     f"{file}: the row of {row['path']!r} holds no probabilities ({error}); "

@@ -86,7 +86,7 @@ def write_page(
     manifest: Manifest,
     *,
     command: str = "",
-    each: Callable[[], object] = lambda: None,
+    advance: Callable[[], object] = lambda: None,
 ) -> Path:
     """Write `report.html` into the folder of an evaluation, from the files that are in it.
 
@@ -101,7 +101,7 @@ def write_page(
     whole = list(metrics["sets"].values())[-1]
     mistakes = read_mistakes(folder, bundle.classes)
     predictor = Predictor(bundle)
-    gallery = _Gallery(manifest, predictor, each)
+    gallery = _Gallery(manifest, predictor, advance)
     kinds = _kinds(whole, bundle, mistakes, gallery)
     page = render(
         "evaluation.html.j2",
@@ -114,7 +114,11 @@ def write_page(
         gallery=gallery,
         kept_apart=_kept_apart(metrics),
         cautions=_cautions(metrics),
-        trusted={name: each["trust"] for name, each in metrics["sets"].items() if "trust" in each},
+        trusted={
+            name: advance["trust"]
+            for name, advance in metrics["sets"].items()
+            if "trust" in advance
+        },
         names={code: kind.name for code, kind in CLASSES.items()},
         gradient=gradient(),
         curves=curves,
@@ -145,12 +149,12 @@ class _Gallery:
     """Reads and draws the pictures of mistakes, and counts what could not be read."""
 
     def __init__(
-        self, manifest: Manifest, predictor: Predictor, each: Callable[[], object]
+        self, manifest: Manifest, predictor: Predictor, advance: Callable[[], object]
     ) -> None:
         self._root = manifest.root
         self._scale = {cell.path: cell.um_per_px for cell in manifest.cells}
         self._predictor = predictor
-        self._each = each
+        self._each = advance
         self.unreadable = 0
         self.why_no_heatmaps = ""
 
@@ -163,11 +167,11 @@ class _Gallery:
         if self.why_no_heatmaps:
             return self.pictures(mistakes)
         try:
-            seen = list(look(map(self._picture, mistakes), self._predictor, SIDE))
+            explained = list(look(map(self._picture, mistakes), self._predictor, SIDE))
         except BundleError as error:
             self.why_no_heatmaps = str(error)
             return self.pictures(mistakes)
-        pairs = zip(mistakes, seen, strict=True)
+        pairs = zip(mistakes, explained, strict=True)
         return tuple(self._explained(mistake, outcome) for mistake, outcome in pairs)
 
     def _picture(self, mistake: Mistake) -> Picture:
@@ -181,13 +185,13 @@ class _Gallery:
             return Shown(mistake, "")
         return Shown(mistake, thumbnail(Image.fromarray(pixels.transpose(1, 2, 0)), SIDE))
 
-    def _explained(self, mistake: Mistake, seen: Seen | Reject) -> Shown:
+    def _explained(self, mistake: Mistake, outcome: Seen | Reject) -> Shown:
         self._each()
-        if isinstance(seen, Reject):
+        if isinstance(outcome, Reject):
             self.unreadable += 1
             return Shown(mistake, "")
-        layers = (map_.layer for map_ in seen.maps if map_.guess.code == mistake.predicted)
-        return Shown(mistake, seen.picture, next(layers, ""))
+        layers = (map_.layer for map_ in outcome.maps if map_.guess.code == mistake.predicted)
+        return Shown(mistake, outcome.picture, next(layers, ""))
 
 
 def _kinds(
@@ -195,7 +199,7 @@ def _kinds(
 ) -> list[Kind]:
     """Lay out the classes with their mistakes; the pictures of all stay within the limit."""
     rows = {row["code"]: row for row in whole["per_class"]}
-    kept = mistakes.within(MOST_PICTURES - WORST * len(bundle.classes))
+    shown_mistakes = mistakes.within(MOST_PICTURES - WORST * len(bundle.classes))
     scores: list[dict[str, Any]] = whole.get("scores", [])
     strict = (score["per_class"] for score in scores if score["scoring"] == STRICT)
     figures: dict[str, Any] = next(strict, {})
@@ -207,7 +211,7 @@ def _kinds(
             figures=figures.get(code, {}),
             drawn_from=_drawn_from(code, mistakes),
             squares=tuple(
-                Square(taken, cells, gallery.pictures(kept.get((code, taken), ())))
+                Square(taken, cells, gallery.pictures(shown_mistakes.get((code, taken), ())))
                 for taken, cells in _taken_for(code, mistakes)
             ),
             worst=gallery.heatmaps(mistakes.of_class(code, WORST)),

@@ -40,11 +40,11 @@ def score(
     manifest: Manifest,
     rows: Sequence[SplitRow],
     folder: Path,
-    each: Callable[[], object],
+    advance: Callable[[], object],
     *,
     files: tuple[str, str] = (PREDICTIONS, REJECTS),
 ) -> tuple[list[Scored], list[Reject]]:
-    """Classify cells and write them and the rejects into two files; `each` is called for each.
+    """Classify cells and write them and the rejects into two files; `advance` is called for each.
 
     Raises:
         BundleError: the model or the known cells cannot be loaded.
@@ -70,7 +70,7 @@ def score(
                 scored.append(Scored(row, named))
                 extra = [row.cell.label, row.cell.source, str(row.group)]
                 predictions.writerow([*prediction_row(named), *extra])
-            each()
+            advance()
     if scored:
         check_probabilities(
             np.array([item.prediction.probabilities for item in scored]),

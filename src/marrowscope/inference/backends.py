@@ -184,9 +184,9 @@ class OpenVino:
         if not hasattr(self._own, "request"):
             self._own.request = self._compiled.create_infer_request()
         request: Any = self._own.request
-        given = self._tensor(self._prepare(pixels), shared_memory=True)
+        tensor = self._tensor(self._prepare(pixels), shared_memory=True)
         with self._setting:
-            request.set_input_tensor(given)
+            request.set_input_tensor(tensor)
         request.infer()
         with self._setting:
             return [request.get_tensor(name).data.copy() for name in outputs]

@@ -89,7 +89,7 @@ class Outcomes:
         """Whether no row is left."""
         return not self._predictions.next and not self._rejects.next
 
-    def replay(self, found: Iterable[Found], take: Callable[[Outcome], object]) -> Iterator[Found]:
+    def replay(self, items: Iterable[Found], take: Callable[[Outcome], object]) -> Iterator[Found]:
         """Hand over the outcomes that are there already; give the inputs that are still to do.
 
         It goes by whole batches: with the rest in the same batches as in a run without a break,
@@ -98,7 +98,7 @@ class Outcomes:
         Raises:
             OutputError: there are outcomes, and none is of these inputs.
         """
-        rest = inputs = iter(found)
+        rest = inputs = iter(items)
         while batch := list(islice(inputs, BATCH_SIZE)):
             outcomes = self._match(batch)
             if not outcomes:
@@ -112,8 +112,8 @@ class Outcomes:
     def _match(self, batch: Sequence[Found]) -> list[Outcome]:
         """Give the outcomes of a batch; none unless all are there, and as the same batch."""
         outcomes = []
-        for found in batch:
-            if (outcome := self._outcome(found)) is None:
+        for item in batch:
+            if (outcome := self._outcome(item)) is None:
                 return []
             outcomes.append(outcome)
             self._matched += 1
@@ -122,9 +122,9 @@ class Outcomes:
         self.keep = (self._predictions.taken, self._rejects.taken)
         return outcomes
 
-    def _outcome(self, found: Found) -> Outcome | None:
-        path = [str(found.path)]
-        if not isinstance(found, Reject) and self._predictions.next[:1] == path:
+    def _outcome(self, item: Found) -> Outcome | None:
+        path = [str(item.path)]
+        if not isinstance(item, Reject) and self._predictions.next[:1] == path:
             return self._prediction(self._predictions.take())
         if self._rejects.next[:1] == path and len(self._rejects.next) == len(REJECT_HEADER):
             return Reject(*self._rejects.take())

@@ -95,9 +95,9 @@ class Classified:
         }
 
     def _novel(self, bundle: Bundle) -> dict[str, Any]:
-        known = bundle.novelty is not None
+        has_limit = bundle.novelty is not None
         return {
-            "cells": self.novel if known else None,
+            "cells": self.novel if has_limit else None,
             "counted": self.novel_counted,
             "threshold": bundle.novelty.threshold if bundle.novelty else None,
             "note": self.novel_in_words(bundle),
@@ -105,7 +105,7 @@ class Classified:
 
 
 def classify(
-    found: Iterable[Found],
+    items: Iterable[Found],
     bundle: Bundle,
     folder: Path,
     *,
@@ -122,9 +122,9 @@ def classify(
     threads: int = 0,
     engine: str = "onnxruntime",
     predictor: Classifier | None = None,
-    each: Callable[[], object] = lambda: None,
+    advance: Callable[[], object] = lambda: None,
 ) -> Classified:
-    """Classify pictures with a bundle, write the result files; `each` is called for each.
+    """Classify pictures with a bundle, write the result files; `advance` is called for each.
 
     With `resume`, a folder that was left half-way is gone on with, to the same files as without a
     break; one that is finished is left as it is. `settings` says what else decides the figures,
@@ -165,13 +165,13 @@ def classify(
 
     def take(outcome: Outcome) -> None:
         tally.add(outcome)
-        each()
+        advance()
 
     def read() -> Iterator[Prediction]:
         every = read_predictions(folder / PREDICTIONS)
         return (prediction for prediction in every if not tally.sets_aside(prediction))
 
-    cells = fields.cells(found, folder) if fields else found
+    cells = fields.cells(items, folder) if fields else items
     if finished:
         _read_again(cells, bundle, folder, take, on_fields=fields is not None)
     else:
@@ -229,7 +229,7 @@ def went_in(
 
 
 def _read_again(
-    found: Iterable[Found],
+    inputs: Iterable[Found],
     bundle: Bundle,
     folder: Path,
     take: Callable[[Outcome], object],
@@ -243,7 +243,7 @@ def _read_again(
     """
     files = folder / PREDICTIONS, folder / REJECTS
     with Outcomes(*files, bundle.classes, on_fields=on_fields) as outcomes:
-        rest = outcomes.replay(found, take)
+        rest = outcomes.replay(inputs, take)
         if next(rest, None) is not None or not outcomes.at_end:
             raise OutputError(
                 f"{folder} holds the finished classification of other inputs; give another "
@@ -252,7 +252,7 @@ def _read_again(
 
 
 def go_on(
-    found: Iterable[Found],
+    inputs: Iterable[Found],
     predictor: Classifier,
     folder: Path,
     abstain: Abstain,
@@ -275,7 +275,7 @@ def go_on(
         _make_partial(file)
     partials = partial_of(predictions), partial_of(rejects)
     with Outcomes(*partials, classes, on_fields=on_fields) as outcomes:
-        rest = outcomes.replay(found, take)
+        rest = outcomes.replay(inputs, take)
     header = prediction_header(classes, on_fields=on_fields)
     with (
         continued_csv(predictions, header, outcomes.keep[0]) as predicted,

@@ -95,7 +95,7 @@ class Explained:
                 {
                     "path": path,
                     "classes": [asdict(guess) for guess in guesses],
-                    "similar": [asdict(each) for each in self.similar[path]],
+                    "similar": [asdict(cell) for cell in self.similar[path]],
                 }
                 for path, guesses in self.guesses.items()
             ],
@@ -106,18 +106,18 @@ class Explained:
 
 
 def explain(
-    found: Iterable[Found],
+    inputs: Iterable[Found],
     bundle: Bundle,
     folder: Path,
     *,
     overwrite: bool = False,
     threads: int = 0,
-    each: Callable[[], object] = lambda: None,
+    advance: Callable[[], object] = lambda: None,
 ) -> Explained:
     """Write a page that shows, for each picture, where the bundle sees the two likeliest classes.
 
-    The page is written as the pictures are read; a few of them are in memory at a time. `each` is
-    called for every picture.
+    The page is written as the pictures are read; a few of them are in memory at a time. `advance`
+    is called for every picture.
 
     Raises:
         SettingsError: there are more pictures than a page can hold.
@@ -126,14 +126,14 @@ def explain(
             its known cells or their pictures cannot be read.
         MissingExtraError: a picture cannot be opened without a library that is not installed.
     """
-    pictures = list(islice(found, MOST_PICTURES + 1))
+    pictures = list(islice(inputs, MOST_PICTURES + 1))
     if len(pictures) > MOST_PICTURES:
         raise SettingsError(
             f"more than {MOST_PICTURES} pictures for one page; give fewer: `marrowscope classify` "
             "finds those that are worth a look"
         )
     size = bundle.preprocessing.size
-    known = [_shown(picture) for picture in load_pictures(bundle)]
+    references = [_shown(picture) for picture in load_pictures(bundle)]
     predictor = Predictor(bundle, threads)
     predictor.explain(np.zeros((1, 3, size, size), dtype=np.uint8))
     prepare_folder(folder, overwrite)
@@ -149,15 +149,15 @@ def explain(
                 guesses[outcome.path] = outcome.guesses
                 similar[outcome.path] = outcome.similar
                 yield outcome
-            each()
+            advance()
 
-    _write_page(folder / PAGE, bundle, shown(), rejects, known)
+    _write_page(folder / PAGE, bundle, shown(), rejects, references)
     result = Explained(folder, guesses, similar, tuple(rejects))
     write_json(folder / DATA, result.as_dict(bundle))
     return result
 
 
-def look(found: Iterable[Found], predictor: Predictor, side: int) -> Iterator[Seen | Reject]:
+def look(inputs: Iterable[Found], predictor: Predictor, side: int) -> Iterator[Seen | Reject]:
     """Explain pictures, in order, drawn with `side` pixels a side at most.
 
     What cannot be read comes back as a reject.
@@ -166,21 +166,23 @@ def look(found: Iterable[Found], predictor: Predictor, side: int) -> Iterator[Se
         BundleError: the bundle's model does not say where it sees a class.
         MissingExtraError: a picture cannot be opened without a library that is not installed.
     """
-    pictures = iter(found)
+    pictures = iter(inputs)
     while batch := list(islice(pictures, AT_ONCE)):
-        rows = [predictor.read(each) for each in batch]
+        rows = [predictor.read(item) for item in batch]
         pixels = [row for row in rows if not isinstance(row, Reject)]
-        seen = _look_at(np.stack(pixels), predictor, side) if pixels else iter(())
-        for each, row in zip(batch, rows, strict=True):
-            yield row if isinstance(row, Reject) else replace(next(seen), path=str(each.path))
+        explained = _look_at(np.stack(pixels), predictor, side) if pixels else iter(())
+        for item, row in zip(batch, rows, strict=True):
+            yield row if isinstance(row, Reject) else replace(next(explained), path=str(item.path))
 
 
 def _look_at(pixels: Pixels, predictor: Predictor, side: int) -> Iterator[Seen]:
     """Explain pictures (N, 3, S, S) that have no path yet."""
     probabilities = predictor.probabilities(pixels)
     activation = predictor.explain(pixels).activation
-    known = predictor.similar(pixels) if predictor.bundle.novelty else [()] * len(pixels)
-    for square, scores, places, alike in zip(pixels, probabilities, activation, known, strict=True):
+    similar = predictor.similar(pixels) if predictor.bundle.novelty else [()] * len(pixels)
+    for square, scores, places, alike in zip(
+        pixels, probabilities, activation, similar, strict=True
+    ):
         best = np.argsort(-scores, kind="stable")[:CLASSES_NAMED].tolist()
         codes = predictor.bundle.classes
         guesses = tuple(Guess(codes[index], float(scores[index])) for index in best)
@@ -206,8 +208,8 @@ def _text(content: bytes) -> str:
     return base64.b64encode(content).decode()
 
 
-def _shown(known: KnownPicture) -> Known:
-    return Known(known.source, _text(known.jpeg))
+def _shown(reference: KnownPicture) -> Known:
+    return Known(reference.source, _text(reference.jpeg))
 
 
 def _write_page(
@@ -215,7 +217,7 @@ def _write_page(
     bundle: Bundle,
     pictures: Iterator[Seen],
     rejects: Sequence[Reject],
-    known: Sequence[Known],
+    references: Sequence[Known],
 ) -> None:
     render_to(
         file,
@@ -223,7 +225,7 @@ def _write_page(
         bundle=bundle,
         pictures=pictures,
         rejects=rejects,
-        known=known,
+        known=references,
         names={code: kind.name for code, kind in CLASSES.items()},
         gradient=gradient(),
         version=__version__,

@@ -61,8 +61,8 @@ def _colours() -> NDArray[np.uint8]:
     steps = np.linspace(0, 1, len(VIRIDIS))
     table = np.array(VIRIDIS, dtype=np.float64)
     shares = np.linspace(0, 1, 256)
-    each = [np.interp(shares, steps, table[:, channel]) for channel in range(3)]
-    return np.round(np.stack(each, axis=1)).astype(np.uint8)
+    channels = [np.interp(shares, steps, table[:, channel]) for channel in range(3)]
+    return np.round(np.stack(channels, axis=1)).astype(np.uint8)
 
 
 def _opacities() -> NDArray[np.uint8]:

@@ -40,7 +40,7 @@ class Classifier(Protocol):
 
     bundle: Bundle
 
-    def classify(self, found: Iterable[Found], batch_size: int = ...) -> Iterator[Outcome]:
+    def classify(self, inputs: Iterable[Found], batch_size: int = ...) -> Iterator[Outcome]:
         """Classify pictures, in order; what cannot be read comes back as a reject.
 
         Raises:
@@ -128,22 +128,22 @@ class Predictor:
                 f"bundle again for {' and '.join(wanted)}"
             )
 
-    def read(self, found: Found) -> Pixels | Reject:
+    def read(self, item: Found) -> Pixels | Reject:
         """Read a picture as the network sees it: (3, S, S) uint8, or the reason why not.
 
         Raises:
             MissingExtraError: it cannot be opened without a library that is not installed.
         """
-        if isinstance(found, Reject):
-            return found
+        if isinstance(item, Reject):
+            return item
         try:
             prepare = self.bundle.preprocessing
-            return prepare.resize(read_cell(found, prepare.field_um), found.um_per_px)
+            return prepare.resize(read_cell(item, prepare.field_um), item.um_per_px)
         except ImageError as error:
-            return Reject(str(found.path), str(error))
+            return Reject(str(item.path), str(error))
 
     def classify(
-        self, found: Iterable[Found], batch_size: int = BATCH_SIZE
+        self, inputs: Iterable[Found], batch_size: int = BATCH_SIZE
     ) -> Generator[Outcome, None, None]:
         """Classify pictures in batches, in order; what cannot be read comes back as a reject.
 
@@ -155,7 +155,7 @@ class Predictor:
         waiting: deque[Future[list[Outcome]]] = deque()
         with ThreadPoolExecutor(self._engine.at_once) as pool:
             try:
-                for batch in _batches(found, batch_size):
+                for batch in _batches(inputs, batch_size):
                     waiting.append(pool.submit(self._classify_batch, batch))
                     if len(waiting) >= READ_AHEAD * self._engine.at_once:
                         yield from waiting.popleft().result()
@@ -164,13 +164,13 @@ class Predictor:
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def _classify_batch(self, found: Sequence[Found]) -> list[Outcome]:
-        rows = [self.read(each) for each in found]
+    def _classify_batch(self, inputs: Sequence[Found]) -> list[Outcome]:
+        rows = [self.read(item) for item in inputs]
         pixels = [row for row in rows if not isinstance(row, Reject)]
         scores = zip(*self._score(np.stack(pixels)), strict=True) if pixels else iter(())
         return [
-            row if isinstance(row, Reject) else self._prediction(each, *next(scores))
-            for each, row in zip(found, rows, strict=True)
+            row if isinstance(row, Reject) else self._prediction(item, *next(scores))
+            for item, row in zip(inputs, rows, strict=True)
         ]
 
     def _score(self, pixels: Pixels) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -180,15 +180,15 @@ class Predictor:
         logits, embeddings = self._engine.run(pixels, ["logits", "embedding"])
         return softmax(self.bundle.scaling.apply(logits)), self._strangeness(embeddings)
 
-    def _prediction(self, found: Found, scores: NDArray[np.float64], novelty: float) -> Prediction:
+    def _prediction(self, item: Found, scores: NDArray[np.float64], novelty: float) -> Prediction:
         best = int(scores.argmax())
         return Prediction(
-            str(found.path),
+            str(item.path),
             self.bundle.classes[best],
             float(scores[best]),
             tuple(map(float, scores)),
             novelty=float(novelty),
-            place=None if isinstance(found, Reject) else found.place,
+            place=None if isinstance(item, Reject) else item.place,
         )
 
 
@@ -202,7 +202,7 @@ def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
-def _batches(found: Iterable[Found], size: int) -> Iterator[list[Found]]:
-    iterator = iter(found)
+def _batches(inputs: Iterable[Found], size: int) -> Iterator[list[Found]]:
+    iterator = iter(inputs)
     while batch := list(islice(iterator, size)):
         yield batch

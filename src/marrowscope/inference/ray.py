@@ -77,7 +77,7 @@ class ClusterPredictor:
         self._ray.shutdown()
 
     def classify(
-        self, found: Iterable[Found], batch_size: int = BATCH_SIZE
+        self, inputs: Iterable[Found], batch_size: int = BATCH_SIZE
     ) -> Generator[Outcome, None, None]:
         """Classify pictures as `Predictor.classify` does: the same outcomes in the same order.
 
@@ -86,7 +86,7 @@ class ClusterPredictor:
         Raises:
             ClusterError: the workers cannot start or go on, or nothing came back for ten minutes.
         """
-        rest = iter(found)
+        rest = iter(inputs)
         while some := list(islice(rest, CELLS_AT_ONCE)):
             try:
                 yield from self._classify(some, batch_size)
@@ -96,10 +96,10 @@ class ClusterPredictor:
                     "--resume"
                 ) from error
 
-    def _classify(self, found: Sequence[Found], batch_size: int) -> Iterator[Outcome]:
+    def _classify(self, inputs: Sequence[Found], batch_size: int) -> Iterator[Outcome]:
         _set_up(self._ray.data.DataContext.get_current())
         size = BATCHES_A_BLOCK * batch_size
-        blocks = [found[start : start + size] for start in range(0, len(found), size)]
+        blocks = [inputs[start : start + size] for start in range(0, len(inputs), size)]
         data = self._ray.data.from_arrow_refs([self._ray.put(_as_table(block)) for block in blocks])
         read = data.map_batches(
             Worker,
@@ -111,8 +111,8 @@ class ClusterPredictor:
         )
         tables = read.iter_batches(batch_size=None, batch_format="pyarrow")
         rows = chain.from_iterable(table.to_pylist() for table in tables)
-        for row, each in zip(rows, found, strict=True):
-            yield _outcome(row, each)
+        for row, item in zip(rows, inputs, strict=True):
+            yield _outcome(row, item)
 
 
 class Worker:
@@ -148,20 +148,20 @@ class Worker:
         return _as_outcomes(named)
 
 
-def _as_table(found: Iterable[Found]) -> Any:
+def _as_table(inputs: Iterable[Found]) -> Any:
     """Name cells for a worker, whose working folder is another."""
     pa = arrow()
     text, number = pa.string(), pa.float64()
     schema = {"path": text, "reason": text, "location": text, "um_per_px": number}
     schema |= {"field": text, "box": pa.list_(pa.int64())}
-    return pa.Table.from_pylist([_row(each) for each in found], schema=pa.schema(schema))
+    return pa.Table.from_pylist([_row(item) for item in inputs], schema=pa.schema(schema))
 
 
-def _row(found: Found) -> dict[str, Any]:
-    if isinstance(found, Reject):
-        return vars(found)
-    row = {"path": str(found.path), "location": _wherever(found.path), "um_per_px": found.um_per_px}
-    return row | (_place(found.place) if found.place else {})
+def _row(item: Found) -> dict[str, Any]:
+    if isinstance(item, Reject):
+        return vars(item)
+    row = {"path": str(item.path), "location": _wherever(item.path), "um_per_px": item.um_per_px}
+    return row | (_place(item.place) if item.place else {})
 
 
 def _place(place: Place) -> dict[str, Any]:
@@ -195,8 +195,8 @@ def _as_outcomes(outcomes: Iterable[Outcome]) -> Any:
     return pa.Table.from_pylist(rows, schema=pa.schema(schema))
 
 
-def _outcome(row: dict[str, Any], found: Found) -> Outcome:
-    if row["reason"] is not None or isinstance(found, Reject):
+def _outcome(row: dict[str, Any], item: Found) -> Outcome:
+    if row["reason"] is not None or isinstance(item, Reject):
         return Reject(row["path"], row["reason"])
     return Prediction(
         row["path"],
@@ -204,7 +204,7 @@ def _outcome(row: dict[str, Any], found: Found) -> Outcome:
         row["probability"],
         tuple(row["probabilities"]),
         novelty=row["novelty"],
-        place=found.place,
+        place=item.place,
     )
 
 

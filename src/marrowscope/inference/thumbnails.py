@@ -82,12 +82,12 @@ def pictures_of(predictions: Iterable[Prediction], bundle: Bundle) -> list[Pictu
     Raises:
         ImageError: a picture cannot be read any more.
     """
-    given = list(predictions)
-    order = sorted(range(len(given)), key=lambda number: given[number].path)
+    rows = list(predictions)
+    order = sorted(range(len(rows)), key=lambda number: rows[number].path)
     with ThreadPoolExecutor() as pool:
-        drawn = pool.map(partial(picture_of, bundle=bundle), (given[number] for number in order))
+        drawn = pool.map(partial(picture_of, bundle=bundle), (rows[number] for number in order))
         of = dict(zip(order, drawn, strict=True))
-    return [of[number] for number in range(len(given))]
+    return [of[number] for number in range(len(rows))]
 
 
 def picture_of(prediction: Prediction, bundle: Bundle) -> Picture:
@@ -97,8 +97,8 @@ def picture_of(prediction: Prediction, bundle: Bundle) -> Picture:
         ImageError: its picture cannot be read any more.
     """
     try:
-        given = Given(location_of(prediction.path), None, prediction.place)
-        image = read_cell(given, bundle.preprocessing.field_um)
+        source = Given(location_of(prediction.path), None, prediction.place)
+        image = read_cell(source, bundle.preprocessing.field_um)
     except ImageError as error:
         raise ImageError(f"{prediction.path}, to be shown in the report: {error}") from None
     ranked = sorted(

@@ -93,7 +93,7 @@ def zip_members(path: Path) -> list[str]:
         OSError: it is no zip archive.
     """
     archive = _zip(Stamp(path, path.stat().st_mtime_ns, os.getpid()))
-    names = (each.filename for each in archive.infolist())
+    names = (member.filename for member in archive.infolist())
     return [name for name in names if not name.endswith("/")]
 
 
@@ -152,7 +152,9 @@ def _tar(stamp: Stamp) -> dict[str, tuple[int, int]]:
         _damage("it is no whole tar archive without compression", str(stamp.path)),
         tarfile.open(stamp.path, "r:") as archive,
     ):
-        return {each.name: (each.offset_data, each.size) for each in archive if each.isfile()}
+        return {
+            member.name: (member.offset_data, member.size) for member in archive if member.isfile()
+        }
 
 
 def open_parquet(path: Path) -> "ParquetFile":

@@ -61,9 +61,9 @@ def find_files(
     """
     left_out = {os.path.realpath(file) for file in besides}
     seen = Seen()
-    for given in inputs:
+    for path in inputs:
         nothing, own = True, False
-        for file in _files_of(given):
+        for file in _files_of(path):
             if isinstance(file, Reject):
                 nothing = False
                 yield file
@@ -76,7 +76,7 @@ def find_files(
             if seen.add(identity):
                 yield from _pictures(file, um_per_px)
         if nothing:
-            yield Reject(given, OWN if own else _why_nothing(given))
+            yield Reject(path, OWN if own else _why_nothing(path))
 
 
 def _pictures(file: Location, um_per_px: float | None) -> Iterator[Found]:
@@ -106,16 +106,16 @@ def _picture(location: Location, um_per_px: float | None) -> Found:
     return Picture(location, um_per_px)
 
 
-def _files_of(given: str) -> Iterator[Location | Reject]:
-    path = Path(given)
-    if is_url(given):
-        yield from _objects_of(given)
+def _files_of(name: str) -> Iterator[Location | Reject]:
+    path = Path(name)
+    if is_url(name):
+        yield from _objects_of(name)
     elif path.is_dir():
         yield from _inside(path)
     elif path.exists():
         yield path
-    elif glob.has_magic(given):
-        for match in map(Path, sorted(glob.glob(given, recursive=True), key=_by_parts)):  # noqa: PTH207
+    elif glob.has_magic(name):
+        for match in map(Path, sorted(glob.glob(name, recursive=True), key=_by_parts)):  # noqa: PTH207
             yield from _inside(match) if match.is_dir() else (match,)
 
 
@@ -125,18 +125,18 @@ def _objects_of(url: str) -> Iterator[Location | Reject]:
             yield url
         else:
             yield from (
-                each for each in objects_below(url) if not is_left_by_systems(name_of(each))
+                name for name in objects_below(url) if not is_left_by_systems(name_of(name))
             )
     except OSError as error:
         yield Reject(url, f"the store cannot be read ({error.strerror or error})")
 
 
-def _why_nothing(given: str) -> str:
-    if is_url(given):
+def _why_nothing(path: str) -> str:
+    if is_url(path):
         return "no object has this URL, or lies below it"
-    if Path(given).is_dir():
+    if Path(path).is_dir():
         return "the folder holds no files"
-    return "no file matches this pattern" if glob.has_magic(given) else "no such file or folder"
+    return "no file matches this pattern" if glob.has_magic(path) else "no such file or folder"
 
 
 def _by_parts(path: str) -> str:

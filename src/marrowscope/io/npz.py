@@ -45,7 +45,7 @@ def _check_size(file: Path) -> None:
         ValueError: it claims too much.
     """
     with zipfile.ZipFile(file) as archive:
-        size = sum(each.file_size for each in archive.infolist())
+        size = sum(member.file_size for member in archive.infolist())
     if size > LARGEST_BYTES:
         raise ValueError(f"it unpacks to {size:,} bytes, {LARGEST_BYTES:,} are allowed")
 

@@ -138,9 +138,9 @@ def write_json(file: Path, values: Mapping[str, Any]) -> None:
 def without_nan(value: Any) -> Any:
     """Replace NaN, which JSON does not know, by None at any depth."""
     if isinstance(value, dict):
-        return {key: without_nan(each) for key, each in value.items()}
+        return {key: without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [without_nan(each) for each in value]
+        return [without_nan(item) for item in value]
     return None if isinstance(value, float) and math.isnan(value) else value
 
 

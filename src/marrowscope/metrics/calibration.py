@@ -89,19 +89,19 @@ def calibrate(logits: Logits, truth: Sequence[int], method: str = "temperature")
     if method == "none" or not len(truth):
         return uncalibrated(classes)
     index = np.asarray(truth)
-    found = minimize_scalar(
+    optimum = minimize_scalar(
         lambda log_t: _loss(logits / np.exp(log_t), index),
         bounds=(np.log(LOWEST), np.log(HIGHEST)),
         method="bounded",
     )
-    factor = np.full(classes, 1 / float(np.exp(found.x)))
+    factor = np.full(classes, 1 / float(np.exp(optimum.x)))
     shift = np.zeros(classes)
     bend = 0.0
     if method == "class-wise":
         factor, shift = _by_class(logits, index, factor)
     elif method == "curved":
         factor, bend = _curved(logits, index, factor)
-    factors, shifts = (tuple(map(float, each)) for each in (factor, shift))
+    factors, shifts = (tuple(map(float, column)) for column in (factor, shift))
     return Calibration(method, factors, shifts, len(truth), bend)
 
 

@@ -181,11 +181,11 @@ def percentile_interval(value: float, drawn: Sequence[float], level: float = 0.9
     Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
     """
     values = np.asarray(drawn, dtype=np.float64)
-    known = values[~np.isnan(values)]
-    if not len(known):
+    finite = values[~np.isnan(values)]
+    if not len(finite):
         return Interval(value, float("nan"), float("nan"))
     tail = (1 - level) / 2
-    low, high = np.quantile(known, [tail, 1 - tail])
+    low, high = np.quantile(finite, [tail, 1 - tail])
     return Interval(value, float(low), float(high))
 
 
@@ -218,14 +218,14 @@ def paired_differences(
     An interval that lacks 0 tells them apart. A figure that is NaN in a draw is left out of it.
     """
     drawn = (
-        _drawn(truth, each, groups, classes=classes, rounds=rounds, seed=seed)
-        for each in (one, other)
+        _drawn(truth, guesses, groups, classes=classes, rounds=rounds, seed=seed)
+        for guesses in (one, other)
     )
-    found = [(figures(a), figures(b)) for a, b in zip(*drawn, strict=True)]
-    first, second = (figures(confusion_matrix(truth, each, classes)) for each in (one, other))
+    pairs = [(figures(a), figures(b)) for a, b in zip(*drawn, strict=True)]
+    first, second = (figures(confusion_matrix(truth, guesses, classes)) for guesses in (one, other))
     return {
         name: percentile_interval(
-            value - second[name], [a[name] - b[name] for a, b in found], level
+            value - second[name], [a[name] - b[name] for a, b in pairs], level
         )
         for name, value in first.items()
     }

@@ -82,7 +82,7 @@ def conform(probabilities: Chances, truth: Sequence[int], classes: int) -> Abste
     index = np.asarray(truth, dtype=np.int64)
     own = _score(probabilities)[np.arange(len(index)), index]
     return Abstention(
-        METHOD, tuple(tuple(np.sort(own[index == each]).tolist()) for each in range(classes))
+        METHOD, tuple(tuple(np.sort(own[index == code]).tolist()) for code in range(classes))
     )
 
 
@@ -98,7 +98,8 @@ def abstention_of(values: Mapping[str, Any] | None, classes: int) -> Abstention 
     if values["method"] != METHOD or len(scores) != classes:
         raise ValueError(f"its abstention is {values['method']!r} for {len(scores)} classes")
     whole = all(
-        list(each) == sorted(each) and all(0 <= score <= 1 for score in each) for each in scores
+        list(of_class) == sorted(of_class) and all(0 <= score <= 1 for score in of_class)
+        for of_class in scores
     )
     if not whole or [len(score) for score in scores] != list(values["cells"]):
         raise ValueError("the scores of its abstention were changed")

@@ -128,11 +128,11 @@ def _domain(
     seed: int,
 ) -> Domain:
     pair = (sets[reference], sets[name])
-    enough = [np.bincount(each.truth, minlength=len(classes)) >= least_support for each in pair]
+    enough = [np.bincount(side.truth, minlength=len(classes)) >= least_support for side in pair]
     shared = np.flatnonzero(enough[0] & enough[1])
     first, other = (
-        _measure(each, shared, len(classes), rounds, seed + place)
-        for place, each in enumerate(pair)
+        _measure(side, shared, len(classes), rounds, seed + place)
+        for place, side in enumerate(pair)
     )
     figures: dict[str, Interval] = {}
     for place, figure in enumerate(FIGURES):
@@ -152,12 +152,12 @@ def _domain(
 
 
 def _measure(cells: Answers, shared: Indices, classes: int, rounds: int, seed: int) -> _Measured:
-    kept = np.isin(cells.truth, shared)
-    if not kept.any():
+    of_shared = np.isin(cells.truth, shared)
+    if not of_shared.any():
         nothing = np.full(len(FIGURES), np.nan)
         return _Measured(0, 0, nothing, nothing[None])
-    truth, predicted = cells.truth[kept], cells.predicted[kept]
-    groups = np.unique(cells.groups[kept], return_inverse=True)[1]
+    truth, predicted = cells.truth[of_shared], cells.predicted[of_shared]
+    groups = np.unique(cells.groups[of_shared], return_inverse=True)[1]
     pairs, size = truth * classes + predicted, classes * classes
     drawn = [
         _figures(np.bincount(pairs, times, size).reshape(classes, classes), shared)

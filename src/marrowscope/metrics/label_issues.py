@@ -67,8 +67,8 @@ def find_doubts(labels: Indices, probabilities: Floats) -> tuple[Doubt, ...]:
     """
     likely = probabilities.argmax(axis=1)
     sure = confident_classes(labels, probabilities)
-    found = np.flatnonzero((sure >= 0) & (sure != labels) & (likely != labels))
-    doubts = [_doubt(int(index), labels, sure, probabilities) for index in found]
+    suspects = np.flatnonzero((sure >= 0) & (sure != labels) & (likely != labels))
+    doubts = [_doubt(int(index), labels, sure, probabilities) for index in suspects]
     return tuple(sorted(doubts, key=lambda each: (each.margin, each.index)))
 
 

@@ -15,8 +15,8 @@ CHUNK = 1000
 """Cells that are drawn at once."""
 
 
-def mix_behind(rows: Floats, seen: Floats) -> Floats:
-    """Find the shares (C,) of classes whose mixture of rows (C, K) comes nearest to `seen` (K,).
+def mix_behind(rows: Floats, observed: Floats) -> Floats:
+    """Find the shares (C,) of classes whose mixture of rows (C, K) is nearest to `observed` (K,).
 
     Row c is what the classifier says of cells of class c on average: shares of its answers
     (adjusted count) or mean probabilities (probabilistic adjusted count). The shares are at least 0
@@ -27,7 +27,7 @@ def mix_behind(rows: Floats, seen: Floats) -> Floats:
     Bunse, LQ 2022 (least squares for several classes).
     """
     weighed = np.vstack([rows.T, np.full(len(rows), TOGETHER)])
-    shares = nnls(weighed, np.append(seen, TOGETHER))[0]
+    shares = nnls(weighed, np.append(observed, TOGETHER))[0]
     return np.asarray(shares / shares.sum())
 
 
@@ -127,7 +127,10 @@ def answer_rows(
 def drawn_mixes(rows: AnswerRows, sample: Sample) -> Floats:
     """Adjust each draw of a sample with a draw of the test: shares (rounds, C)."""
     return np.array(
-        [mix_behind(each, seen) for each, seen in zip(rows.drawn, sample.drawn, strict=False)]
+        [
+            mix_behind(matrix, observed)
+            for matrix, observed in zip(rows.drawn, sample.drawn, strict=False)
+        ]
     )
 
 
@@ -136,7 +139,7 @@ def of_nucleated(shares: Floats, counted: NDArray[np.bool_]) -> Floats:
 
     Of shares .2, .6 and .2, the last not counted: .25, .75 and 0.
     """
-    kept = shares * counted
-    whole = kept.sum(axis=-1, keepdims=True)
-    shared = np.divide(kept, whole, out=np.full_like(kept, np.nan), where=whole > 0)
+    of_counted = shares * counted
+    whole = of_counted.sum(axis=-1, keepdims=True)
+    shared = np.divide(of_counted, whole, out=np.full_like(of_counted, np.nan), where=whole > 0)
     return np.asarray(shared)

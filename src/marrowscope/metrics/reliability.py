@@ -97,7 +97,7 @@ def trust(
         aurc=accepted.aurc,
         error_full=accepted.error_full,
         error_at_80=accepted.error_at_80,
-        review=tuple(review(each, confidence, right) for each in sealed.review),
+        review=tuple(review(row, confidence, right) for row in sealed.review),
         conformal=_conformals(sealed.abstention, answers, classes),
     )
 

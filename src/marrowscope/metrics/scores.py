@@ -118,9 +118,9 @@ def score(
     whole = _figures(ways, cells.truth, once, shares)
     drawn: dict[Key, list[float]] = {key: [] for key in whole}
     for times in draws(cells.groups, rounds, seed):
-        found = _figures(ways, cells.truth, times.astype(np.float64), shares)
+        sets = _figures(ways, cells.truth, times.astype(np.float64), shares)
         for key, values in drawn.items():
-            values.append(found.get(key, np.nan))
+            values.append(sets.get(key, np.nan))
     intervals = {key: percentile_interval(value, drawn[key]) for key, value in whole.items()}
     at_mix = {TEST: once, MARROW: marrow_weights(once, cells.truth, shares)}
     return tuple(
@@ -141,8 +141,8 @@ def marrow_weights(times: Floats, truth: Indices, shares: Floats) -> Floats | No
     wanted = shares > 0
     if not wanted.any() or (drawn[wanted] == 0).any():
         return None
-    each = np.divide(shares / shares.sum(), drawn, out=np.zeros_like(shares), where=wanted)
-    return np.asarray(times * each[truth])
+    of_class = np.divide(shares / shares.sum(), drawn, out=np.zeros_like(shares), where=wanted)
+    return np.asarray(times * of_class[truth])
 
 
 class _Way:
@@ -181,12 +181,12 @@ class _Way:
             of_set["macro_auroc"] = _mean(area[self._kept & present])
             of_set["macro_average_precision"] = _mean(average[self._kept & present])
             of_class |= {"auroc": area, "average_precision": average}
-        found = {(OF_SET, name): value for name, value in of_set.items()}
+        figures_of = {(OF_SET, name): value for name, value in of_set.items()}
         for name, values in of_class.items():
             for code, value, there in zip(self._names, values.tolist(), present, strict=True):
                 if there:
-                    found[code, name] = value
-        return found
+                    figures_of[code, name] = value
+        return figures_of
 
     def score(
         self, scoring: str, mix: str, weights: Floats, intervals: Mapping[Key, Interval]
@@ -199,12 +199,12 @@ class _Way:
             if (way, at) == (scoring, mix):
                 of_class.setdefault(code, {})[name] = interval
         counted = {code: n for code, n in zip(self._names, support, strict=True) if n}
-        kept = zip(self._names, self._kept, strict=True)
+        matrices = zip(self._names, self._kept, strict=True)
         return Score(
             scoring=scoring,
             mix=mix,
             cells=int(weighing.sum()),
-            macro_classes=tuple(code for code, enough in kept if enough and code in counted),
+            macro_classes=tuple(code for code, enough in matrices if enough and code in counted),
             figures=of_class.pop(OF_SET),
             per_class=of_class,
             support=counted,
@@ -244,8 +244,8 @@ def _figures(
     }
 
 
-def _of_matrix(matrix: Matrix, kept: NDArray[np.int64]) -> dict[str, float]:
-    means, by_cells = macro(matrix, kept.tolist()), weighted(matrix)
+def _of_matrix(matrix: Matrix, counts: NDArray[np.int64]) -> dict[str, float]:
+    means, by_cells = macro(matrix, counts.tolist()), weighted(matrix)
     return {
         "accuracy": accuracy(matrix),
         "balanced_accuracy": balanced_accuracy(matrix),
@@ -261,5 +261,5 @@ def _of_matrix(matrix: Matrix, kept: NDArray[np.int64]) -> dict[str, float]:
 
 
 def _mean(values: Floats) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float("nan")
+    finite = values[~np.isnan(values)]
+    return float(finite.mean()) if len(finite) else float("nan")

@@ -105,8 +105,8 @@ def selective(
     value = _figures(cells, np.ones(len(right)))
     drawn = [_figures(cells, times.astype(np.float64)) for times in draws(groups, rounds, seed)]
     aurc, full, part = (
-        percentile_interval(each, column)
-        for each, column in zip(value, zip(*drawn, strict=True), strict=True)
+        percentile_interval(point, column)
+        for point, column in zip(value, zip(*drawn, strict=True), strict=True)
     )
     return Selective(_points(risk_coverage(confidence, right)), aurc, full, part)
 
@@ -147,9 +147,9 @@ def thresholds_of(values: Sequence[Mapping[str, Any]]) -> tuple[Threshold, ...]:
         ValueError: a number is not within 0..1.
     """
     read = tuple(Threshold(float(value["error_rate"]), value["threshold"]) for value in values)
-    for each in read:
-        if not 0 <= each.error_rate <= 1 or not 0 <= float(each.threshold or 0) <= 1:
-            raise ValueError(f"{each} is not within 0 to 1")
+    for entry in read:
+        if not 0 <= entry.error_rate <= 1 or not 0 <= float(entry.threshold or 0) <= 1:
+            raise ValueError(f"{entry} is not within 0 to 1")
     return read
 
 

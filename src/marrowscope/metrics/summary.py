@@ -130,9 +130,9 @@ def figures_of_set(
 
 def _found(scores: Sequence[Score], mix: str) -> Score:
     """Give the strict score at a mix; one without figures where the cells do not give it."""
-    for each in scores:
-        if (each.scoring, each.mix) == (STRICT, mix):
-            return each
+    for entry in scores:
+        if (entry.scoring, entry.mix) == (STRICT, mix):
+            return entry
     return Score(STRICT, mix, 0, (), {}, {}, {})
 
 

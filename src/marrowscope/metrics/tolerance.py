@@ -51,6 +51,6 @@ def lineages(classes: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.int64]
     `lineages(["PMO", "BLA", "NGS"])` is `("blasts", "neutrophilic")` and `[1, 0, 1]`.
     """
     of_class = [CLASSES[code].lineage for code in classes]
-    known = dict.fromkeys(row.lineage for row in CLASSES.values())
-    names = tuple(name for name in known if name in of_class)
+    lineages_in_order = dict.fromkeys(row.lineage for row in CLASSES.values())
+    names = tuple(name for name in lineages_in_order if name in of_class)
     return names, np.array([names.index(name) for name in of_class], dtype=np.int64)

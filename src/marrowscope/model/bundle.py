@@ -145,8 +145,8 @@ def _check_nothing_else(bundle: Bundle) -> None:
     Raises:
         BundleError: something does.
     """
-    known = {*bundle.files, SIGNATURE}
-    strange = sorted(path.name for path in bundle.folder.iterdir() if path.name not in known)
+    described = {*bundle.files, SIGNATURE}
+    strange = sorted(path.name for path in bundle.folder.iterdir() if path.name not in described)
     if strange:
         raise BundleError(
             f"{bundle.folder} holds what is not of the bundle: {', '.join(strange)}; remove it, or "
@@ -256,9 +256,9 @@ def seal_tested(
     Of each class of which the source `reference` has enough cells, only these are kept; `set_aside`
     are those that were left out before, as unlike the known ones.
     """
-    kept = to_correct_with(tested, reference)
-    sha256 = file_hash(write_tested(kept, bundle.folder))
-    adjustment = Adjustment(reference, cells_by_source(kept), set_aside, sha256)
+    predictions = to_correct_with(tested, reference)
+    sha256 = file_hash(write_tested(predictions, bundle.folder))
+    adjustment = Adjustment(reference, cells_by_source(predictions), set_aside, sha256)
     sealed = replace(bundle, adjustment=adjustment)
     write_description(sealed)
     return sealed

@@ -103,9 +103,9 @@ class Description:
         sources = [name.removeprefix("train ") for name in cells_of if name.startswith("train ")]
         alone: dict[str, list[str]] = {}
         for code in self.classes if len(sources) > 1 else ():
-            known = [source for source in sources if cells_of[f"train {source}"].get(code)]
-            if len(known) == 1:
-                alone.setdefault(known[0], []).append(code)
+            with_cells = [source for source in sources if cells_of[f"train {source}"].get(code)]
+            if len(with_cells) == 1:
+                alone.setdefault(with_cells[0], []).append(code)
         return alone
 
     @property

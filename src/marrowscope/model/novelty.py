@@ -75,10 +75,10 @@ class Strangeness:
     """
 
     def __init__(self, references: References, shrinkage: float = SHRINKAGE) -> None:
-        known = unit(references.embeddings).astype(np.float64)
+        reference = unit(references.embeddings).astype(np.float64)
         codes, of_cell = np.unique(np.array(references.labels), return_inverse=True)
-        means = np.stack([known[of_cell == code].mean(axis=0) for code in range(len(codes))])
-        whiten = _whitening(known - means[of_cell], shrinkage)
+        means = np.stack([reference[of_cell == code].mean(axis=0) for code in range(len(codes))])
+        whiten = _whitening(reference - means[of_cell], shrinkage)
         self._whiten = whiten.astype(np.float32)
         self._means = (means @ whiten).astype(np.float32)
 

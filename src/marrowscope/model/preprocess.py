@@ -38,8 +38,8 @@ class Preprocessing:
             SettingsError: it is not known.
         """
         if self.resample not in RESAMPLING:
-            known = ", ".join(RESAMPLING)
-            raise SettingsError(f"resample must be one of {known}, got {self.resample!r}")
+            methods = ", ".join(RESAMPLING)
+            raise SettingsError(f"resample must be one of {methods}, got {self.resample!r}")
 
     def check_scale(self, um_per_px: float | None) -> None:
         """Check that the size of a pixel is known, if it must be.

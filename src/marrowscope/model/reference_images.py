@@ -99,7 +99,7 @@ def read_pictures(file: Path, cells: int) -> tuple[KnownPicture, ...]:
             f"{file} cannot be read as pictures of {cells} known cells ({error}); fetch or export "
             "the bundle again"
         ) from None
-    return tuple(KnownPicture(*each) for each in zip(sources, jpegs, strict=True))
+    return tuple(KnownPicture(*pair) for pair in zip(sources, jpegs, strict=True))
 
 
 def _member(archive: zipfile.ZipFile, name: str, most: int) -> bytes:

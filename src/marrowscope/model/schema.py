@@ -54,8 +54,8 @@ def _list(of: Check, length: int | None = None) -> Check:
     def check(where: str, value: Any) -> None:
         there = isinstance(value, list) and length in {None, len(value)}
         _demand(there, where, value, wanted)
-        for number, each in enumerate(value):
-            of(f"{where}.{number}", each)
+        for number, item in enumerate(value):
+            of(f"{where}.{number}", item)
 
     return check
 
@@ -63,8 +63,8 @@ def _list(of: Check, length: int | None = None) -> Check:
 def _table(of: Check) -> Check:
     def check(where: str, value: Any) -> None:
         _demand(isinstance(value, dict), where, value, "a table of names and values")
-        for name, each in value.items():
-            of(f"{where}.{name}", each)
+        for name, item in value.items():
+            of(f"{where}.{name}", item)
 
     return check
 
@@ -92,8 +92,8 @@ def _record(needed: Mapping[str, Check], more: Mapping[str, Check] | None = None
     return check
 
 
-def _demand(kept: bool, where: str, value: object, wanted: str) -> None:
-    if not kept:
+def _demand(holds: bool, where: str, value: object, wanted: str) -> None:
+    if not holds:
         shown = repr(value)
         shown = shown if len(shown) <= LONGEST_SHOWN else f"{shown[:LONGEST_SHOWN]}..."
         raise ValueError(f"{where or 'it'} must be {wanted}, got {shown}")

@@ -106,16 +106,16 @@ def to_correct_with(tested: LabelledCells, reference: str) -> LabelledCells:
         for label, source in zip(tested.labels, tested.sources, strict=True)
         if source == reference
     )
-    kept = [
+    rows = [
         index
         for index, label in enumerate(tested.labels)
         if tested.sources[index] == reference or of_reference[label] < ENOUGH
     ]
     return LabelledCells(
-        tested.probabilities[kept],
-        tuple(tested.labels[index] for index in kept),
-        tuple(tested.sources[index] for index in kept),
-        tuple(tested.groups[index] for index in kept),
+        tested.probabilities[rows],
+        tuple(tested.labels[index] for index in rows),
+        tuple(tested.sources[index] for index in rows),
+        tuple(tested.groups[index] for index in rows),
     )
 
 
@@ -152,7 +152,7 @@ def read_tested(file: Path, classes: Sequence[str]) -> LabelledCells:
     probabilities, labels, sources, groups = read_arrays(
         file, FIELDS, "test cells", "fetch the bundle or evaluate it again"
     )
-    kinds = "".join(each.dtype.kind for each in (probabilities, labels, sources, groups))
+    kinds = "".join(array.dtype.kind for array in (probabilities, labels, sources, groups))
     if kinds != "fUUi" or probabilities.shape[1:] != (len(classes),):
         raise BundleError(
             f"{file}: {', '.join(FIELDS)} must be floats (N, {len(classes)}), text, text and whole "

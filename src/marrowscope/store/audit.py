@@ -124,11 +124,11 @@ def entries(session: Session, case: str = "", after: int = 0) -> Iterator[AuditE
     if case:
         query = query.where(AuditEntry.case == case)
     while True:
-        found = session.scalars(query.where(AuditEntry.seq > after)).all()
-        yield from found
-        if len(found) < AT_ONCE:
+        rows = session.scalars(query.where(AuditEntry.seq > after)).all()
+        yield from rows
+        if len(rows) < AT_ONCE:
             return
-        after = found[-1].seq
+        after = rows[-1].seq
         session.expunge_all()
 
 

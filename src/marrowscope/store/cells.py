@@ -278,8 +278,8 @@ def progress_of(session: Session, case: Case) -> Progress:
         CaseCell.state, func.count(), func.sum(when((CaseCell.label != "", 1), else_=0))
     )
     rows = session.execute(by_state.where(CaseCell.case_id == case.id).group_by(CaseCell.state))
-    found = {state: (cells, int(decided or 0)) for state, cells, decided in rows}
-    count = {state: found.get(state, (0, 0)) for state in CellState}
+    counts = {state: (cells, int(decided or 0)) for state, cells, decided in rows}
+    count = {state: counts.get(state, (0, 0)) for state in CellState}
     return Progress(
         count[CellState.WAITING][0],
         count[CellState.READ][0],
@@ -294,10 +294,10 @@ def progress_by_case(session: Session, cases: Sequence[Case]) -> dict[int, Progr
     query = select(CaseCell.case_id, CaseCell.state, func.count(), decided)
     query = query.where(CaseCell.case_id.in_([case.id for case in cases]))
     rows = session.execute(query.group_by(CaseCell.case_id, CaseCell.state))
-    found = {(row[0], row[1]): (row[2], int(row[3] or 0)) for row in rows}
-    return {case.id: _progress(found, case.id) for case in cases}
+    counts = {(row[0], row[1]): (row[2], int(row[3] or 0)) for row in rows}
+    return {case.id: _progress(counts, case.id) for case in cases}
 
 
-def _progress(found: Mapping[tuple[int, CellState], tuple[int, int]], number: int) -> Progress:
-    waiting, read, rejected = (found.get((number, state), (0, 0)) for state in CellState)
+def _progress(counts: Mapping[tuple[int, CellState], tuple[int, int]], number: int) -> Progress:
+    waiting, read, rejected = (counts.get((number, state), (0, 0)) for state in CellState)
     return Progress(waiting[0], read[0], rejected[0], read[1])

@@ -41,8 +41,8 @@ def upgrade(engine: Engine) -> None:
         config = config_for(connection)
         script = ScriptDirectory.from_config(config)
         stands = MigrationContext.configure(connection).get_current_revision()
-        known = {revision.revision for revision in script.walk_revisions()}
-        if stands is not None and stands not in known:
+        revisions = {revision.revision for revision in script.walk_revisions()}
+        if stands is not None and stands not in revisions:
             raise StoreError(
                 f"it was made by a newer marrowscope (step {stands}; this one knows steps up to "
                 f"{script.get_current_head()}); update marrowscope"

@@ -88,7 +88,7 @@ def undo(session: Session, who: User, case: Case, *, request: str = "") -> Seque
     named = _checked_request(request)
     change(session, case)
     if done := _of_request(session, case, named):
-        if any(each.user_id != who.id or each.undoes is None for each in done):
+        if any(decision.user_id != who.id or decision.undoes is None for decision in done):
             raise ConflictError(REUSED.format(named))
         return done
     reading = open_reading_of(session, case, who)
@@ -98,7 +98,7 @@ def undo(session: Session, who: User, case: Case, *, request: str = "") -> Seque
     if not last:
         raise NotThereError(f"{who.name} has decided nothing on the case {case.title} to take back")
     _check_latest(session, last)
-    made = [_undoing(who, each, named) for each in last]
+    made = [_undoing(who, decision, named) for decision in last]
     return _keep(session, who, case, made)
 
 
@@ -131,20 +131,20 @@ def _of_request(session: Session, case: Case, request: str) -> Sequence[CellDeci
 
 
 def _check_same(done: Sequence[CellDecision], who: User, numbers: list[int], code: str) -> None:
-    same = {each.cell_id for each in done} == set(numbers)
-    if not same or any((each.user_id, each.after) != (who.id, code) for each in done):
+    same = {decision.cell_id for decision in done} == set(numbers)
+    if not same or any((decision.user_id, decision.after) != (who.id, code) for decision in done):
         raise ConflictError(REUSED.format(done[0].request))
 
 
 def _cells(session: Session, case: Case, numbers: list[int]) -> list[CaseCell]:
     query = select(CaseCell).where(CaseCell.case_id == case.id, CaseCell.id.in_(numbers))
-    found = {cell.id: cell for cell in session.scalars(query)}
-    if missing := [number for number in numbers if number not in found]:
+    cells = {cell.id: cell for cell in session.scalars(query)}
+    if missing := [number for number in numbers if number not in cells]:
         raise NotThereError(f"the case {case.title} has no cell {missing[0]}")
-    for cell in found.values():
+    for cell in cells.values():
         if cell.state is not CellState.READ:
             raise ConflictError(f"cell {cell.id} is {cell.state}; decide on cells that were read")
-    return [found[number] for number in numbers]
+    return [cells[number] for number in numbers]
 
 
 def _with_labels(
@@ -198,7 +198,7 @@ def _check_latest(session: Session, last: Sequence[CellDecision]) -> None:
     newest = (
         select(CellDecision.cell_id, func.max(CellDecision.id))
         .where(
-            CellDecision.cell_id.in_([each.cell_id for each in last]),
+            CellDecision.cell_id.in_([decision.cell_id for decision in last]),
             CellDecision.reading_id.is_(None)
             if last[0].reading_id is None
             else CellDecision.reading_id == last[0].reading_id,
@@ -207,7 +207,7 @@ def _check_latest(session: Session, last: Sequence[CellDecision]) -> None:
         )
         .group_by(CellDecision.cell_id)
     )
-    mine = {each.cell_id: each.id for each in last}
+    mine = {decision.cell_id: decision.id for decision in last}
     for cell, number in session.execute(newest):
         if number != mine[cell]:
             raise ConflictError(
@@ -224,13 +224,13 @@ def _keep(
     cells = {
         cell.id: cell
         for cell in session.scalars(
-            select(CaseCell).where(CaseCell.id.in_([each.cell_id for each in made]))
+            select(CaseCell).where(CaseCell.id.in_([decision.cell_id for decision in made]))
         )
     }
-    events = [_event(who, case, cells[each.cell_id], each) for each in made]
-    for each in made:
-        if each.reading_id is None:
-            _let_count(cells[each.cell_id], each)
+    events = [_event(who, case, cells[decision.cell_id], decision) for decision in made]
+    for decision in made:
+        if decision.reading_id is None:
+            _let_count(cells[decision.cell_id], decision)
     append(session, *events)
     return made
 

@@ -36,8 +36,8 @@ def look(
         UnavailableError: that store does not answer, or the disk is full.
     """
     try:
-        given, others = scales
-        looked = again_by_others(look_at(blobs.path(field.sha256), given), others)
+        stated, others = scales
+        looked = again_by_others(look_at(blobs.path(field.sha256), stated), others)
         return _outcome(blobs, field, looked, field_um, most)
     except (FieldError, MissingExtraError) as error:
         return Outcome(FieldState.REJECTED, reason=_without_path(blobs, field, str(error)))

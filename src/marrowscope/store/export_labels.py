@@ -56,30 +56,30 @@ def export_reviewed(
         MissingExtraError: the file is named .parquet, and pyarrow is not installed.
         NotThereError: there is no such cell, or a picture is missing.
     """
-    seen = true() if who is None else is_visible_to(who)
-    disputed = _disputed(session, seen)
+    visible = true() if who is None else is_visible_to(who)
+    disputed = _disputed(session, visible)
     cases: set[str] = set()
     cells = left_out = 0
-    if not session.scalar(_count(seen, done=True)):
+    if not session.scalar(_count(visible, done=True)):
         raise NotThereError(
             "no reviewed or signed case has a cell that a person decided on; review one first"
         )
     with manifest_file(file) as add:
-        for cell in _cells(session, blobs, source, seen, place or blobs.location):
+        for cell in _cells(session, blobs, source, visible, place or blobs.location):
             if cell.sha256 in disputed:
                 left_out += 1
                 continue
             add(cell)
             cells += 1
             cases.add(cell.patient)
-    return Exported(cells, len(cases), left_out, session.scalar(_count(seen, done=False)) or 0)
+    return Exported(cells, len(cases), left_out, session.scalar(_count(visible, done=False)) or 0)
 
 
 def _cells(
     session: Session,
     blobs: Blobs,
     source: str,
-    seen: ColumnElement[bool],
+    visible: ColumnElement[bool],
     place: Callable[[str], str],
 ) -> Iterator[Cell]:
     query = (
@@ -88,7 +88,7 @@ def _cells(
         .join(Slide, Slide.id == CaseCell.slide_id)
         .join(CellPlace, CellPlace.cell_id == CaseCell.id, isouter=True)
         .join(Field, Field.id == CellPlace.field_id, isouter=True)
-        .where(*DECIDED, Case.state.in_(DONE), seen)
+        .where(*DECIDED, Case.state.in_(DONE), visible)
         .order_by(CaseCell.id)
     )
     for case, um_per_px, slide, sha256, label, field in session.execute(query):
@@ -97,18 +97,18 @@ def _cells(
         yield Cell(place(sha256), sha256, label, source, case, slide, field or "", um_per_px)
 
 
-def _disputed(session: Session, seen: ColumnElement[bool]) -> frozenset[str]:
+def _disputed(session: Session, visible: ColumnElement[bool]) -> frozenset[str]:
     """Give the pictures that have different classes in different cases that are done."""
     query = select(CaseCell.sha256).join(Case, Case.id == CaseCell.case_id)
     of_several = (
-        query.where(*DECIDED, Case.state.in_(DONE), seen)
+        query.where(*DECIDED, Case.state.in_(DONE), visible)
         .group_by(CaseCell.sha256)
         .having(func.count(CaseCell.label.distinct()) > 1)
     )
     return frozenset(session.scalars(of_several))
 
 
-def _count(seen: ColumnElement[bool], *, done: bool) -> Select[int]:
+def _count(visible: ColumnElement[bool], *, done: bool) -> Select[int]:
     state = Case.state.in_(DONE) if done else Case.state.not_in(DONE)
     query = select(func.count()).select_from(CaseCell).join(Case, Case.id == CaseCell.case_id)
-    return query.where(*DECIDED, state, seen)
+    return query.where(*DECIDED, state, visible)

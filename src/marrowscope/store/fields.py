@@ -123,8 +123,8 @@ def next_field(session: Session, case: Case) -> Field | None:
 def fields_by_state(session: Session, case: Case) -> dict[FieldState, int]:
     """Count the fields of a case by their state; 0 for states without any."""
     query = select(Field.state, func.count()).where(Field.case_id == case.id)
-    found = {row[0]: row[1] for row in session.execute(query.group_by(Field.state))}
-    return {state: found.get(state, 0) for state in FieldState}
+    counts = {row[0]: row[1] for row in session.execute(query.group_by(Field.state))}
+    return {state: counts.get(state, 0) for state in FieldState}
 
 
 def keep_found(session: Session, case: Case, number: int, outcome: Outcome) -> int:
@@ -161,8 +161,8 @@ def neighbours_scale(session: Session, case: Case, field: Field) -> float | None
         Field.width == field.width,
         Field.height == field.height,
     )
-    found = [scale for scale in session.scalars(query) if scale]
-    return median(found) if len(found) >= NEIGHBOURS else None
+    scales = [scale for scale in session.scalars(query) if scale]
+    return median(scales) if len(scales) >= NEIGHBOURS else None
 
 
 def add_cut(session: Session, case: Case, field: Field, cut: Cut, origin: Origin) -> CaseCell:

@@ -42,10 +42,12 @@ class Brought:
     """Files that are no pictures of cells, or no fields; nothing of them joins the case."""
 
 
-def bring(room: Room, who: str, case: Case, each: Callable[[], object] = lambda: None) -> Brought:
+def bring(
+    room: Room, who: str, case: Case, advance: Callable[[], object] = lambda: None
+) -> Brought:
     """Make a case of one on the disk, in one transaction once all pictures are kept.
 
-    `who` is the name of the user that it will belong to; `each` is called after each file.
+    `who` is the name of the user that it will belong to; `advance` is called after each file.
 
     Raises:
         NotThereError: there is no such user.
@@ -62,15 +64,15 @@ def bring(room: Room, who: str, case: Case, each: Callable[[], object] = lambda:
     scales = {slide.um_per_px for slide in case.slides}
     if len(scales) > 1:
         raise CaseError(f"the slides of {case.id} have pixels of different sizes; make a case each")
-    found = {slide.name: _look_at(slide) for slide in case.slides}
+    inputs = {slide.name: _look_at(slide) for slide in case.slides}
     rejects: list[Reject] = []
     cells = {
-        slide.name: _keep(found[slide.name], partial(_keep_one, room.blobs), rejects, each)
+        slide.name: _keep(inputs[slide.name], partial(_keep_one, room.blobs), rejects, advance)
         for slide in case.slides
         if not slide.fields
     }
     fields = {
-        slide.name: _keep(found[slide.name], partial(_keep_field, room.blobs), rejects, each)
+        slide.name: _keep(inputs[slide.name], partial(_keep_field, room.blobs), rejects, advance)
         for slide in case.slides
         if slide.fields
     }
@@ -101,34 +103,34 @@ def _look_at(slide: Slide) -> list[Found]:
 
     Nothing is kept before that is done for all slides.
     """
-    return [_openable(each) if slide.fields else each for each in slide.find()]
+    return [_openable(item) if slide.fields else item for item in slide.find()]
 
 
-def _openable(found: Found) -> Found:
-    if isinstance(found, Reject):
-        return found
+def _openable(item: Found) -> Found:
+    if isinstance(item, Reject):
+        return item
     try:
-        open_field(file_of(found.path))
+        open_field(file_of(item.path))
     except FieldError as error:
-        return Reject(str(found.path), str(error).removeprefix(f"{found.path}: "))
-    return found
+        return Reject(str(item.path), str(error).removeprefix(f"{item.path}: "))
+    return item
 
 
 def _keep(
     pictures: Iterable[Found],
     keep: Callable[[Picture], Kept | Reject],
     rejects: list[Reject],
-    each: Callable[[], object],
+    advance: Callable[[], object],
 ) -> list[Kept]:
-    kept: list[Kept] = []
-    for found in pictures:
-        outcome = found if isinstance(found, Reject) else keep(found)
-        each()
+    stored: list[Kept] = []
+    for picture in pictures:
+        outcome = picture if isinstance(picture, Reject) else keep(picture)
+        advance()
         if isinstance(outcome, Reject):
             rejects.append(outcome)
         else:
-            kept.append(outcome)
-    return kept
+            stored.append(outcome)
+    return stored
 
 
 def _keep_field(blobs: Blobs, picture: Picture) -> NewField | Reject:
@@ -150,15 +152,15 @@ def _pieces(file: Path) -> Iterator[bytes]:
         raise FieldError(f"{file}: it cannot be read ({error.strerror or error})") from None
 
 
-def _keep_one(blobs: Blobs, found: Picture) -> NewCell | Reject:
+def _keep_one(blobs: Blobs, picture: Picture) -> NewCell | Reject:
     try:
-        content = read_content(found.path)
+        content = read_content(picture.path)
     except OSError as error:
-        return Reject(str(found.path), f"it cannot be read ({error.strerror or error})")
+        return Reject(str(picture.path), f"it cannot be read ({error.strerror or error})")
     try:
-        return keep_picture(blobs, name_of(found.path), content)
+        return keep_picture(blobs, name_of(picture.path), content)
     except ImageError as error:
-        return Reject(str(found.path), str(error))
+        return Reject(str(picture.path), str(error))
 
 
 def keep_picture(blobs: Blobs, name: str, content: bytes) -> NewCell:

@@ -194,5 +194,5 @@ def jobs_of(session: Session, case: Case, limit: int = 20) -> Sequence[Job]:
 def jobs_by_state(session: Session) -> dict[JobState, int]:
     """Count all jobs by their state; 0 for states without any."""
     rows = session.execute(select(Job.state, func.count()).group_by(Job.state))
-    found = {row[0]: row[1] for row in rows}
-    return {state: found.get(state, 0) for state in JobState}
+    counts = {row[0]: row[1] for row in rows}
+    return {state: counts.get(state, 0) for state in JobState}

@@ -67,16 +67,16 @@ def count_case(
     check_model(case, bundle)
     tally = Tally(bundle.novelty)
     fates = dict.fromkeys(Fate, 0)
-    kept: list[Prediction] = []
-    for each in predictions_of(session, case, blind):
-        fate = tally.add_cell(each)
+    predictions: list[Prediction] = []
+    for prediction in predictions_of(session, case, blind):
+        fate = tally.add_cell(prediction)
         fates[fate] += 1
         if fate is not Fate.UNLIKE:
-            kept.append(each)
+            predictions.append(prediction)
     return CaseCount(
         case.version,
         count(tally.gallery.cells, bundle.classes, norms, formula),
-        work_of(lambda: kept, bundle),
+        work_of(lambda: predictions, bundle),
         fates,
     )
 

@@ -108,8 +108,8 @@ class SharedBlobs(Blobs):
         Raises:
             UnavailableError: the store does not answer.
         """
-        found = self._ask(lambda: self._store.find(self._prefix))
-        names = (name.rpartition("/")[2] for name in found)
+        objects = self._ask(lambda: self._store.find(self._prefix))
+        names = (name.rpartition("/")[2] for name in objects)
         yield from sorted(name for name in names if NAME.fullmatch(name))
 
     def sweep(self, wanted: Container[str], older_than: float) -> int:

@@ -131,7 +131,9 @@ def _check_done(session: Session, case: Case) -> None:
         raise ConflictError(f"{progress.waiting:,} cells of the case {case.title} wait to be read")
     if looking := fields_by_state(session, case)[FieldState.WAITING]:
         raise ConflictError(f"{looking:,} fields of the case {case.title} wait to be looked at")
-    still = [each.user.name for each in readings_of(session, case) if each.closed_at is None]
+    still = [
+        reading.user.name for reading in readings_of(session, case) if reading.closed_at is None
+    ]
     if still:
         raise ConflictError(f"{', '.join(still)} still reads the case {case.title} blind")
 

@@ -23,7 +23,7 @@ def taught(
     classes: Sequence[str],
     split_hash: str,
     *,
-    each: Each = lambda *_: None,
+    advance: Each = lambda *_: None,
 ) -> Tensor:
     """Give what a bundle holds probable of each cell: (N, C), 0..1, rows that add up to 1.
 
@@ -49,9 +49,9 @@ def taught(
         if isinstance(outcome, Reject):
             raise ImageError(f"{outcome.path}: {outcome.reason}")
         chances.append(outcome.probabilities)
-        each(len(chances), len(cells))
-    known = torch.tensor(chances)[:, [bundle.classes.index(code) for code in classes]]
-    return known / known.sum(dim=1, keepdim=True)
+        advance(len(chances), len(cells))
+    teacher = torch.tensor(chances)[:, [bundle.classes.index(code) for code in classes]]
+    return teacher / teacher.sum(dim=1, keepdim=True)
 
 
 def _check_fit(bundle: Bundle, classes: Sequence[str], split_hash: str) -> None:

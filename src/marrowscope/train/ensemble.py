@@ -37,12 +37,12 @@ class Together(nn.Module):
         Raises:
             ExportError: a network has fewer tokens than patches.
         """
-        given = [
+        inputs = [
             network(avg_pool2d(pixels.float(), step) if step > 1 else pixels)
             for network, step in zip(self.networks, self._steps, strict=True)
         ]
-        mean = torch.stack([logits for logits, _, _ in given]).mean(dim=0)
-        return mean, given[0][1], given[0][2]
+        mean = torch.stack([logits for logits, _, _ in inputs]).mean(dim=0)
+        return mean, inputs[0][1], inputs[0][2]
 
 
 def answering(runs: Sequence[Run]) -> nn.Module:

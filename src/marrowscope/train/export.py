@@ -78,7 +78,7 @@ def export(
     pictures: bool = True,
     credit: str = "",
     overwrite: bool = False,
-    each: Callable[[], object] = lambda: None,
+    advance: Callable[[], object] = lambda: None,
 ) -> Exported:
     """Export a run to ONNX and compare it with the run on every validation cell.
 
@@ -92,7 +92,7 @@ def export(
     cells, and what sets of classes and thresholds of confidence rest on is taken from them.
     Training cells become the known cells of the bundle, and `false_alarms` is the share of the
     validation cells that may be taken for strange ones. With `pictures` the bundle keeps small ones
-    of them, shown with the `credit` or else with the `attribution`. `each` is called whenever a
+    of them, shown with the `credit` or else with the `attribution`. `advance` is called whenever a
     model has read a cell: several times for those that several models read.
 
     Raises:
@@ -116,7 +116,7 @@ def export(
         to_onnx(network, run.preprocessing.size, run.classes, model)
         describe = partial(_bundle, runs, name=name, licence=licence, attribution=attribution)
         full = describe(model.parent, precision="fp32")
-        score = partial(_score, preprocessing=full.preprocessing, cells=cells, each=each)
+        score = partial(_score, preprocessing=full.preprocessing, cells=cells, advance=advance)
         logits = score(Predictor(full).logits, at_once=cores())
         scores = softmax(logits)
         agreement = [check_same(softmax(score(by_torch(runs))), scores)]
@@ -141,7 +141,7 @@ def export(
         _score,
         Predictor(describe(folder, precision=precision)).embeddings,
         full.preprocessing,
-        each=each,
+        advance=advance,
         at_once=cores(),
     )
     training = _cells(run, manifest, "train")
@@ -172,7 +172,7 @@ def export(
 def calibration_in_words(fitted: Calibration, logits: Logits, truth: Sequence[int]) -> str:
     """Say how far confidence and accuracy lie apart before and after calibration."""
     before, after = (
-        calibration_error(softmax(each), truth) for each in (logits, fitted.apply(logits))
+        calibration_error(softmax(column), truth) for column in (logits, fitted.apply(logits))
     )
     return (
         f"calibration ({fitted.method}) on {fitted.cells} validation cells: expected calibration "
@@ -262,15 +262,15 @@ def _draw(
 ) -> KnownPictures:
     """Write small pictures of known cells into a bundle's folder, as the network sees them."""
     sources = {within(manifest.root, cell.path): cell.source for cell in manifest.cells}
-    seen = ((_read(picture, preprocessing), sources[picture.path]) for picture, _ in cells)
-    return write_pictures(seen, folder, credit)
+    images = ((_read(picture, preprocessing), sources[picture.path]) for picture, _ in cells)
+    return write_pictures(images, folder, credit)
 
 
 def _score(
     classify: Callable[[Pixels], Logits],
     preprocessing: Preprocessing,
     cells: Sequence[Labelled],
-    each: Callable[[], object],
+    advance: Callable[[], object],
     at_once: int = 1,
 ) -> Logits:
     """Score cells in batches, several at once, by a function of pictures: (N, C) logits."""
@@ -279,7 +279,7 @@ def _score(
         batch = [_read(picture, preprocessing) for picture, _ in cells[start : start + BATCH_SIZE]]
         logits = classify(np.stack(batch))
         for _ in batch:
-            each()
+            advance()
         return logits
 
     with ThreadPoolExecutor(at_once) as pool:

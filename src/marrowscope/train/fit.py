@@ -98,7 +98,7 @@ def fit(
     if settings.teacher:
         each = partial(_read_by_teacher, watch)
         said = taught(
-            settings.teacher, manifest.root, covered["train"], classes, split.hash, each=each
+            settings.teacher, manifest.root, covered["train"], classes, split.hash, advance=each
         )
     processes = PartialState(cpu=ON_PROCESSOR)
     if processes.is_main_process:

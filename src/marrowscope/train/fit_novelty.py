@@ -38,13 +38,13 @@ def learn_known(
     (N, D) of cells by the very model in the folder, `draw` writes the pictures of known cells
     beside it or gives None; `root` is where the paths of the manifest start.
     """
-    seen = embed(validation)
-    chosen = choose(training, cells_that_fit(seen.shape[1]))
+    embeddings = embed(validation)
+    chosen = choose(training, cells_that_fit(embeddings.shape[1]))
     labels = [label for _, label in chosen]
     paths = _without_way_out([_named(picture.path, root) for picture, _ in chosen])
     references = known_cells(embed(chosen), labels, paths)
     file = write_references(references, folder)
-    scores = Strangeness(references)(seen)
+    scores = Strangeness(references)(embeddings)
     threshold = threshold_of(scores, false_alarms)
     return Novelty(
         method=METHOD,

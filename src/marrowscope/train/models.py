@@ -283,7 +283,7 @@ def depths(network: PreTrainedModel) -> dict[str, int]:
     """
     names = [name for name, _ in network.named_parameters()]
     block = re.compile(r"\.(?:layer|layers|stages|blocks)\.(\d+)\.")
-    number = {name: int(found[1]) for name in names if (found := block.search(name))}
+    number = {name: int(match[1]) for name in names if (match := block.search(name))}
     if not number:
         raise BackboneError(f"{type(network).__name__}: no blocks are known by their names")
     blocks = max(number.values()) + 1

@@ -53,20 +53,20 @@ class Explained(nn.Module):
             ExportError: the network has fewer tokens than patches.
         """
         normalised = (pixels.float() - cast("Tensor", self.mean)) * cast("Tensor", self.factor)
-        seen: dict[str, Any] = {}
+        outputs: dict[str, Any] = {}
         hooks = [
             self.network.base_model.register_forward_hook(
-                lambda _, __, output: seen.update(features=output.last_hidden_state)
+                lambda _, __, output: outputs.update(features=output.last_hidden_state)
             ),
             self._last.register_forward_hook(
-                lambda _, inputs, __: seen.update(embedding=inputs[0])
+                lambda _, inputs, __: outputs.update(embedding=inputs[0])
             ),
         ]
         logits = self.network(pixel_values=normalised).logits
         for hook in hooks:
             hook.remove()
-        embedding = seen["embedding"]
-        return logits, embedding, self._activation(seen["features"], embedding.shape[-1])
+        embedding = outputs["embedding"]
+        return logits, embedding, self._activation(outputs["features"], embedding.shape[-1])
 
     def _activation(self, features: Tensor, width: int) -> Tensor:
         """Read each place (N, T, D) or (N, D, H, W) as the last layer reads the embedding."""

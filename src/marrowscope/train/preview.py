@@ -43,10 +43,10 @@ def preview(
     settings, preprocessing = resolved(settings)
     chosen = _choose(manifest.cells, cells, settings.seed)
     rows = []
-    seen = CellDataset(manifest.root, chosen, tuple(CLASSES), preprocessing)
-    lent = looks_of(seen, settings.seed)
+    dataset = CellDataset(manifest.root, chosen, tuple(CLASSES), preprocessing)
+    lent = looks_of(dataset, settings.seed)
     for place, cell in enumerate(chosen):
-        pixels = seen[place][0]
+        pixels = dataset[place][0]
         drawn = [draw(settings, epoch, [place]) for epoch in range(views)]
         shown = [augment(pixels[None], view, lent)[0].numpy() for view in drawn]
         rows.append(Row(cell, _picture(pixels.numpy()), [_picture(view) for view in shown]))
@@ -73,12 +73,12 @@ def _choose(cells: Iterable[Cell], limit: int, seed: int) -> list[Cell]:
     """Choose cells at random, as many different classes and sources as there is room for."""
     shuffled = list(cells)
     random.Random(seed).shuffle(shuffled)
-    seen: dict[tuple[str, str], int] = {}
+    chosen_of: dict[tuple[str, str], int] = {}
     ranked = []
     for cell in shuffled:
         kind = (cell.label, cell.source)
-        seen[kind] = seen.get(kind, 0) + 1
-        ranked.append((seen[kind], cell))
+        chosen_of[kind] = chosen_of.get(kind, 0) + 1
+        ranked.append((chosen_of[kind], cell))
     ranked.sort(key=lambda pair: pair[0])
     return [cell for _, cell in ranked[:limit]]
 

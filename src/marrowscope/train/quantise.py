@@ -238,7 +238,7 @@ def _stems_from(node: NodeProto, kind: str, maker: dict[str, NodeProto], depth: 
     if node.op_type == kind:
         return True
     makers = (maker[name] for name in node.input if name in maker)
-    return depth > 0 and any(_stems_from(each, kind, maker, depth - 1) for each in makers)
+    return depth > 0 and any(_stems_from(above, kind, maker, depth - 1) for above in makers)
 
 
 @contextmanager

@@ -42,10 +42,10 @@ def read_ranges(texts: Sequence[str], fixed: Collection[str] = ()) -> dict[str, 
 
 
 def _check_name(name: str, ranges: Ranges, fixed: Collection[str]) -> None:
-    known = [field.name for field in fields(TrainSettings) if field.name != "preprocessing"]
-    free = [each for each in known if each not in KEPT]
+    names = [field.name for field in fields(TrainSettings) if field.name != "preprocessing"]
+    free = [setting for setting in names if setting not in KEPT]
     if name not in free:
-        why = "is the same in all trials" if name in known else "is no setting"
+        why = "is the same in all trials" if name in names else "is no setting"
         raise SettingsError(f"{name} {why}; a sweep can try {', '.join(free)}")
     if name in ranges:
         raise SettingsError(f"{name} has two ranges; give one")

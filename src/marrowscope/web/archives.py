@@ -78,7 +78,7 @@ def _opened(file: IO[bytes], limits: Limits) -> Iterator[zipfile.ZipFile]:
 
 
 def _listed(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    return [each for each in archive.infolist() if not _is_left_out(each)]
+    return [member for member in archive.infolist() if not _is_left_out(member)]
 
 
 def _check_directory(file: IO[bytes], limits: Limits) -> None:
@@ -113,12 +113,12 @@ def _is_left_out(info: zipfile.ZipInfo) -> bool:
 def _check_sizes(listed: list[zipfile.ZipInfo], limits: Limits) -> None:
     if len(listed) > limits.files:
         raise UploadError(_too_many(limits))
-    unpacked = sum(each.file_size for each in listed)
+    unpacked = sum(member.file_size for member in listed)
     if unpacked > limits.unpacked_bytes:
         raise UploadError(_bomb(f"{unpacked / MIB:,.0f} MiB in all", limits))
-    for each in listed:
-        if each.file_size > max(MIB, limits.ratio * each.compress_size):
-            raise UploadError(_bomb(f"{each.file_size / MIB:,.0f} MiB in one file", limits))
+    for member in listed:
+        if member.file_size > max(MIB, limits.ratio * member.compress_size):
+            raise UploadError(_bomb(f"{member.file_size / MIB:,.0f} MiB in one file", limits))
 
 
 def _bomb(size: str, limits: Limits) -> str:

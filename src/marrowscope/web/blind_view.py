@@ -79,8 +79,8 @@ def list_seen(
         page = list_cells(session, case, wanted, order, offset=offset, limit=limit)
         return Page(see(session, case, who, page.rows), page.total)
     open_to_all = replace(wanted, label=None, decided=None)
-    found = list_cells(session, case, open_to_all, Order.FIRST, limit=ALL).rows
-    rows = sorted(_fitting(see(session, case, who, found), wanted), key=KEYS[order])
+    cells = list_cells(session, case, open_to_all, Order.FIRST, limit=ALL).rows
+    rows = sorted(_fitting(see(session, case, who, cells), wanted), key=KEYS[order])
     return Page(rows[offset : offset + limit], len(rows))
 
 
@@ -93,16 +93,16 @@ def _fitting(cells: Iterable[SeenCell], wanted: Wanted) -> Iterable[SeenCell]:
         yield cell
 
 
-def _first(seen: SeenCell) -> tuple[object, ...]:
-    return (seen.cell.id,)
+def _first(cell: SeenCell) -> tuple[object, ...]:
+    return (cell.cell.id,)
 
 
-def _doubtful(seen: SeenCell) -> tuple[object, ...]:
-    return (bool(seen.label), not seen.cell.novel, seen.cell.margin, seen.cell.id)
+def _doubtful(cell: SeenCell) -> tuple[object, ...]:
+    return (bool(cell.label), not cell.cell.novel, cell.cell.margin, cell.cell.id)
 
 
-def _class(seen: SeenCell) -> tuple[object, ...]:
-    return (seen.counts_as, *_doubtful(seen))
+def _class(cell: SeenCell) -> tuple[object, ...]:
+    return (cell.counts_as, *_doubtful(cell))
 
 
 KEYS = {Order.FIRST: _first, Order.DOUBTFUL: _doubtful, Order.CLASS: _class}

@@ -34,8 +34,8 @@ def find_on_next(
     if field is None:
         return False
     field_um = room.bundle.preprocessing.field_um
-    given = (room.blobs, field, (case.um_per_px, others), field_um, max(0, most))
-    outcome = reader.submit(look, *given).result()
+    arguments = (room.blobs, field, (case.um_per_px, others), field_um, max(0, most))
+    outcome = reader.submit(look, *arguments).result()
     with room.store.write() as session:
         now = _case(session.get(Case, job.case_id), job)
         if keep_found(session, now, field.id, outcome):

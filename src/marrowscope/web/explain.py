@@ -28,13 +28,13 @@ def explanation(room: Room, sha256: str, um_per_px: float | None) -> Explanation
 
 
 def _explain(room: Room, sha256: str, um_per_px: float | None, predictor: Predictor) -> Explanation:
-    found = Picture(room.blobs.path(sha256), um_per_px)
-    seen = next(look([found], predictor, SIDE))
-    if isinstance(seen, Reject):
-        raise ImageError(seen.reason)
+    picture = Picture(room.blobs.path(sha256), um_per_px)
+    explained = next(look([picture], predictor, SIDE))
+    if isinstance(explained, Reject):
+        raise ImageError(explained.reason)
     told = room.bundle.novelty and room.bundle.novelty.pictures
     return Explanation(
-        picture=f"data:image/jpeg;base64,{seen.picture}",
+        picture=f"data:image/jpeg;base64,{explained.picture}",
         maps=[
             MapOut(
                 code=map_.guess.code,
@@ -42,22 +42,22 @@ def _explain(room: Room, sha256: str, um_per_px: float | None, predictor: Predic
                 strongest=map_.strongest,
                 layer=f"data:image/png;base64,{map_.layer}",
             )
-            for map_ in seen.maps
+            for map_ in explained.maps
         ],
-        similar=[_similar(room, each) for each in seen.similar],
+        similar=[_similar(room, neighbour) for neighbour in explained.similar],
         credit=told.credit if told else "",
     )
 
 
-def _similar(room: Room, known: Similar) -> SimilarOut:
+def _similar(room: Room, neighbour: Similar) -> SimilarOut:
     pictures = room.known_pictures
     return SimilarOut(
-        label=known.label,
-        similarity=known.similarity,
-        path=known.path,
-        row=known.row,
-        source=pictures[known.row].source if pictures else "",
-        picture=f"{seal_of(room)}/{known.row}" if pictures else "",
+        label=neighbour.label,
+        similarity=neighbour.similarity,
+        path=neighbour.path,
+        row=neighbour.row,
+        source=pictures[neighbour.row].source if pictures else "",
+        picture=f"{seal_of(room)}/{neighbour.row}" if pictures else "",
     )
 
 

@@ -88,8 +88,8 @@ class Timed:
 
 
 def _method(scope: Scope) -> str:
-    known = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
-    return scope["method"] if scope["method"] in known else "other"
+    methods = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+    return scope["method"] if scope["method"] in methods else "other"
 
 
 def _route(scope: Scope) -> str:

@@ -138,7 +138,7 @@ def _case_page(
         template,
         caller,
         case=case,
-        classes=[asdict(each) for each in keyed(covered)],
+        classes=[asdict(row) for row in keyed(covered)],
         reports=REPORTS,
         may_review=at_least(caller.user.role, Role.REVIEWER),
     )
@@ -193,8 +193,8 @@ def audit_page(  # noqa: PLR0917 - as the framework fills them in
         broken = verify(session) if check else None
         total = count(session, case)
         start = max(0, total - LINES) if after is None and not case else after or 0
-        found = entries(session, case, start)
-        lines = [as_dict(entry) for entry, _ in zip(found, range(LINES + 1), strict=False)]
+        rows = entries(session, case, start)
+        lines = [as_dict(entry) for entry, _ in zip(rows, range(LINES + 1), strict=False)]
     return draw(
         request,
         "audit.html.j2",

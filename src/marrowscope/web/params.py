@@ -12,7 +12,7 @@ def _storable(text: str) -> str:
     Raises:
         ValueError: it has a NUL, or half of a surrogate pair.
     """
-    if "\0" in text or any("\ud800" <= each <= "\udfff" for each in text):
+    if "\0" in text or any("\ud800" <= sign <= "\udfff" for sign in text):
         raise ValueError("holds a character that is none (NUL or half of a pair)")
     return text
 

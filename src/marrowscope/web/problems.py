@@ -105,10 +105,12 @@ def _of_http(error: HTTPException) -> Told:
 
 def _of_input(error: RequestValidationError) -> Told:
     wrong = [
-        {"where": ".".join(map(str, each["loc"])), "what": str(each["msg"])}
-        for each in error.errors()
+        {"where": ".".join(map(str, fault["loc"])), "what": str(fault["msg"])}
+        for fault in error.errors()
     ]
-    return Told(422, "; ".join(f"{each['where']}: {each['what']}" for each in wrong), None, wrong)
+    return Told(
+        422, "; ".join(f"{fault['where']}: {fault['what']}" for fault in wrong), None, wrong
+    )
 
 
 TELLS: Mapping[type[Exception], Callable[[Any], Told]] = {

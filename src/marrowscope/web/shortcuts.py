@@ -49,7 +49,7 @@ def keyed(covered: frozenset[str]) -> list[KeyedClass]:
     """Give all classes with their keys, in the order of the differential."""
     return [
         KeyedClass(
-            each.code, each.name, each.lineage, KEYS[each.code], each.counted, each.code in covered
+            row.code, row.name, row.lineage, KEYS[row.code], row.counted, row.code in covered
         )
-        for each in CLASSES.values()
+        for row in CLASSES.values()
     ]

@@ -58,8 +58,8 @@ def take_in(
         UploadError: there are too many files, or an archive is damaged or a zip bomb; nothing
             of the upload becomes part of a case then.
     """
-    kept, refused = keep_each(files, limits, partial(_keep_cell, blobs=blobs), tell)
-    return TakenIn(kept, refused)
+    cells, refused = keep_each(files, limits, partial(_keep_cell, blobs=blobs), tell)
+    return TakenIn(cells, refused)
 
 
 def keep_each(
@@ -75,7 +75,7 @@ def keep_each(
     Raises:
         UploadError: there are too many files, or an archive is damaged or a zip bomb.
     """
-    kept: list[Kept] = []
+    accepted: list[Kept] = []
     refused: list[Refused] = []
     total = sum(count_members(file.file, limits) if is_zip(file.file) else 1 for file in files)
     for number, member in enumerate(each_member(files, limits), 1):
@@ -85,9 +85,9 @@ def keep_each(
         if isinstance(outcome, Refused):
             refused.append(outcome)
         else:
-            kept.append(outcome)
+            accepted.append(outcome)
         tell(number, total)
-    return tuple(kept), tuple(refused)
+    return tuple(accepted), tuple(refused)
 
 
 def each_member(files: Iterable[Incoming], limits: Limits) -> Iterator[Member]:
@@ -103,11 +103,11 @@ def each_member(files: Iterable[Incoming], limits: Limits) -> Iterator[Member]:
             yield _loose(file, limits)
 
 
-def _loose(each: Incoming, limits: Limits) -> Member:
-    content = each.file.read(limits.picture_bytes + 1)
+def _loose(file: Incoming, limits: Limits) -> Member:
+    content = file.file.read(limits.picture_bytes + 1)
     if len(content) > limits.picture_bytes:
-        return Member(each.name, refused=f"it has more than {limits.picture_bytes // MIB} MiB")
-    return Member(each.name, content)
+        return Member(file.name, refused=f"it has more than {limits.picture_bytes // MIB} MiB")
+    return Member(file.name, content)
 
 
 def _keep_cell(member: Member, blobs: Blobs) -> NewCell | Refused:
@@ -127,7 +127,7 @@ def shown_name(name: str) -> str:
     the last 255 characters stay.
     """
     last = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
-    shown = "".join(each if each.isprintable() else "?" for each in last).strip()
+    shown = "".join(sign if sign.isprintable() else "?" for sign in last).strip()
     return shown[-LONGEST:] or "unnamed"
 
 

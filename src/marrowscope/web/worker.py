@@ -156,18 +156,18 @@ class Worker:
         pictures = [Picture(self._room.blobs.path(cell.sha256), scales[cell.id]) for cell in cells]
         outcomes = self._reader.submit(_classify, predictor, pictures).result()
         self._reader.submit(_draw, self._room, cells).result()
-        found = dict(zip((cell.id for cell in cells), outcomes, strict=True))
-        self._keep(job, case, found)
+        outcomes_of_cell = dict(zip((cell.id for cell in cells), outcomes, strict=True))
+        self._keep(job, case, outcomes_of_cell)
         rejected = sum(isinstance(outcome, Reject) for outcome in outcomes)
-        self._say(Batch(len(found) - rejected, rejected, time.perf_counter() - began))
+        self._say(Batch(len(outcomes_of_cell) - rejected, rejected, time.perf_counter() - began))
         return True
 
-    def _keep(self, job: Job, case: Case, found: dict[int, Prediction | Reject]) -> None:
+    def _keep(self, job: Job, case: Case, outcomes_of_cell: dict[int, Prediction | Reject]) -> None:
         with self._room.store.write() as session:
             now = session.get(Case, case.id)
             if now is None:
                 raise LostJobError(f"the case {case.title} was deleted")
-            keep_readings(session, now, self._room.bundle, found)
+            keep_readings(session, now, self._room.bundle, outcomes_of_cell)
             progress = progress_of(session, now)
             done = progress.total - progress.waiting
             keep_job(session, job.id, self.name, done, total=progress.total, lease=self._lease)

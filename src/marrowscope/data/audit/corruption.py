@@ -82,7 +82,7 @@ def _in_stream(content: bytes) -> str | None:
 
 def _in_picture(planes: Planes) -> str | None:
     """Say what shows, whatever became of the file since."""
-    seams = (found for side in LEAST_ROW_MISMATCH for found in _seams(planes, side))
+    seams = (seam for side in LEAST_ROW_MISMATCH for seam in _seams(planes, side))
     return _flat_band(planes) or next(seams, None)
 
 

@@ -52,16 +52,16 @@ def summarise(
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Give the percentiles of each measure (N, 10) for each source; unread pictures are NaN."""
     names = np.array(sources)
-    found = {}
+    summary = {}
     for source in sorted(set(sources)):
         rows = looks[(names == source) & ~np.isnan(looks[:, 0])]
         if len(rows):
             table = np.percentile(rows, RANGE, axis=0).T
-            found[source] = {
+            summary[source] = {
                 name: {
                     f"p{step}": round(float(value), 4)
                     for step, value in zip(RANGE, row, strict=True)
                 }
                 for name, row in zip(LOOKS, table, strict=True)
             }
-    return found
+    return summary

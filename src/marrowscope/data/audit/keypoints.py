@@ -95,8 +95,8 @@ class CornerFinder:
 
         Words of different views differ as words of unrelated places do, so all go together.
         """
-        found = [self._look(grey.astype(np.float32), number) for number in range(len(VIEWS))]
-        points, words = zip(*found, strict=True)
+        keypoints = [self._look(grey.astype(np.float32), number) for number in range(len(VIEWS))]
+        points, words = zip(*keypoints, strict=True)
         return np.concatenate(points), np.concatenate(words)
 
     def _look(
@@ -104,11 +104,11 @@ class CornerFinder:
     ) -> tuple[NDArray[np.int16], NDArray[np.uint64]]:
         view = VIEWS[number]
         reach = SAMPLES // 2 * view.stride
-        seen = self._cv2.GaussianBlur(grey, (0, 0), view.blur)
+        blurred = self._cv2.GaussianBlur(grey, (0, 0), view.blur)
         around = self._cv2.GaussianBlur(grey, (0, 0), view.blur * SURROUNDINGS)
-        y, x = self._peaks(np.abs(seen - around), view, reach)
+        y, x = self._peaks(np.abs(blurred - around), view, reach)
         steps = np.arange(-reach, reach + 1, view.stride)
-        squares = seen[(y[:, None] + steps)[:, :, None], (x[:, None] + steps)[:, None, :]]
+        squares = blurred[(y[:, None] + steps)[:, :, None], (x[:, None] + steps)[:, None, :]]
         signs = squares.reshape(len(y), SAMPLES**2) @ _mixtures() > 0
         words = np.packbits(signs, axis=1).view(np.uint64) ^ _mask(number)
         return np.column_stack((x, y)).astype(np.int16), words

@@ -71,12 +71,12 @@ class Overlap:
 
 
 def find_overlaps(
-    count: int, load: Callable[[int], Grey], each: Callable[[], object] = lambda: None
+    count: int, load: Callable[[int], Grey], advance: Callable[[], object] = lambda: None
 ) -> Iterator[Overlap]:
     """Give the pairs that share pixels among `count` pictures that `load` gives by index.
 
-    `each` is called for every picture that was described. Descriptions go to a temporary file, some
-    28 kB for a picture of 250 x 250 pixels.
+    `advance` is called for every picture that was described. Descriptions go to a temporary
+    file, some 28 kB for a picture of 250 x 250 pixels.
 
     Raises:
         MissingExtraError: OpenCV is not installed.
@@ -88,7 +88,7 @@ def find_overlaps(
             rows = np.empty(len(points), dtype=ROW)
             rows["words"], rows["points"], rows["picture"] = words, points, index
             store.write(rows.tobytes())
-            each()
+            advance()
         store.flush()
         if store.tell():
             table = np.memmap(store, dtype=ROW, mode="r")
@@ -97,22 +97,22 @@ def find_overlaps(
 
 
 def overlapping(
-    corners: Corners, load: Callable[[int], Grey], each: Callable[[], object] = lambda: None
+    corners: Corners, load: Callable[[int], Grey], advance: Callable[[], object] = lambda: None
 ) -> Iterator[Overlap]:
     """Give the pairs of pictures, in order, whose corners match and whose pixels agree.
 
-    Votes go to temporary files. `load` is asked for the same picture again and again. `each` is
+    Votes go to temporary files. `load` is asked for the same picture again and again. `advance` is
     called for every shift of a pair that was checked.
     """
     for candidates in propose(corners):
         best: dict[tuple[int, int], Overlap] = {}
         for a, b, dx, dy in candidates.tolist():
-            each()
-            found = check(load(a), load(b), dx, dy)
-            if found is None or found[1] < LEAST_CORRELATION:
+            advance()
+            overlap = check(load(a), load(b), dx, dy)
+            if overlap is None or overlap[1] < LEAST_CORRELATION:
                 continue
-            if (a, b) not in best or best[a, b].correlation < found[1]:
-                best[a, b] = Overlap(a, b, dx, dy, *found)
+            if (a, b) not in best or best[a, b].correlation < overlap[1]:
+                best[a, b] = Overlap(a, b, dx, dy, *overlap)
         yield from best.values()
 
 
@@ -141,11 +141,11 @@ def _sharing(
     Only the keys of one slice are looked at. A run that is too long falls apart into runs of equal
     whole words; if those are too long, they are left out.
     """
-    found = []
+    pairs = []
     for start in range(0, len(corners.words), ROWS_READ):
         block = corners.take(slice(start, start + ROWS_READ))
-        found.append(_of_slice(block, key, part, slices))
-    words, points, pictures = zip(*found, strict=True)
+        pairs.append(_of_slice(block, key, part, slices))
+    words, points, pictures = zip(*pairs, strict=True)
     picked = Corners(np.concatenate(words), np.concatenate(points), np.concatenate(pictures))
     word = _turned(picked.words, key)
     order = np.argsort(word)
@@ -218,8 +218,8 @@ def _counted(votes: NDArray[np.int64]) -> NDArray[np.int64]:
         return np.empty((0, 4), dtype=np.int64)
     regions = np.add.reduceat(new_region.astype(np.int64), starts)
     nearest = np.minimum.reduceat(claim & 255, starts)
-    kept = starts[(regions > 1) | (nearest <= SURE_DISTANCE)]
-    pair, claim = pair[kept], claim[kept]
+    starts_kept = starts[(regions > 1) | (nearest <= SURE_DISTANCE)]
+    pair, claim = pair[starts_kept], claim[starts_kept]
     shift = (claim >> 47) - (1 << 15), (claim >> 31 & 0xFFFF) - (1 << 15)
     return np.column_stack((pair >> 32, pair & 0xFFFFFFFF, *shift))
 

@@ -57,11 +57,16 @@ def write_audit_page(result: Audit, file: Path) -> None:
         "audit.html.j2",
         summary=summary,
         overlaps=[
-            _overlap(result, each) for each in _of_two_classes_first(result, result.overlaps)
+            _overlap(result, finding) for finding in _of_two_classes_first(result, result.overlaps)
         ],
         copies=[
-            _pair(result, each.a, each.b, _turned(each.angle, each.mirrored, each.correlation))
-            for each in _of_two_classes_first(result, result.copies)
+            _pair(
+                result,
+                finding.a,
+                finding.b,
+                _turned(finding.angle, finding.mirrored, finding.correlation),
+            )
+            for finding in _of_two_classes_first(result, result.copies)
         ],
         duplicates=[
             _pair(result, a, b, "the same file content")
@@ -69,7 +74,9 @@ def write_audit_page(result: Audit, file: Path) -> None:
                 result.duplicates, key=lambda pair: not result.of_two_classes(*pair)
             )[:SHOWN]
         ],
-        damaged=[(each, _picture(result, each.place)) for each in _worst_first(result.damaged)],
+        damaged=[
+            (finding, _picture(result, finding.place)) for finding in _worst_first(result.damaged)
+        ],
         looks=result.looks,
         scales=_scales(result),
         units=LOOKS,

@@ -56,9 +56,11 @@ class Audit:
             ),
         }
         counts |= {kind: kinds[kind] for kind in ("unreadable", "damaged", "odd size")}
-        for name, found in pairs.items():
-            counts[name] = len(found)
-            counts[f"{name}_of_two_classes"] = sum(self.of_two_classes(*pair) for pair in found)
+        for name, pairs_of_kind in pairs.items():
+            counts[name] = len(pairs_of_kind)
+            counts[f"{name}_of_two_classes"] = sum(
+                self.of_two_classes(*pair) for pair in pairs_of_kind
+            )
         touched = {place for pair in pairs["overlaps"] for place in pair}
         return counts | {"cells_that_overlap": len(touched), "looks": self.looks}
 

@@ -32,13 +32,13 @@ def audit(
     *,
     workers: int = 0,
     overwrite: bool = False,
-    each: Callable[[], object] = lambda: None,
+    advance: Callable[[], object] = lambda: None,
 ) -> Audit:
     """Search a manifest; write three lists of findings, `audit.html` and `audit.json`.
 
     The folder is what `data split --audit` takes; `audit.json` comes last, so an audit without it
-    is not finished, and the same call goes on with it. `each` is called for every picture that was
-    measured, in `workers` processes (0: one a core).
+    is not finished, and the same call goes on with it. `advance` is called for every picture that
+    was measured, in `workers` processes (0: one a core).
 
     Raises:
         MissingExtraError: the extra `data`, or the library for a store, is not installed.
@@ -53,7 +53,7 @@ def audit(
         by_content[cell.sha256].append(place)
     first = [places[0] for places in by_content.values()]
     files = [within(manifest.root, cells[place].path) for place in first]
-    measured = survey(files, list(by_content), folder / SURVEY, workers=workers, each=each)
+    measured = survey(files, list(by_content), folder / SURVEY, workers=workers, advance=advance)
     load = lru_cache(PICTURES_KEPT)(measured.grey)
     sources = [cells[place].source for place in first]
     result = Audit(
@@ -79,12 +79,12 @@ def audit(
 
 
 def _damaged(measured: Survey, sources: Sequence[str]) -> list[Damage]:
-    found = [
+    damaged = [
         Damage(place, problem.kind, problem.reason)
         for place, problem in enumerate(measured.problems)
         if problem.kind
     ]
-    return found + _odd_sizes(measured.looks[:, :2], sources)
+    return damaged + _odd_sizes(measured.looks[:, :2], sources)
 
 
 def _odd_sizes(sizes: np.ndarray[Any, Any], sources: Sequence[str]) -> list[Damage]:
@@ -93,12 +93,12 @@ def _odd_sizes(sizes: np.ndarray[Any, Any], sources: Sequence[str]) -> list[Dama
     for place, source in enumerate(sources):
         if not np.isnan(sizes[place, 0]):
             by_source[source].append(place)
-    found = []
+    odd = []
     for places in by_source.values():
         counts = Counter((int(sizes[place, 0]), int(sizes[place, 1])) for place in places)
         (width, height), usual = counts.most_common(1)[0]
         if usual >= USUAL_SHARE * len(places):
-            found += [
+            odd += [
                 Damage(
                     place,
                     "odd size",
@@ -108,4 +108,4 @@ def _odd_sizes(sizes: np.ndarray[Any, Any], sources: Sequence[str]) -> list[Dama
                 for place in places
                 if tuple(sizes[place]) != (width, height)
             ]
-    return found
+    return odd

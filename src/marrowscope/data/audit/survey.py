@@ -62,30 +62,30 @@ def survey(
     folder: Path,
     *,
     workers: int = 0,
-    each: Callable[[], object] = lambda: None,
+    advance: Callable[[], object] = lambda: None,
 ) -> Survey:
     """Measure pictures in `workers` processes (0: one a core), keeping the results in `folder`.
 
     `contents` are their SHA-256: a folder with measurements of the same pictures is gone on with.
-    `each` is called for every picture.
+    `advance` is called for every picture.
 
     Raises:
         MissingExtraError: OpenCV or simplejpeg, or the library that opens a picture's Parquet file
             or store, is not installed.
     """
     key = hashlib.sha256("\n".join([__version__, *contents]).encode()).hexdigest()
-    kept = GrowingFiles(folder, key, FILES)
-    for _ in range(kept.items):
-        each()
+    store = GrowingFiles(folder, key, FILES)
+    for _ in range(store.items):
+        advance()
     chunks = [
         files[start : start + PICTURES_AT_ONCE]
-        for start in range(kept.items, len(files), PICTURES_AT_ONCE)
+        for start in range(store.items, len(files), PICTURES_AT_ONCE)
     ]
     for chunk, measured in zip(chunks, spread(_measure_chunk, chunks, workers), strict=True):
-        kept.append(len(chunk), dict(zip(FILES, measured, strict=True)))
+        store.append(len(chunk), dict(zip(FILES, measured, strict=True)))
         for _ in chunk:
-            each()
-    return _survey_of(files, kept)
+            advance()
+    return _survey_of(files, store)
 
 
 def _measure_chunk(files: Sequence[Location]) -> tuple[bytes, ...]:
@@ -132,17 +132,17 @@ def _measure(file: Location, finder: CornerFinder) -> Measured:
     return words, points, count, signature(grey), look(pixels), problem
 
 
-def _survey_of(files: Sequence[Location], kept: GrowingFiles) -> Survey:
-    counts = kept.array("corners", np.int32)
+def _survey_of(files: Sequence[Location], store: GrowingFiles) -> Survey:
+    counts = store.array("corners", np.int32)
     picture = np.repeat(np.arange(len(files), dtype=np.int32), counts)
     corners = Corners(
-        kept.array("words", np.uint64, (4,)), kept.array("points", np.int16, (2,)), picture
+        store.array("words", np.uint64, (4,)), store.array("points", np.int16, (2,)), picture
     )
-    lines = (kept.folder / "problems").read_text(encoding="utf-8").splitlines()
+    lines = (store.folder / "problems").read_text(encoding="utf-8").splitlines()
     return Survey(
         files,
         corners,
-        kept.array("signatures", np.float32, (SIGNATURE_LENGTH,)),
-        kept.array("looks", np.float32, (len(LOOKS),)),
+        store.array("signatures", np.float32, (SIGNATURE_LENGTH,)),
+        store.array("looks", np.float32, (len(LOOKS),)),
         tuple(Problem(*json.loads(line)) for line in lines),
     )

@@ -34,12 +34,12 @@ def looks_scales(
         MissingExtraError: a field is large or a slide, and what opens it is not installed.
     """
     looks, sizes = {}, dict[str, list[float]]()
-    for name, found in boxes.items():
+    for name, boxes_of_file in boxes.items():
         field = open_field(folder / name)
         looks[name] = look_of(field)
         sizes.setdefault(looks[name], []).extend(
             max(box.x1 - box.x0, box.y1 - box.y0)
-            for box in found
+            for box in boxes_of_file
             if box.label == "RBC"
             and min(box.x0, box.y0) > 2
             and box.x1 < field.width - 2

@@ -22,7 +22,7 @@ TOLERANCE = 1e-3
 """Of the maps: logits, and distances in pixels."""
 
 
-def export_finder(network: FinderNet, folder: Path, known: Mapping[str, Any]) -> None:
+def export_finder(network: FinderNet, folder: Path, facts: Mapping[str, Any]) -> None:
     """Write `model.onnx`, and what is known of it as `finder.json`, into a folder that is there.
 
     Raises:
@@ -31,7 +31,7 @@ def export_finder(network: FinderNet, folder: Path, known: Mapping[str, Any]) ->
     """
     _to_onnx(network.eval(), folder / MODEL)
     _check(network, folder / MODEL)
-    write_json(folder / DESCRIPTION, {"model_sha256": file_hash(folder / MODEL), **known})
+    write_json(folder / DESCRIPTION, {"model_sha256": file_hash(folder / MODEL), **facts})
 
 
 def _to_onnx(network: FinderNet, file: Path) -> None:

@@ -32,9 +32,9 @@ def fit_finder(
     fields: Sequence[Scene],
     cells: Sequence[Cutout],
     settings: FinderSettings,
-    each: Callable[[int, float], None],
+    advance: Callable[[int, float], None],
 ) -> FinderNet:
-    """Train from random weights; `each` hears the step and its loss.
+    """Train from random weights; `advance` hears the step and its loss.
 
     Raises:
         TrainingError: the loss is no number.
@@ -58,7 +58,7 @@ def fit_finder(
         torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         optimiser.step()
         plan.step()
-        each(step, float(wrong.detach()))
+        advance(step, float(wrong.detach()))
     return network.eval()
 
 

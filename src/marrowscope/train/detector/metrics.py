@@ -40,19 +40,19 @@ class Agreement:
         return 2 * self.hits / (self.found + self.drawn) if self.found + self.drawn else 1.0
 
 
-def agree(found: Sequence[Box], drawn: Sequence[Box]) -> Agreement:
+def agree(detected: Sequence[Box], drawn: Sequence[Box]) -> Agreement:
     """Match found boxes, the surest first, each with the drawn cell left that it overlaps most."""
     cells = [box for box in drawn if box.label == CELL]
     others = [box for box in drawn if box.label != CELL]
     left, hits, taken = set(range(len(cells))), 0, 0
-    for box in sorted(found, key=lambda each: -each.score):
+    for box in sorted(detected, key=lambda each: -each.score):
         best = max(left, key=lambda place: iou(box, cells[place]), default=None)
         if best is not None and iou(box, cells[best]) >= LEAST:
             left.remove(best)
             hits += 1
         elif any(iou(box, other) >= LEAST for other in others):
             taken += 1
-    return Agreement(hits, len(found), len(cells), taken, len(others))
+    return Agreement(hits, len(detected), len(cells), taken, len(others))
 
 
 def together(fields: Sequence[Agreement]) -> Agreement:

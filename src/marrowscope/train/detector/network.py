@@ -44,11 +44,11 @@ class FinderNet(nn.Module):
 
     def forward(self, densities: Tensor) -> Tensor:
         """Give the maps."""
-        seen = self.stem(densities)
+        features = self.stem(densities)
         steps = []
         for part in self.down:
-            seen = part(seen)
-            steps.append(seen)
+            features = part(features)
+            steps.append(features)
         merged = self.sideways[-1](steps[-1])
         for side, step in zip(self.sideways[-2::-1], steps[-2::-1], strict=True):
             merged = functional.interpolate(merged, scale_factor=2.0) + side(step)

@@ -64,8 +64,8 @@ def _clipped(scene: Scene) -> Scene:
     tall, wide = scene.densities.shape[:2]
     whole = np.prod(scene.boxes[:, 2:] - scene.boxes[:, :2], axis=1)
     boxes = np.clip(scene.boxes, 0, np.array([wide, tall, wide, tall], np.float32))
-    seen = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-    keep = seen > LEAST_SEEN * whole
+    visible_area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    keep = visible_area > LEAST_SEEN * whole
     return Scene(scene.densities, boxes[keep], scene.kinds[keep])
 
 

@@ -67,8 +67,8 @@ def _lines(room: Room, case: str, after: int, limit: int) -> PageOut[dict[str, A
 def check(caller: Admin, room: InRoom) -> Verified:  # noqa: ARG001 - it needs one
     """Check every line of the log against its hash and the line before it; for administrators."""
     with room.store.read() as session:
-        found = verify(session)
-        broken = BrokenOut(seq=found.seq, reason=found.reason) if found else None
+        fault = verify(session)
+        broken = BrokenOut(seq=fault.seq, reason=fault.reason) if fault else None
         return Verified(lines=count(session), broken=broken)
 
 

@@ -156,10 +156,10 @@ def edit_case(caller: Me, room: InRoom, case_id: CaseId, change: FactsChange) ->
 
 def _changed(facts: Facts, change: FactsChange) -> Facts:
     """Give facts with changes; only the size of a pixel can be made unknown again."""
-    given = change.model_dump(exclude_unset=True)
-    values = {name: value for name, value in given.items() if value is not None}
-    if "um_per_px" in given:
-        values["um_per_px"] = given["um_per_px"]
+    changes = change.model_dump(exclude_unset=True)
+    values = {name: value for name, value in changes.items() if value is not None}
+    if "um_per_px" in changes:
+        values["um_per_px"] = changes["um_per_px"]
     return replace(facts, **values)
 
 
@@ -220,7 +220,7 @@ def _read_on(session: Session, case: Case) -> None:
 def members(caller: Me, room: InRoom, case_id: CaseId) -> list[str]:
     """Name the users who may see a case besides its owner and administrators."""
     with room.store.read() as session:
-        return [each.name for each in members_of(session, _case(session, caller, case_id))]
+        return [user.name for user in members_of(session, _case(session, caller, case_id))]
 
 
 def _case(session: Session, caller: Me, case_id: str) -> Case:

@@ -68,7 +68,7 @@ def cells(
     with room.store.read() as session:
         case = find_case(session, caller.user, case_id)
         page = list_seen(session, case, caller.user, wanted, order, offset=offset, limit=limit)
-        rows = [cell_out(seen, case.classes) for seen in page.rows]
+        rows = [cell_out(cell, case.classes) for cell in page.rows]
     return PageOut(total=page.total, rows=rows)
 
 
@@ -78,13 +78,13 @@ def show_cell(caller: Me, room: InRoom, case_id: CaseId, number: Number) -> Cell
     with room.store.read() as session:
         case = find_case(session, caller.user, case_id)
         cell = find_cell(session, case, number)
-        seen = see(session, case, caller.user, [cell])[0]
+        cell_view = see(session, case, caller.user, [cell])[0]
         blind = open_reading_of(session, case, caller.user) is not None
         past = [] if blind else _history(history(session, cell))
         ranked = sorted(zip(cell.probabilities, case.classes, strict=False), reverse=True)
         guesses = [Guess(code=code, probability=chance) for chance, code in ranked]
-        known = cell_out(seen, case.classes).model_dump()
-    return CellFull(**known, probabilities=guesses, history=past)
+        facts = cell_out(cell_view, case.classes).model_dump()
+    return CellFull(**facts, probabilities=guesses, history=past)
 
 
 def _history(decisions: Sequence[CellDecision]) -> list[PastDecision]:

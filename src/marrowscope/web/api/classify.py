@@ -75,7 +75,7 @@ def _classify(room: Room, files: list[Incoming], um_per_px: float | None) -> Cla
         pictures = [Picture(blobs.path(cell.sha256), um_per_px) for cell in taken.cells]
         outcomes = list(room.predictor().classify(pictures))
     tally, cells = Tally(room.bundle.novelty), []
-    refused = [RefusedOut(file=each.file, reason=each.reason) for each in taken.refused]
+    refused = [RefusedOut(file=file.file, reason=file.reason) for file in taken.refused]
     for cell, outcome in zip(taken.cells, outcomes, strict=True):
         tally.add(outcome)
         if isinstance(outcome, Prediction):

@@ -37,13 +37,13 @@ def classes(caller: Me, room: InRoom) -> list[ClassOut]:  # noqa: ARG001 - it ne
     """List all classes that a cell can be given, in the order of the differential."""
     return [
         ClassOut(
-            code=each.code,
-            name=each.name,
-            lineage=each.lineage,
-            counted=each.counted,
-            covered=each.code in room.bundle.classes,
+            code=row.code,
+            name=row.name,
+            lineage=row.lineage,
+            counted=row.counted,
+            covered=row.code in room.bundle.classes,
         )
-        for each in CLASSES.values()
+        for row in CLASSES.values()
     ]
 
 
@@ -67,19 +67,19 @@ def differential(caller: Me, room: InRoom, case_id: CaseId) -> dict[str, Any]:
 
 def _out(counted: CaseCount) -> dict[str, Any]:
     """Give a count; `until_certain` is how many reviews the hardest open threshold needs."""
-    work, found = counted.work, counted.differential
+    work, counts = counted.work, counted.differential
     needed = [review.reviews for review in work.reviews]
-    return plain_fields(found) | {
+    return plain_fields(counts) | {
         "version": counted.version,
         "fates": {fate.value: cells for fate, cells in counted.fates.items()},
         "blasts": plain(work.blasts),
         "blasts_in_words": work.in_words,
         "reviews": plain(work.reviews),
         "until_certain": None if None in needed else max(filter(None, needed), default=0),
-        "review_first": [int(each.path) for each in work.first],
+        "review_first": [int(cell.path) for cell in work.first],
         "in_words": {
-            "findings": [finding.in_words for finding in found.findings],
-            "ratio": found.ratio.in_words,
+            "findings": [finding.in_words for finding in counts.findings],
+            "ratio": counts.ratio.in_words,
         },
     }
 
@@ -95,6 +95,10 @@ def adjusted(caller: Me, room: InRoom, case_id: CaseId) -> dict[str, Any]:
         check_not_blind(session, case, caller.user)
         check_model(case, room.bundle)
         tally = Tally(room.bundle.novelty)
-        kept = [each for each in predictions_of(session, case) if not tally.sets_aside(each)]
+        counted_cells = [
+            prediction
+            for prediction in predictions_of(session, case)
+            if not tally.sets_aside(prediction)
+        ]
         key = case.public_id, case.version
-        return plain_fields(room.adjusted.get(key, lambda: adjust(kept, room.bundle)))
+        return plain_fields(room.adjusted.get(key, lambda: adjust(counted_cells, room.bundle)))

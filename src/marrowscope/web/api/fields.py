@@ -108,9 +108,9 @@ async def upload_fields(
     """
     await run_in_threadpool(_check_may, room, caller, case_id)
     async with request.form(max_files=PARTS, max_fields=PARTS) as form:
-        given = form.getlist("files")
+        parts = form.getlist("files")
         slide = str(form.get("slide", "1"))
-        return await run_in_threadpool(_take, room, caller, case_id, given, slide, key)
+        return await run_in_threadpool(_take, room, caller, case_id, parts, slide, key)
 
 
 def _check_may(room: Room, caller: Caller, case_id: str) -> None:
@@ -124,11 +124,11 @@ def _take(
     room: Room,
     caller: Caller,
     case_id: str,
-    given: list[UploadFile | str],
+    parts: list[UploadFile | str],
     slide: str,
     key: str | None,
 ) -> UploadOut:
-    files, limits = incoming(given), room.settings.limits
+    files, limits = incoming(parts), room.settings.limits
     taken = while_told(
         room, caller, key, lambda tell: take_in_fields(files, room.blobs, limits, tell)
     )
@@ -157,7 +157,7 @@ def fields(caller: Me, room: InRoom, case_id: CaseId) -> list[FieldOut]:
     with room.store.read() as session:
         case = find_case(session, caller.user, case_id)
         counts = cells_by_field(session, case)
-        return [_field(each, counts) for each in fields_of(session, case)]
+        return [_field(field, counts) for field in fields_of(session, case)]
 
 
 def _field(field: FieldRow, counts: dict[int, tuple[int, int]]) -> FieldOut:
@@ -190,12 +190,12 @@ def show_field(caller: Me, room: InRoom, case_id: CaseId, number: Number) -> Fie
 
 def _full(session: Session, caller: Caller, case: Case, field: FieldRow) -> FieldFull:
     places = boxes_on(session, field)
-    seen = see(session, case, caller.user, [place.cell for place in places])
-    known = _field(field, cells_by_field(session, case)).model_dump()
-    return FieldFull(**known, boxes=_boxes(places, seen))
+    cells = see(session, case, caller.user, [place.cell for place in places])
+    facts = _field(field, cells_by_field(session, case)).model_dump()
+    return FieldFull(**facts, boxes=_boxes(places, cells))
 
 
-def _boxes(places: Sequence[CellPlace], seen: Sequence[SeenCell]) -> list[BoxOut]:
+def _boxes(places: Sequence[CellPlace], cells: Sequence[SeenCell]) -> list[BoxOut]:
     return [
         BoxOut(
             cell=place.cell_id,
@@ -209,7 +209,7 @@ def _boxes(places: Sequence[CellPlace], seen: Sequence[SeenCell]) -> list[BoxOut
             label=cell.counts_as,
             decided=bool(cell.label),
         )
-        for place, cell in zip(places, seen, strict=True)
+        for place, cell in zip(places, cells, strict=True)
     ]
 
 
@@ -262,8 +262,8 @@ def add_cell(caller: Me, room: InRoom, case_id: CaseId, number: Number, box: Box
         case = find_case(session, caller.user, case_id)
         drawn = draw_cell(session, caller.user, case, find_field(session, case, number), cut)
         add_job_once(session, READ, case, 1)
-        seen = see(session, case, caller.user, [drawn])[0]
-        answer = cell_out(seen, case.classes)
+        cell_view = see(session, case, caller.user, [drawn])[0]
+        answer = cell_out(cell_view, case.classes)
     room.called()
     return answer
 

@@ -86,16 +86,16 @@ async def upload(
     """
     await run_in_threadpool(_check_may, room, caller, case_id)
     async with request.form(max_files=PARTS, max_fields=PARTS) as form:
-        given = form.getlist("files")
+        parts = form.getlist("files")
         slide = str(form.get("slide", "1"))
-        return await run_in_threadpool(_take, room, caller, case_id, given, slide, key)
+        return await run_in_threadpool(_take, room, caller, case_id, parts, slide, key)
 
 
 @router.get("/uploads/{key}")
 def unpacked(caller: Me, room: InRoom, key: Annotated[Words, Path()]) -> UnpackedOut:
     """Say how far your upload with this Idempotency-Key is; 0 of 0 before and after."""
-    found = room.unpacking.of((caller.user.id, key))
-    return UnpackedOut(done=found.done, total=found.total)
+    progress = room.unpacking.of((caller.user.id, key))
+    return UnpackedOut(done=progress.done, total=progress.total)
 
 
 def _check_may(room: Room, caller: Caller, case_id: str) -> None:
@@ -107,16 +107,16 @@ def _check_may(room: Room, caller: Caller, case_id: str) -> None:
         check_scale(room, facts_of(case))
 
 
-def incoming(given: list[UploadFile | str]) -> list[Incoming]:
+def incoming(parts: list[UploadFile | str]) -> list[Incoming]:
     """Give the files of a form.
 
     Raises:
         UploadError: there are none, or one is a text.
     """
-    if not given or any(isinstance(each, str) for each in given):
+    if not parts or any(isinstance(part, str) for part in parts):
         raise UploadError("send pictures or zip archives as files in the field `files`")
     return [
-        Incoming(each.filename or "", each.file) for each in given if isinstance(each, UploadFile)
+        Incoming(part.filename or "", part.file) for part in parts if isinstance(part, UploadFile)
     ]
 
 
@@ -139,7 +139,7 @@ def upload_out(
     return UploadOut(
         new=added.new,
         known=added.known,
-        refused=[RefusedOut(file=each.file, reason=each.reason) for each in refused],
+        refused=[RefusedOut(file=file.file, reason=file.reason) for file in refused],
         job=None if job is None else job.id,
         version=case.version,
     ).model_dump(mode="json")
@@ -149,11 +149,11 @@ def _take(
     room: Room,
     caller: Caller,
     case_id: str,
-    given: list[UploadFile | str],
+    parts: list[UploadFile | str],
     slide: str,
     key: str | None,
 ) -> UploadOut:
-    files, limits = incoming(given), room.settings.limits
+    files, limits = incoming(parts), room.settings.limits
     taken = while_told(room, caller, key, lambda tell: take_in(files, room.blobs, limits, tell))
     what = ["files", case_id, slide, [[cell.file, cell.sha256] for cell in taken.cells]]
 

@@ -42,10 +42,10 @@ def reviewed(caller: Me, room: InRoom, name: ReviewedName) -> StreamingResponse:
     left out as the same picture has another class in another case, and those in drafts.
     """
     check_role(caller.user, Role.REVIEWER, "the export")
-    with ExitStack() as kept:
-        file = kept.enter_context(tempfile.TemporaryFile(prefix="marrowscope-"))
+    with ExitStack() as stack:
+        file = stack.enter_context(tempfile.TemporaryFile(prefix="marrowscope-"))
         counts = _write(file, room, caller, name)
-        kept.pop_all()
+        stack.pop_all()
     headers = {"Content-Disposition": f'attachment; filename="{name.value}"'} | counts
     return StreamingResponse(_pieces(file), media_type=MEDIA[name], headers=headers)
 
@@ -69,7 +69,7 @@ def _write(file: IO[bytes], room: Room, caller: Caller, name: ReviewedName) -> d
                 for sha256, path in wanted.items():
                     archive.write(room.blobs.path(sha256), path)
     counts = {"Cells": done.cells, "Disputed": done.disputed, "In-Drafts": done.in_drafts}
-    return {f"X-{each}": str(number) for each, number in counts.items()}
+    return {f"X-{key}": str(number) for key, number in counts.items()}
 
 
 def _pieces(file: IO[bytes]) -> Iterator[bytes]:

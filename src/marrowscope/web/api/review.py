@@ -112,7 +112,7 @@ def undo_last(caller: Me, room: InRoom, case_id: CaseId, wanted: UndoIn) -> Deci
 
 def _decisions(session: Session, case: Case, made: Sequence[CellDecision]) -> DecisionsOut:
     query = select(CaseCell.id, CaseCell.machine).where(
-        CaseCell.id.in_([each.cell_id for each in made])
+        CaseCell.id.in_([decision.cell_id for decision in made])
     )
     machine: dict[int, str] = {row[0]: row[1] for row in session.execute(query)}
     return DecisionsOut(
@@ -121,12 +121,12 @@ def _decisions(session: Session, case: Case, made: Sequence[CellDecision]) -> De
         state=case.state,
         cells=[
             Decided(
-                cell=each.cell_id,
-                label=each.after or machine[each.cell_id],
-                machine=machine[each.cell_id],
-                decided=bool(each.after),
+                cell=decision.cell_id,
+                label=decision.after or machine[decision.cell_id],
+                machine=machine[decision.cell_id],
+                decided=bool(decision.after),
             )
-            for each in made
+            for decision in made
         ],
     )
 
@@ -177,7 +177,7 @@ def readings(caller: Me, room: InRoom, case_id: CaseId) -> list[ReadingOut]:
     """List the blind readings of a case."""
     with room.store.read() as session:
         case = find_case(session, caller.user, case_id)
-        return [_reading(each) for each in readings_of(session, case)]
+        return [_reading(reading) for reading in readings_of(session, case)]
 
 
 def _reading(reading: BlindReading) -> ReadingOut:
@@ -218,6 +218,6 @@ def agreement(
     with room.store.read() as session:
         case = find_case(session, caller.user, case_id)
         one, two = user_called(session, first), user_called(session, other)
-        found = agreement_of(session, caller.user, case, one, two)
-    words = found.same.in_words if found.same else ""
-    return plain_fields(found) | {"in_words": words}
+        agreement_result = agreement_of(session, caller.user, case, one, two)
+    words = agreement_result.same.in_words if agreement_result.same else ""
+    return plain_fields(agreement_result) | {"in_words": words}

@@ -173,9 +173,9 @@ def _fields(case: Case) -> dict[str, object]:
     return named | {name: getattr(case, name) for name in same}
 
 
-def cell_out(seen: SeenCell, classes: list[str]) -> CellOut:
+def cell_out(view: SeenCell, classes: list[str]) -> CellOut:
     """Give a cell; within a session, as it looks its slide up."""
-    cell = seen.cell
+    cell = view.cell
     ranked = sorted(zip(cell.probabilities, classes, strict=False), reverse=True)[:3]
     return CellOut(
         id=cell.id,
@@ -185,10 +185,10 @@ def cell_out(seen: SeenCell, classes: list[str]) -> CellOut:
         width=cell.width,
         height=cell.height,
         state=cell.state,
-        label=seen.counts_as,
-        decided=bool(seen.label),
-        decided_by=seen.by,
-        decided_at=seen.at,
+        label=view.counts_as,
+        decided=bool(view.label),
+        decided_by=view.by,
+        decided_at=view.at,
         machine=cell.machine,
         probability=cell.probability,
         margin=cell.margin,
@@ -205,9 +205,9 @@ def plain(value: Any) -> Any:
     if is_dataclass(value):
         return plain_fields(value)
     if isinstance(value, dict):
-        return {str(key): plain(each) for key, each in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(each) for each in value]
+        return [plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
