@@ -1,0 +1,1 @@
+dsPnY/NgK0l8Sw0po2EdY5BP/u51plv+78gM9roqUUcv8J4YxP5cHrT9l4O9d+d1Zrf0e2ByKM56h5N3aFiuCg==
