@@ -1,10 +1,11 @@
 """A small reading room for tests: users, and a case whose cells were read, without a model."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from sqlalchemy import update
+from sqlalchemy import or_, update
 from sqlalchemy.orm import Session
 
 from marrowscope.model.bundle import SHIPPED, Bundle, load_bundle
@@ -33,11 +34,12 @@ class People:
     admin: User
 
 
-def end_leases(store: Store, process: int) -> None:
-    """Let the leases of a process's jobs be over, as if it had been silent for long."""
+def end_leases(store: Store, processes: Iterable[int]) -> None:
+    """Let the leases of dead processes' jobs be over, as if they had been silent for long."""
     with store.write() as session:
         running = update(Job).where(
-            Job.state == JobState.RUNNING, Job.owner.contains(f"-{process}-")
+            Job.state == JobState.RUNNING,
+            or_(*(Job.owner.contains(f"-{process}-") for process in processes)),
         )
         session.execute(running.values(lease_until=now() - timedelta(hours=1)))
 

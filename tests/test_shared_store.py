@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 import s3fs
 from conftest import PATIENCE_S, ROOT
@@ -211,6 +212,12 @@ def drop(client: Client, number: int) -> str:
     return str(case)
 
 
+def processes(server: "subprocess.Popen[str]") -> list[int]:
+    """Number a server's process and those below it."""
+    children = psutil.Process(server.pid).children(recursive=True)
+    return [server.pid, *(child.pid for child in children)]
+
+
 def jobs(store: Store) -> list[Job]:
     with store.read() as session:
         return list(session.scalars(select(Job).order_by(Job.id)))
@@ -247,10 +254,11 @@ def test_of_two_servers_one_dies_and_each_case_is_read_once(
                 pool.submit(drop, clients[number % 2], next(numbers)) for number in range(CASES)
             ]
             assert [upload.exception() for upload in sent] == [None] * CASES
+            dead = processes(first)
             os.killpg(first.pid, signal.SIGKILL)
             first.wait()
             while unfinished(store):
-                end_leases(store, first.pid)
+                end_leases(store, dead)
                 time.sleep(0.02)
         done = jobs(store)
         assert {job.state for job in done} == {JobState.DONE}

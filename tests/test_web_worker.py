@@ -169,9 +169,10 @@ def test_after_a_kill_the_next_server_reads_on_and_loses_nothing(
         number = client.get(f"{API}/cases/{case}/cells?state=read").json()["rows"][0]["id"]
         decision = {"cells": [number], "label": "BLA"}
         assert client.post(f"{API}/cases/{case}/decisions", json=decision).status_code == 200
+        dead = [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
         kill(process)
     with closing(open_store(f"sqlite:///{room / 'room.db'}")) as store:
-        end_leases(store, process.pid)
+        end_leases(store, dead)
     before = read_at_kill(room)
     assert 8 <= len(before) < CELLS
     with server(room, toy_bundle) as (client, process, _link):

@@ -22,6 +22,11 @@ class CellClass:
     counted: bool
     source: str = MLL
 
+    @property
+    def plural(self) -> str:
+        """The name of several: `Blasts`; what is no noun stays as it is."""
+        return self.name if self.code == "NIF" else f"{self.name}s"
+
 
 _ROWS = (
     CellClass("BLA", "Blast", "blasts", True),

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -32,65 +33,57 @@ from marrowscope.errors import SettingsError
 EPILOG = (
     "Examples:\n\n"
     "`marrowscope classify cells/ --um-per-px 0.086`\n\n"
-    "`marrowscope classify 'scan/*.jpg' more.png --um-per-px 0.1 --output monday`\n\n"
     "`marrowscope classify fields/ --fields --output tuesday`\n\n"
     "`marrowscope classify cells/ --um-per-px 0.1 --json > differential.json`\n\n"
-    "An interrupted classification is continued by the same command with `--resume`.\n\n"
-    "Exit codes: 0 all cells were read, 1 none could be or an error, 2 wrong usage, "
-    "3 some inputs were rejected."
+    "Exit codes: 0 all read, 1 none read or an error, 2 wrong usage, 3 some inputs rejected."
 )
 
 
 def classify(
     paths: Annotated[
         list[str],
-        typer.Argument(
-            metavar="PATH...", help="Pictures, folders, patterns, archives or URLs of stores."
-        ),
+        typer.Argument(metavar="PATH...", help="Images, folders, archives or store URLs."),
     ],
+    um_per_px: ScaleOption = None,
+    fields: Annotated[
+        bool,
+        typer.Option("--fields", help="The images are whole fields.", rich_help_panel="Input"),
+    ] = False,
+    keep_flagged: KeepFlaggedOption = False,
     bundle: BundleOption = "default",
     bundle_sha256: BundleHashOption = "",
     output: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for predictions.csv, rejects.csv, differential.json, report.html and "
-            "classify.json, which says what went in.",
-            show_default="a new folder, named on the screen",
+            help="Folder for the results.",
+            show_default="new folder",
+            metavar="FOLDER",
+            rich_help_panel="Output",
         ),
     ] = None,
-    um_per_px: ScaleOption = None,
-    fields: Annotated[
-        bool,
-        typer.Option(
-            "--fields",
-            help="The pictures are whole fields: find their cells, then classify these. Writes "
-            "boxes.csv and fields.csv too.",
-        ),
-    ] = False,
-    keep_flagged: KeepFlaggedOption = False,
     overwrite: OverwriteOption = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue what was interrupted in the output folder.")
+        bool,
+        typer.Option("--resume", help="Continue an interrupted run.", rich_help_panel="Output"),
     ] = False,
     keep_novel: KeepNovelOption = False,
     parquet: Annotated[
-        bool, typer.Option("--parquet", help="Write predictions.parquet too.")
+        bool,
+        typer.Option("--parquet", help="Write predictions.parquet too.", rich_help_panel="Output"),
     ] = False,
     parquet_to: Annotated[
         str,
         typer.Option(
             metavar="PLACE",
-            help="Write the predictions as a Parquet data set in parts too: into a folder or a "
-            "store (s3://bucket/results).",
-            show_default="nowhere",
+            help="Parquet parts, to a folder or store.",
+            show_default=False,
+            rich_help_panel="Output",
         ),
     ] = "",
     coverage: Annotated[
         float | None,
         typer.Option(
-            help="Give each cell the classes that it may be of, so that the true one is among "
-            "them this often (0.9: in 9 of 10 cells of each class), and count only cells with "
-            "exactly one; the others are listed for review.",
+            help="Abstain so that 0.9 covers 9 in 10.", metavar="SHARE", rich_help_panel="Counting"
         ),
     ] = None,
     norms: NormsOption = None,
@@ -98,15 +91,15 @@ def classify(
     threads: CoresOption = 0,
     engine: EngineOption = AUTO,
     verbose: Annotated[
-        bool, typer.Option("--verbose", help="Say which engine was chosen, and why.")
+        bool, typer.Option("--verbose", help="Print every detail.", rich_help_panel="Output")
     ] = False,
     ray: Annotated[
         str,
         typer.Option(
             metavar="ADDRESS",
-            help="Classify on a Ray cluster: its address, `auto` for the one that this machine is "
-            "in, `local` for one process a processor of this machine.",
-            show_default="on this machine, without Ray",
+            help="Ray cluster; local: this machine.",
+            show_default=False,
+            rich_help_panel="Compute",
         ),
     ] = "",
     as_json: JsonOption = False,
@@ -122,15 +115,17 @@ def classify(
         from marrowscope.io.discovery import find_files
         from marrowscope.locations import location_of
         from marrowscope.model.bundle import load_bundle
+        from marrowscope.types import Picture
 
         if resume and output is None:
             raise SettingsError("--resume needs --output: the folder of what was interrupted")
         ranges, formula = read_norms(norms), formula_of(me_formula)
         chosen = load_bundle(bundle, bundle_sha256)
-        if not fields:
-            chosen.preprocessing.check_scale(um_per_px)
         cells = partial(find_files, paths, um_per_px, result_files(folder))
-        number = sum(1 for _ in cells())
+        kinds = Counter(map(type, cells()))
+        if not fields and kinds[Picture]:
+            chosen.preprocessing.check_scale(um_per_px)
+        number = kinds.total()
         begun = engine_of(folder) if resume else ""
         likely = number * CELLS_OF_A_FIELD if fields else number
         choice = choose_engine(chosen, likely, engine if engine != AUTO else begun, threads)
@@ -162,8 +157,10 @@ def classify(
         if as_json:
             print(json.dumps(result.as_dict(chosen), ensure_ascii=False))
         else:
-            from marrowscope.commands.classify_output import show_classified
+            from marrowscope.commands.classify_output import show_classified, show_details
 
             show_classified(result, chosen)
+            if verbose:
+                show_details(result, chosen)
     if result.rejected:
         raise typer.Exit(SOME_REJECTED if result.cells else 1)

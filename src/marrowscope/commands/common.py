@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from marrowscope.errors import MarrowscopeError, MissingExtraError
+from marrowscope.wording.errors import split_hint
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -24,12 +25,15 @@ SOME_REJECTED = 3
 
 SOURCES = "a CSV or Parquet manifest, class folders, a zip of them, or Parquet with pictures"
 DataArgument = Annotated[Path, typer.Argument(metavar="DATA", help=f"The cells: {SOURCES}.")]
-DataOption = Annotated[Path, typer.Option("--data", help=f"The cells: {SOURCES}.")]
+DataOption = Annotated[
+    Path, typer.Option("--data", help=f"The cells: {SOURCES}.", rich_help_panel="Input")
+]
 AuditOption = Annotated[
     Path | None,
     typer.Option(
         "--audit",
         help="Folder of `data audit`, or a CSV with path_a,path_b: pairs that stay in one part.",
+        rich_help_panel="Input",
     ),
 ]
 RecipeOption = Annotated[
@@ -46,20 +50,27 @@ PackOption = Annotated[
     typer.Option(
         "--pack",
         help="Folder of `data pack`: cells are read from there, not decoded anew.",
+        rich_help_panel="Input",
     ),
 ]
 EpochsOption = Annotated[
     int | None,
     typer.Option("--epochs", help="Passes over the training cells.", show_default="the recipe's"),
 ]
-DecodersOption = Annotated[int, typer.Option("--workers", help="Processes that decode pictures.")]
+DecodersOption = Annotated[
+    int,
+    typer.Option(
+        "--workers", help="Processes that decode pictures.", metavar="N", rich_help_panel="Compute"
+    ),
+]
 AUTO = "auto"
 EngineOption = Annotated[
     str,
     typer.Option(
         "--engine",
-        help="onnxruntime, openvino, cuda, or auto: for many cells, the fastest of those that "
-        "are installed, as measured before the work starts.",
+        help="onnxruntime, openvino, cuda or auto.",
+        metavar="NAME",
+        rich_help_panel="Compute",
     ),
 ]
 ScaleOption = Annotated[
@@ -67,38 +78,41 @@ ScaleOption = Annotated[
     typer.Option(
         "--um-per-px",
         min=0.001,
-        help="Side of a pixel on the slide, in micrometres, if the bundle asks for it: as the "
-        "scanner names it, or 7.2 divided by the width of a red cell in pixels.",
+        help="Micrometres per pixel.",
+        metavar="UM",
+        rich_help_panel="Input",
     ),
 ]
 KeepFlaggedOption = Annotated[
     bool,
-    typer.Option(
-        "--keep-flagged", help="Read the cells of flagged fields too (blurred, over-stained)."
-    ),
+    typer.Option("--keep-flagged", help="Read flagged fields too.", rich_help_panel="Input"),
 ]
 NormsOption = Annotated[
     Path | None,
     typer.Option(
         "--norms",
-        help="TOML file of reference ranges, with their source.",
-        show_default="an adult marrow",
+        help="TOML file of reference ranges.",
+        show_default="adult marrow",
+        metavar="FILE",
+        rich_help_panel="Counting",
     ),
 ]
 FormulaOption = Annotated[
     str,
     typer.Option(
         "--me-formula",
-        help="Of the M:E ratio: icsh (all myeloid cells), without-blasts, without-monocytes or "
-        "granulocytes.",
+        help="icsh, without-blasts, without-monocytes or granulocytes.",
+        metavar="NAME",
+        rich_help_panel="Counting",
     ),
 ]
 BundleOption = Annotated[
     str,
     typer.Option(
         "--bundle",
-        help="The folder of a bundle, or a shipped one: default, or fast, which is several times "
-        "as fast and errs a little more.",
+        help="A bundle's folder, or: default, fast.",
+        metavar="NAME",
+        rich_help_panel="Compute",
     ),
 ]
 BundleHashOption = Annotated[
@@ -106,23 +120,35 @@ BundleHashOption = Annotated[
     typer.Option(
         "--bundle-sha256",
         metavar="DIGEST",
-        help="Refuse any bundle but the one with this digest, as `doctor` prints it.",
-        show_default="any",
+        help="Refuse any other bundle.",
+        show_default=False,
+        rich_help_panel="Compute",
     ),
 ]
 KeepNovelOption = Annotated[
-    bool, typer.Option("--keep-novel", help="Count cells unlike the known ones all the same.")
+    bool, typer.Option("--keep-novel", help="Count novel cells too.", rich_help_panel="Counting")
 ]
 CoresOption = Annotated[
     int,
-    typer.Option("--threads", min=0, help="Processor threads; 0 for as many as there are cores."),
+    typer.Option(
+        "--threads",
+        min=0,
+        help="Processor threads; 0: all cores.",
+        metavar="N",
+        rich_help_panel="Compute",
+    ),
 ]
-ThreadsOption = Annotated[int, typer.Option("--threads", help="Threads of torch; 0: one a core.")]
+ThreadsOption = Annotated[
+    int,
+    typer.Option(
+        "--threads", help="Threads of torch; 0: one a core.", metavar="N", rich_help_panel="Compute"
+    ),
+]
 OverwriteOption = Annotated[
-    bool, typer.Option("--overwrite", help="Replace the results in a folder that is not empty.")
+    bool, typer.Option("--overwrite", help="Replace earlier results.", rich_help_panel="Output")
 ]
 JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print the outcome as JSON and nothing else.")
+    bool, typer.Option("--json", help="Print JSON and nothing else.", rich_help_panel="Output")
 ]
 LeastSupportOption = Annotated[
     int,
@@ -131,7 +157,14 @@ LeastSupportOption = Annotated[
 RoundsOption = Annotated[int, typer.Option("--rounds", min=100, help="Rounds of the bootstrap.")]
 BootstrapSeedOption = Annotated[int, typer.Option("--seed", help="Seed of the bootstrap.")]
 WorkersOption = Annotated[
-    int, typer.Option("--workers", min=0, help="Processes; 0 for one a core.")
+    int,
+    typer.Option(
+        "--workers",
+        min=0,
+        help="Processes; 0 for one a core.",
+        metavar="N",
+        rich_help_panel="Compute",
+    ),
 ]
 
 
@@ -172,7 +205,10 @@ def new_folder(name: str) -> Path:
 
 
 def _fail(message: str) -> NoReturn:
-    print(f"error: {message}", file=sys.stderr)
+    cause, hint = split_hint(message)
+    print(f"error: {cause}", file=sys.stderr)
+    if hint:
+        print(f"hint: {hint}", file=sys.stderr)
     raise typer.Exit(1)
 
 

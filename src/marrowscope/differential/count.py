@@ -3,10 +3,12 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from marrowscope.differential.me_ratio import ICSH, Formula, Ratio, me_ratio
 from marrowscope.differential.reference_ranges import ADULT_MARROW, Norms, Range
 from marrowscope.differential.thresholds import WATCHED, Finding, find
+from marrowscope.io.frames import data_frame
 from marrowscope.metrics.classification import exact_interval
 from marrowscope.taxonomy import CLASSES, cell_class, in_order
 
@@ -81,6 +83,16 @@ class Differential:
     """Blasts and plasma cells against their thresholds."""
     reference_note: str
     """Where the reference ranges are from, and which classes have none."""
+
+    def to_pandas(self) -> Any:
+        """Give a `pandas.DataFrame` with a row a counted class; shares are in percent.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        columns = "code", "name", "lineage", "cells", "percent", "low", "high"
+        rows = ({name: getattr(row, name) for name in columns} for row in self.rows)
+        return data_frame(rows, columns)
 
 
 def count(

@@ -117,6 +117,8 @@ PLASMA_CELLS = Watched(
 )
 WATCHED = (BLASTS, PLASMA_CELLS)
 """In the order of the report."""
+SCHEMES = {watched.codes: watched.schemes for watched in WATCHED}
+"""The schemes by the classes whose share they are about."""
 
 
 def find(
