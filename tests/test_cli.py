@@ -142,5 +142,5 @@ def test_the_base_install_says_what_the_training_commands_need(tmp_path: Path) -
     )
     assert done.returncode == 1
     assert done.stderr == (
-        "error: this command needs torch; install it with: pip install 'marrowscope[train]'\n"
+        "error: this command needs torch\nhint: install it with: pip install 'marrowscope[train]'\n"
     )

@@ -364,11 +364,12 @@ def test_the_command_refuses_in_words(figures: Path, tmp_path: Path) -> None:
     done = run("compare", figures / "one", tmp_path)
     assert done.returncode == 1
     assert done.stderr == (
-        f"error: {tmp_path}: not an evaluation (no metrics.json, predictions.csv); give the folder "
-        "that `marrowscope evaluate` wrote, or a bundle with --data, --split and --output\n"
+        f"error: {tmp_path}: not an evaluation (no metrics.json, predictions.csv)\n"
+        "hint: give the folder that `marrowscope evaluate` wrote, or a bundle with --data, "
+        "--split and --output\n"
     )
     done = run("compare", figures / "one", figures / "two", "--data", SAMPLES / "cells.csv")
     assert done.returncode == 1
     assert done.stderr.startswith("error: --data, --split and --audit are for bundles, and no ")
     done = run("compare", figures / "one", figures / "one/")
-    assert done.stderr == f"error: {figures / 'one'} is given twice; give each once\n"
+    assert done.stderr == f"error: {figures / 'one'} is given twice\nhint: give each once\n"

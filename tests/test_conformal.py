@@ -198,7 +198,7 @@ def test_cells_without_exactly_their_class_are_listed_and_not_counted(
     table = values["differential"]
     excluded = sum(row["cells"] for row in table["excluded"])
     assert table["counted"] + excluded + len(open_ones) == values["cells"] == len(rows)
-    words = f"The model abstains: {len(open_ones)} cells to review, at coverage 0.9"
+    words = f"{len(open_ones)} cells with more than one likely class, not counted"
     assert words in done.stdout
     page = (tmp_path / "out/report.html").read_text()
     assert f"{words}. They are not in the percentages." in page

@@ -272,7 +272,9 @@ def test_the_command_reads_fields_and_names_those_it_cannot(tmp_path: Path) -> N
     Image.new("RGB", (640, 480), (235, 230, 232)).save(tmp_path / "scan/nothing.png")
     (tmp_path / "scan/text.jpg").write_text("hello")
     out = tmp_path / "out"
-    done = run("classify", tmp_path / "scan", "--fields", "--um-per-px", UM, "--output", out)
+    done = run(
+        "classify", tmp_path / "scan", "--fields", "--um-per-px", UM, "--output", out, "--verbose"
+    )
     assert done.returncode == 3, done.stderr
     assert "rejected:" in done.stderr
     assert "text.jpg" in done.stderr

@@ -95,13 +95,14 @@ def test_a_killed_command_goes_on_to_the_same_files(exported: Path, tmp_path: Pa
     refused = run(*words, cwd=tmp_path / "killed")
     assert refused.returncode == 1
     assert refused.stderr == (
-        "error: out already holds something; give another folder, or --resume to go on with the "
-        "classification in it, or --overwrite to start it anew\n"
+        "error: out already holds something\n"
+        "hint: give another folder, or --resume to go on with the classification in it, "
+        "or --overwrite to start it anew\n"
     )
     assert partial.read_bytes().count(b"\n") == begun
     resumed = run(*words, "--resume", cwd=tmp_path / "killed")
     assert resumed.returncode == 3, resumed.stderr
-    assert "360 cells read, 41 inputs rejected" in resumed.stdout
+    assert "360 cells read, 41 rejected" in resumed.stdout
     assert contents(tmp_path / "killed/out") == contents(tmp_path / "whole/out")
     assert {file.name for file in (tmp_path / "killed/out").iterdir()} == set(RESULTS)
 
@@ -286,7 +287,7 @@ def test_starting_anew_leaves_nothing_of_the_old(bundle: Bundle, tmp_path: Path)
     assert run(*words, "--parquet", cwd=tmp_path).returncode == 0
     assert {file.name for file in tmp_path.iterdir()} == {CELLS[0].name, *FILES}
     done = run(*words, cwd=tmp_path)
-    assert "1 cells read, 0 inputs rejected" in done.stdout, done.stderr
+    assert "1 cell read, 0 rejected" in done.stdout, done.stderr
     assert {file.name for file in tmp_path.iterdir()} == {CELLS[0].name, *RESULTS}
 
 
@@ -329,6 +330,7 @@ def test_without_pyarrow_parquet_is_refused_before_the_work(exported: Path, tmp_
     )
     assert done.returncode == 1
     assert done.stderr == (
-        "error: Parquet files need pyarrow; install it with: pip install 'marrowscope[data]'\n"
+        "error: Parquet files need pyarrow\n"
+        "hint: install it with: pip install 'marrowscope[data]'\n"
     )
     assert not (tmp_path / "out").exists()

@@ -37,7 +37,7 @@ def show_classified(result: Classified, bundle: Bundle) -> None:
 
 
 def _lines(result: Classified, bundle: Bundle) -> Iterator[str]:
-    read = count_noun(result.cells, "image"), f"{result.rejected:,} rejected"
+    read = f"{count_noun(result.cells, 'cell')} read", f"{result.rejected:,} rejected"
     yield (
         f"marrowscope {__version__}   bundle {bundle.name} ({result.engine})   {', '.join(read)}"
     )
