@@ -26,6 +26,8 @@ from marrowscope.types import Picture, Prediction, Reject
 
 CLASSIFY = ("classify", "--um-per-px", 0.086)
 CELLS = SAMPLES / "cells/mll/NGS"
+MOST_LINES, MOST_WORDS = 32, 250
+"""On the screen; the rest is in the report, in JSON and behind --verbose."""
 
 
 def run(*arguments: str | float | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -96,6 +98,8 @@ def samples_read(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = run(*CLASSIFY, SAMPLES / "cells", "--output", folder)
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith(f" {folder / 'report.html'}\n")
+    assert len(done.stdout.splitlines()) <= MOST_LINES
+    assert len(done.stdout.split()) <= MOST_WORDS
     return folder
 
 

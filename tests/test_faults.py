@@ -16,7 +16,7 @@ from marrowscope.io.locks import LOCK
 from marrowscope.train.fit import Trained
 
 TOO_LARGE, LOCKED = "File too large", "Permission denied"
-HELD = r"another marrowscope command writes to it \(process \d+ on .*, since .*\); wait until"
+HELD = r"another marrowscope command writes to it \(process \d+ on .*, since .*\)\nhint: wait until"
 EARLIER = "of an earlier day"
 TOY = "--set min_images=9 --set size=56 --set log=none --epochs 1 --threads 1 --output out"
 TRAIN = f"train --data cells.csv --split run --model run {TOY}"
