@@ -107,16 +107,15 @@ def test_a_case_comes_out_as_a_report(room: Room, tmp_path: Path) -> None:
         name_model(session, case, BUNDLE)
         rows = list_cells(session, case).rows
         with pytest.raises(StoreError, match="6 cells of the case A 1 wait to be read; report it"):
-            reading_of(session, case, BUNDLE, room.blobs, tmp_path / "early")
+            reading_of(session, case, BUNDLE, room.blobs)
         keep_readings(session, case, BUNDLE, {row.id: reading(row.id) for row in rows})
         decide(session, ada, case, [rows[0].id], "BLA")
         decide(session, ada, case, [rows[0].id, rows[1].id], "LYT")
         decide(session, ada, case, [rows[2].id], "MON")
         undo(session, ada, case)
-        work = tmp_path / "work"
-        read = reading_of(session, case, BUNDLE, room.blobs, work)
+        read = reading_of(session, case, BUNDLE, room.blobs)
         case.bundle_sha256 = ""
-        before = reading_of(session, case, BUNDLE, room.blobs, tmp_path / "before")
+        before = reading_of(session, case, BUNDLE, room.blobs)
         counted = count_case(session, case, BUNDLE)
     assert read.differential == counted.differential
     assert [cell.decision and cell.decision.label for cell in read.cells] == [
@@ -143,7 +142,7 @@ def test_a_case_comes_out_as_a_report(room: Room, tmp_path: Path) -> None:
     assert [row["reviewer"] for row in table] == ["Ada", "Ada", "", "", "", ""]
 
 
-def test_names_of_slides_and_files_lead_nowhere_else(room: Room, tmp_path: Path) -> None:
+def test_names_of_slides_and_files_lead_nowhere_else(room: Room) -> None:
     with room.store.write() as session:
         ada = user_called(session, "Ada")
         case = make_case(session, ada, Facts("A-1"))
@@ -152,7 +151,8 @@ def test_names_of_slides_and_files_lead_nowhere_else(room: Room, tmp_path: Path)
         name_model(session, case, BUNDLE)
         (row,) = list_cells(session, case).rows
         keep_readings(session, case, BUNDLE, {row.id: reading(0)})
-        work = tmp_path / "deep" / "work"
-        read = reading_of(session, case, BUNDLE, room.blobs, work)
-    assert Path(read.cells[0].machine.path).parent.parent == work
-    assert [file.name for file in (tmp_path / "deep").iterdir()] == ["work"]
+        read = reading_of(session, case, BUNDLE, room.blobs)
+    (cell,) = read.cells
+    assert cell.machine.path == f"_/{row.id}-.._.._.._a.jpg"
+    assert read.load is not None
+    assert read.load(cell.machine).size == (360, 363)

@@ -26,6 +26,7 @@ from marrowscope.data.manifest import Manifest
 from marrowscope.data.split import Split
 from marrowscope.errors import BackboneError, SettingsError, TrainingError
 from marrowscope.metrics.classification import confusion_matrix, macro
+from marrowscope.model.bundle import load_bundle
 from marrowscope.model.preprocess import Preprocessing
 from marrowscope.train.augment import augment, draw
 from marrowscope.train.dataset import CellDataset, EpochSampler, stack
@@ -383,7 +384,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_and_training_goes_on_later(
 
 
 def test_recipes_are_read_by_name_and_changed_by_name() -> None:
-    networks = {"default", "resnet50", "mobilenet-v2", "vit-base", "dinov2-small"}
+    networks = {"default", "fast", "resnet50", "mobilenet-v2", "vit-base", "dinov2-small"}
     assert networks | {"report-resnet50", "report-vit"} <= set(RECIPES)
     for name in RECIPES:
         assert settings_of(name)
@@ -394,6 +395,15 @@ def test_recipes_are_read_by_name_and_changed_by_name() -> None:
         "report-vit", read_changes(["epochs=7", "flips=false", "classes=BLA, NGS"])
     )
     assert (changed.epochs, changed.flips, changed.classes) == (7, False, ("BLA", "NGS"))
+
+
+def test_the_recipe_fast_has_the_settings_of_the_shipped_bundle() -> None:
+    sealed = load_bundle("fast").origin["settings"]
+    settings = vars(settings_of("fast"))
+    of_the_machine = {"model", "precision", "threads"}  # a folder, what `auto` was, its cores
+    same = settings.keys() & sealed.keys() - of_the_machine
+    assert len(same) > 30
+    assert {name: settings[name] for name in same} == {name: sealed[name] for name in same}
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from marrowscope.errors import CaseError
 from marrowscope.inference.classify import go_on, went_in
 from marrowscope.inference.output_folder import engine_of, open_folder, result_files
 from marrowscope.inference.predictor import Outcome, Predictor
+from marrowscope.inference.thumbnails import ImageLoader
 from marrowscope.metrics.quantification import Floats
 from marrowscope.model.bundle import Bundle
 from marrowscope.types import Found, Prediction, Reject
@@ -68,6 +69,8 @@ class Reading:
     """What the model abstains on; None where no coverage was asked for."""
     fields: Mapping[str, OnFields] = field(default_factory=dict)
     """What became of the fields, by the name of the slide, of slides that have fields."""
+    load: ImageLoader | None = None
+    """Loads the image of a cell; None where its path leads to it."""
 
     @property
     def decided(self) -> tuple[CaseCell, ...]:

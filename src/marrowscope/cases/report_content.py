@@ -1,12 +1,12 @@
 """All that the report on a case says, in words and numbers, for the page and the PDF alike."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from marrowscope import __version__
 from marrowscope.cases.classify_case import Reading
 from marrowscope.cases.report_sections import NOT_STATED, Part, parts_of
-from marrowscope.differential.accumulator import Fate
+from marrowscope.differential.accumulator import Fate, Gallery
 from marrowscope.differential.count import ENOUGH, ENOUGH_TO_DECIDE, Differential, LineageRow
 from marrowscope.differential.sample_size import review_first
 from marrowscope.differential.summary import Key, caveats, keys_of, scale_of, sums_of
@@ -69,7 +69,7 @@ def sheet_of(reading: Reading) -> Sheet:
         BundleError: the bundle's test cells cannot be read.
     """
     counted = reading.differential
-    groups = {group.code: group for group in groups_of(reading.tally.gallery, reading.bundle)}
+    groups = {group.code: group for group in _groups(reading.tally.gallery, reading)}
     return Sheet(
         reading=reading,
         title=f"Bone marrow differential of {reading.case.id}",
@@ -84,6 +84,14 @@ def sheet_of(reading: Reading) -> Sheet:
         gallery=tuple(_gallery(reading, groups)),
         parts=parts_of(reading),
     )
+
+
+def _groups(gallery: Gallery, reading: Reading) -> list[Group]:
+    return groups_of(gallery, reading.bundle, reading.load)
+
+
+def _pictures(cells: Iterable[Prediction], reading: Reading) -> list[Picture]:
+    return pictures_of(cells, reading.bundle, reading.load)
 
 
 def _status(reading: Reading) -> str:
@@ -138,7 +146,7 @@ def _deciding(reading: Reading, groups: dict[str, Group]) -> Iterator[Shown]:
             "perhaps",
             f"Each has a chance of {PERHAPS:.0%} or more of being one, by the model. The most "
             "doubtful first: reviewing these shrinks the doubt about the blasts fastest.",
-            tuple(pictures_of(perhaps, reading.bundle)),
+            tuple(_pictures(perhaps, reading)),
         )
     open_cells = (cell.machine for cell in reading.cells if not cell.decision)
     least = sorted(open_cells, key=lambda each: each.probability)[:SHOWN]
@@ -148,7 +156,7 @@ def _deciding(reading: Reading, groups: dict[str, Group]) -> Iterator[Shown]:
             "Least certain",
             "least-certain",
             "Of all cells that no person has reviewed, whatever became of them.",
-            tuple(pictures_of(least, reading.bundle)),
+            tuple(_pictures(least, reading)),
         )
 
 
@@ -168,11 +176,11 @@ def _gallery(reading: Reading, groups: dict[str, Group]) -> Iterator[Shown]:
     for code, group in groups.items():
         if code not in DECIDING:
             yield _of_group(group)
-    for group in groups_of(reading.tally.to_review, reading.bundle):
+    for group in _groups(reading.tally.to_review, reading):
         yield _of_group(group, "To review, most probably ", "review-")
     strangers = reading.tally.strangers
     if strangers.cells:
-        shown = pictures_of(strangers.strangest(), reading.bundle)
+        shown = _pictures(strangers.strangest(), reading)
         yield Shown(
             f"Unlike the cells the model knows: {strangers.cells:,}",
             f"Unlike known cells {strangers.cells:,}",

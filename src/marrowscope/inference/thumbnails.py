@@ -1,9 +1,11 @@
 """Small pictures of cells with what is written below them, as pages show them."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+
+from PIL import Image
 
 from marrowscope.detection.crops import read_cell
 from marrowscope.differential.accumulator import Gallery
@@ -17,6 +19,9 @@ from marrowscope.types import Picture as Given
 from marrowscope.types import Prediction
 
 THUMBNAIL_PIXELS = 144
+
+ImageLoader = Callable[[Prediction], Image.Image]
+"""Loads the image of a classified cell; raises an ImageError where that fails."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +62,20 @@ class Group:
     pictures: list[Picture]
 
 
-def groups_of(gallery: Gallery, bundle: Bundle) -> list[Group]:
+def load_image(prediction: Prediction, field_um: float) -> Image.Image:
+    """Load the image of a cell from its path, or cut it from its field, `field_um` wide.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
+    source = Given(location_of(prediction.path), None, prediction.place)
+    return read_cell(source, field_um)
+
+
+def groups_of(gallery: Gallery, bundle: Bundle, load: ImageLoader | None = None) -> list[Group]:
     """Give the kept cells of each class that has any, in the order of the differential.
+
+    `load` loads their images; without it, each is read from the path of its prediction.
 
     Raises:
         ImageError: a picture cannot be read any more.
@@ -69,15 +86,19 @@ def groups_of(gallery: Gallery, bundle: Bundle) -> list[Group]:
             kind.name,
             kind.counted,
             gallery.cells[code],
-            pictures_of(gallery.least_certain(code), bundle),
+            pictures_of(gallery.least_certain(code), bundle, load),
         )
         for code, kind in CLASSES.items()
         if gallery.cells.get(code)
     ]
 
 
-def pictures_of(predictions: Iterable[Prediction], bundle: Bundle) -> list[Picture]:
+def pictures_of(
+    predictions: Iterable[Prediction], bundle: Bundle, load: ImageLoader | None = None
+) -> list[Picture]:
     """Give cells as pages show them; they are read side by side, those of one field together.
+
+    `load` is as in `groups_of`.
 
     Raises:
         ImageError: a picture cannot be read any more.
@@ -85,20 +106,21 @@ def pictures_of(predictions: Iterable[Prediction], bundle: Bundle) -> list[Pictu
     rows = list(predictions)
     order = sorted(range(len(rows)), key=lambda number: rows[number].path)
     with ThreadPoolExecutor() as pool:
-        drawn = pool.map(partial(picture_of, bundle=bundle), (rows[number] for number in order))
+        drawn = pool.map(
+            partial(picture_of, bundle=bundle, load=load), (rows[number] for number in order)
+        )
         of = dict(zip(order, drawn, strict=True))
     return [of[number] for number in range(len(rows))]
 
 
-def picture_of(prediction: Prediction, bundle: Bundle) -> Picture:
-    """Give one cell as pages show it.
+def picture_of(prediction: Prediction, bundle: Bundle, load: ImageLoader | None = None) -> Picture:
+    """Give one cell as pages show it; `load` is as in `groups_of`.
 
     Raises:
         ImageError: its picture cannot be read any more.
     """
     try:
-        source = Given(location_of(prediction.path), None, prediction.place)
-        image = read_cell(source, bundle.preprocessing.field_um)
+        image = (load or partial(load_image, field_um=bundle.preprocessing.field_um))(prediction)
     except ImageError as error:
         raise ImageError(f"{prediction.path}, to be shown in the report: {error}") from None
     ranked = sorted(

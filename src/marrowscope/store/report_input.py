@@ -1,11 +1,11 @@
-"""A case of the store as the report takes it: with its pictures laid out in a folder by slide."""
+"""A case of the store as the report takes it, with a loader for the images of its cells."""
 
-import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from PIL import Image
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session, aliased, joinedload
 
@@ -21,6 +21,8 @@ from marrowscope.differential.count import count
 from marrowscope.differential.me_ratio import ICSH, Formula
 from marrowscope.differential.reference_ranges import ADULT_MARROW, Norms
 from marrowscope.errors import StoreError
+from marrowscope.inference.thumbnails import ImageLoader
+from marrowscope.io.images import decode_image
 from marrowscope.model.bundle import Bundle
 from marrowscope.store.blobs import Blobs
 from marrowscope.store.boxes import cells_by_field
@@ -32,7 +34,7 @@ from marrowscope.store.tables import Case, CaseCell, CellDecision, Field, User
 from marrowscope.types import Prediction, Reject
 
 ODD = re.compile(r"[^\w.-]")
-"""What the name of a picture's link may not have."""
+"""What the name of a cell may not have."""
 LONGEST = 80
 
 
@@ -41,15 +43,14 @@ def reading_of(
     case: Case,
     bundle: Bundle,
     blobs: Blobs,
-    folder: Path,
     *,
     engine: str = "onnxruntime",
     norms: Norms = ADULT_MARROW,
     formula: Formula = ICSH,
 ) -> Reading:
-    """Give a case as `cases.report.report_case` takes it; links in the folder lead to its pictures.
+    """Give a case as `cases.report.report_case` takes it; it loads images from the blobs.
 
-    A link is named by the number of the cell and the name that its picture came with. `engine` is
+    A cell is named by its slide, its number and the name that its image came with. `engine` is
     what the report says the cells were read with. The bundle of a case that was read before its
     digest was kept has none.
 
@@ -60,16 +61,16 @@ def reading_of(
     """
     check_model(case, bundle)
     cells = _cells(session, case)
-    paths = {cell.id: _lay_out(cell, blobs, folder) for cell in cells}
+    names = {cell.id: _name(cell) for cell in cells}
     tally = Tally(bundle.novelty)
-    decisions = _decisions(session, cells, paths)
+    decisions, overruled = _decisions(session, cells, names)
     read = [
-        _read(cell, paths[cell.id], decisions, tally)
+        _read(cell, names[cell.id], decisions.get(cell.id), tally)
         for cell in cells
         if cell.state is CellState.READ
     ]
     rejects = [
-        SlideReject(cell.slide.name, Reject(str(paths[cell.id]), cell.reason))
+        SlideReject(cell.slide.name, Reject(names[cell.id], cell.reason))
         for cell in cells
         if cell.state is CellState.REJECTED
     ]
@@ -78,17 +79,20 @@ def reading_of(
     for reject in rejects:
         tally.add(reject.reject)
     return Reading(
-        case=_facts(case, cells, fields, folder),
+        case=_facts(case, cells, fields),
         bundle=_as_known(case, bundle),
         engine=engine,
         cells=tuple(read),
         rejects=tuple(rejects),
-        decisions=decisions,
+        decisions=Decisions(
+            {names[number]: decision for number, decision in decisions.items()}, overruled
+        ),
         strays=(),
         tally=tally,
         differential=count(tally.gallery.cells, bundle.classes, norms, formula),
         adjusted=adjusted_of(read, bundle, tally),
         fields=_on_fields(session, case, fields),
+        load=_loader(blobs, {names[cell.id]: cell.sha256 for cell in cells}),
     )
 
 
@@ -131,23 +135,33 @@ def _cells(session: Session, case: Case) -> Sequence[CaseCell]:
     return cells
 
 
-def _lay_out(cell: CaseCell, blobs: Blobs, folder: Path) -> Path:
-    """Make a link to a picture, below the name of its slide; neither name can lead elsewhere."""
-    place = folder / (ODD.sub("_", cell.slide.name).strip(".") or "_")
-    place.mkdir(parents=True, exist_ok=True)
-    link = place / f"{cell.id}-{ODD.sub('_', cell.file)[-LONGEST:]}"
-    link.symlink_to(blobs.path(cell.sha256).resolve())
-    return link
+def _name(cell: CaseCell) -> str:
+    """Name a cell as a relative path, `SLIDE/NUMBER-FILE`; no part of it leads elsewhere."""
+    slide = ODD.sub("_", cell.slide.name).strip(".") or "_"
+    return f"{slide}/{cell.id}-{ODD.sub('_', cell.file)[-LONGEST:]}"
 
 
-def _read(cell: CaseCell, path: Path, decisions: Decisions, tally: Tally) -> ReadCell:
-    machine: Prediction = machine_of(cell, str(path))
-    decision = decisions.of(path)
+def _loader(blobs: Blobs, hashes: Mapping[str, str]) -> ImageLoader:
+    """Give a loader of images by the names of their cells."""
+
+    def load(prediction: Prediction) -> Image.Image:
+        return decode_image(blobs.read(hashes[prediction.path]))
+
+    return load
+
+
+def _read(cell: CaseCell, name: str, decision: Decision | None, tally: Tally) -> ReadCell:
+    machine: Prediction = machine_of(cell, name)
     return ReadCell(cell.slide.name, machine, decision, tally.add_cell(decided(machine, decision)))
 
 
-def _decisions(session: Session, cells: Sequence[CaseCell], paths: dict[int, Path]) -> Decisions:
-    """Give what counts, and what was decided on again later; what was taken back is neither."""
+def _decisions(
+    session: Session, cells: Sequence[CaseCell], names: Mapping[int, str]
+) -> tuple[dict[int, Decision], tuple[Decision, ...]]:
+    """Give the decision that counts by the cell's number, and those overruled later.
+
+    What was taken back is neither.
+    """
     taken_back = aliased(CellDecision)
     query = (
         select(CellDecision, User.name)
@@ -160,20 +174,17 @@ def _decisions(session: Session, cells: Sequence[CaseCell], paths: dict[int, Pat
         )
         .order_by(CellDecision.id)
     )
-    counts: dict[str, Decision] = {}
+    counts: dict[int, Decision] = {}
     overruled: list[Decision] = []
     for row, name in session.execute(query):
-        path = str(paths[row.cell_id])
-        if before := counts.get(os.path.realpath(path)):
+        if before := counts.get(row.cell_id):
             overruled.append(before)
-        counts[os.path.realpath(path)] = Decision(path, row.after, name, row.at)
-    return Decisions(counts, tuple(overruled))
+        counts[row.cell_id] = Decision(names[row.cell_id], row.after, name, row.at)
+    return counts, tuple(overruled)
 
 
-def _facts(
-    case: Case, cells: Sequence[CaseCell], fields: Sequence[Field], folder: Path
-) -> CaseFacts:
+def _facts(case: Case, cells: Sequence[CaseCell], fields: Sequence[Field]) -> CaseFacts:
     rows = [cell.slide for cell in cells] + [field.slide for field in fields]
     names = dict.fromkeys(row.name for row in rows)
     slides = (Slide(name, (), case.stain, case.um_per_px) for name in names)
-    return CaseFacts(case.title, folder, tuple(slides), case.date, case.material, case.stain)
+    return CaseFacts(case.title, Path(), tuple(slides), case.date, case.material, case.stain)

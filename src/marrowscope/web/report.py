@@ -24,15 +24,15 @@ def report_file(session: Session, room: Room, case: Case, name: str) -> bytes:
         BundleError: the bundle's test cells cannot be read.
     """
     engine = room.settings.engine
+    reading = reading_of(session, case, room.bundle, room.blobs, engine=engine)
+    sheet = signed(sheet_of(reading), case)
     with tempfile.TemporaryDirectory(prefix="marrowscope-") as folder:
-        place = Path(folder)
-        reading = reading_of(session, case, room.bundle, room.blobs, place, engine=engine)
-        sheet = signed(sheet_of(reading), case)
+        file = Path(folder) / name
         if name == FHIR:
-            _write_fhir(sheet, place / name, case)
+            _write_fhir(sheet, file, case)
         else:
-            WRITERS[name](sheet, place / name)
-        return (place / name).read_bytes()
+            WRITERS[name](sheet, file)
+        return file.read_bytes()
 
 
 def signed(sheet: Sheet, case: Case) -> Sheet:
