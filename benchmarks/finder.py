@@ -15,20 +15,15 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import torch
-
 from marrowscope.detection.boxes import BOXES, read_boxes
-from marrowscope.train.detector.copy_paste import Cutout
-from marrowscope.train.detector.data import cut_cells, looks_scales, read_scene
-from marrowscope.train.detector.export import export_finder
-from marrowscope.train.detector.fit import FinderSettings, fit_finder
+from marrowscope.train.detector.data import looks_scales
+from marrowscope.train.detector.fit import FinderSettings
+from marrowscope.train.detector.run import read_detector_data, train_detector
 
 NOT_CELLS = ("ART", "KSC", "NIF", "OTH")
 """Classes of smudges, unknown things and artefacts: not laid onto fields."""
 KNOWN = {
     "about": "Finds nucleated cells, red cells and platelets on Giemsa-type fields",
-    "um_per_px": 0.25,
-    "least_score": 0.5,
     "licence": "Apache-2.0",
     "trained_on": (
         "140 fields of TXL-PBC (MIT; Gan Lu et al.), which re-mixes Raabin-WBC, PBC, BCCD and "
@@ -38,8 +33,8 @@ KNOWN = {
 }
 
 
-def cells_of(root: Path, split: Path, part: str, source: str, most: int) -> list[Cutout]:
-    """Cut out cells of a part of the split, at most some of each class; 0.086 um per pixel."""
+def cell_files(root: Path, split: Path, part: str, source: str, most: int) -> list[Path]:
+    """Give files of a part of the split, drawn by chance, at most some of each class."""
     with split.open(newline="") as file:
         rows = [
             row
@@ -53,9 +48,7 @@ def cells_of(root: Path, split: Path, part: str, source: str, most: int) -> list
         counts[row["label"]] += 1
         if counts[row["label"]] <= most:
             files.append(root / row["path"])
-    cells, left_out = cut_cells(files, 0.086)
-    print(f"{len(cells)} {part} cells cut out, {left_out} left out as not whole or not alone")
-    return cells
+    return files
 
 
 def main() -> None:
@@ -71,23 +64,29 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=FinderSettings.steps)
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
-    torch.set_num_threads(given.threads)
-    boxes = read_boxes(given.fields / BOXES)
-    looks, scales = looks_scales(given.fields, boxes)
-    cells = cells_of(given.cells, given.split, "train", given.source, 200)
+    _, scales = looks_scales(given.fields, read_boxes(given.fields / BOXES))
+    files = cell_files(given.cells, given.split, "train", given.source, 200)
     settings = FinderSettings(steps=given.steps)
     for look in given.only or [*scales, "all"]:
         folder = given.output / ("all" if look == "all" else f"without-{look}")
         if (folder / "finder.json").exists():
             continue
-        folder.mkdir(parents=True, exist_ok=True)
-        scenes = [
-            read_scene(given.fields / name, found, scales[looks[name]])
-            for name, found in boxes.items()
-            if looks[name] != look
-        ]
-        network = fit_finder(scenes, cells, settings, Progress(folder.name).hear)
-        export_finder(network, folder, {**KNOWN, "steps": settings.steps, "seed": settings.seed})
+        data = read_detector_data(
+            given.fields,
+            without="" if look == "all" else look,
+            cells=files,
+            cells_um_per_px=0.086,
+        )
+        print(f"{len(data.cells)} cells cut out, {data.left_out} not whole or not alone")
+        train_detector(
+            data,
+            folder,
+            settings,
+            overwrite=True,
+            threads=given.threads,
+            facts=KNOWN,
+            advance=Progress(folder.name).hear,
+        )
 
 
 class Progress:

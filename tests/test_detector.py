@@ -20,13 +20,14 @@ from marrowscope.detection.field import PlainField, open_field
 from marrowscope.detection.pixel_size import red_cell_scale, samples
 from marrowscope.detection.quality import FLAGS
 from marrowscope.detection.stain import background, densities, shrunk
-from marrowscope.errors import ExportError, FieldError
+from marrowscope.errors import ExportError, FieldError, TrainingError
 from marrowscope.train.detector.copy_paste import Cutout, cut_out
 from marrowscope.train.detector.data import cut_cells, looks_scales, read_scene
 from marrowscope.train.detector.export import export_finder
 from marrowscope.train.detector.fit import FinderSettings, fit_finder
 from marrowscope.train.detector.metrics import agree, together
 from marrowscope.train.detector.network import KINDS, FinderNet, loss, targets
+from marrowscope.train.detector.run import read_detector_data
 from marrowscope.train.detector.scenes import SIDE, Scene, draw_scene, lay_cells
 
 FIELDS = SAMPLES / "fields"
@@ -258,3 +259,44 @@ def test_the_command_writes_boxes_outlines_and_pictures(tmp_path: Path) -> None:
     none = run("find-cells", str(fields / "words.txt"), "--output", str(tmp_path / "none"))
     assert none.returncode == 1
     assert "1 inputs rejected" in none.stdout
+
+
+def test_a_detector_is_trained_by_the_command_and_used(tmp_path: Path) -> None:
+    out = tmp_path / "detector"
+    cells = str(SAMPLES / "cells/mll/BLA")
+    command = ["train-detector", str(FIELDS), "--output", str(out), "--steps", "3"]
+    command += ["--batch-size", "2", "--threads", "1", "--json"]
+    with_cells = [*command, "--cells", cells, "--cells-um-per-px", "0.086"]
+    outcome = json.loads(run(*with_cells).stdout)
+    assert outcome["trained_on"]["fields"] == len(DRAWN)
+    assert outcome["trained_on"]["boxes"]["WBC"] == sum(
+        box.label == "WBC" for boxes in DRAWN.values() for box in boxes
+    )
+    assert outcome["trained_on"]["cells"] > 0
+    assert {file.name for file in out.iterdir()} == {"model.onnx", "finder.json"}
+    about = json.loads((out / "finder.json").read_text())
+    assert (about["steps"], about["seed"], about["least_score"]) == (3, 0, 0.5)
+    detector = load_finder(out, 1)
+    assert detector.network(np.zeros((3, 32, 48), np.float32)).shape == (7, 8, 12)
+    field = str(FIELDS / next(iter(DRAWN)))
+    used = run("find-cells", field, "--detector", str(out), "--output", str(tmp_path / "found"))
+    assert used.returncode == 0, used.stderr
+    again = run(*command)
+    assert again.returncode == 1
+    assert "already holds something" in again.stderr
+
+
+def test_a_detector_is_not_trained_on_what_cannot_teach_it(tmp_path: Path) -> None:
+    fields = shutil.copytree(FIELDS, tmp_path / "fields")
+    with pytest.raises(FieldError, match=r"no field in .* has the size 1x1; their sizes are"):
+        read_detector_data(fields, without="1x1")
+    look, scale = next(iter(SCALES.items()))
+    rest = read_detector_data(fields, without=look)
+    assert len(rest.scenes) == sum(name != look for name in LOOKS.values())
+    assert len(read_detector_data(fields, um_per_px=scale).scenes) == len(DRAWN)
+    table = fields / "boxes.csv"
+    table.write_text(table.read_text().replace(",WBC,", ",PLT,"))
+    with pytest.raises(TrainingError, match="no box labelled WBC on the fields to train on"):
+        read_detector_data(fields)
+    alone = run("train-detector", str(FIELDS), "--output", str(tmp_path / "x"), "--cells", "a")
+    assert "--cells and --cells-um-per-px go together" in alone.stderr

@@ -21,6 +21,7 @@ from marrowscope.commands import (
     serve,
     store,
     train,
+    train_detector,
     tune,
 )
 
@@ -59,6 +60,7 @@ def main(
 app.command(epilog=classify.EPILOG)(classify.classify)
 app.command(epilog=doctor.EPILOG)(doctor.doctor)
 app.command(epilog=train.EPILOG)(train.train)
+app.command(epilog=train_detector.EPILOG)(train_detector.train_detector)
 app.command(epilog=preview.EPILOG)(preview.preview)
 app.command(epilog=tune.EPILOG)(tune.tune)
 app.command(epilog=export.EPILOG)(export.export)

@@ -59,6 +59,12 @@ def find_cells(
         bool,
         typer.Option("--crops", help="Write each cell as a PNG of 21.5 micrometres a side, too."),
     ] = False,
+    detector: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder that `train-detector` wrote.", show_default="the one of the package"
+        ),
+    ] = None,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -66,10 +72,10 @@ def find_cells(
     with writing_into(output or new_folder("marrowscope-cells")) as folder:
         from marrowscope.detection.batch import find_on_fields, write_all_crops
         from marrowscope.detection.crop_files import CROPS
-        from marrowscope.detection.detector import load_finder
+        from marrowscope.detection.detector import DEFAULT, load_finder
         from marrowscope.io.discovery import find_files
 
-        finder = load_finder(threads=threads)
+        finder = load_finder(detector or DEFAULT, threads)
         inputs = list(find_files(fields, um_per_px))
         with progress("Finding cells", len(inputs)) as advance:
             result = find_on_fields(inputs, folder, finder, overwrite=overwrite, advance=advance)
