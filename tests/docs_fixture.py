@@ -38,6 +38,7 @@ SMALL = {
     "data read": ("--um-per-px", "0.086"),
     "data split": ("--min-stratum", "5"),
     "train": ("--epochs", "1", "--threads", "1"),
+    "train-detector": ("--steps", "2", "--batch-size", "2", "--threads", "1"),
     "tune": ("--epochs", "1", "--threads", "1", "--trials", "1"),
     "evaluate": ("--rounds", "100"),
     "compare": ("--rounds", "100", "--least-support", "1"),
@@ -126,6 +127,9 @@ def _fields(folder: Path) -> None:
     for name in ("fields", "samples/fields"):
         (folder / name).mkdir(parents=True)
         shutil.copy(field, folder / name)
+    header, *rows = (FIELDS / "boxes.csv").read_text().splitlines()
+    drawn = [header, *(row for row in rows if row.startswith(field.name))]
+    (folder / "samples/fields/boxes.csv").write_text("\n".join(drawn))
     with Image.open(field) as picture:
         picture.save(folder / "fields/9.tif")
         slide = np.asarray(picture)

@@ -26,6 +26,7 @@ NOT_RUN = {
     "bundles/default": ONE_EXPORT,
     "bundles/fast": ONE_EXPORT,
     "bundles/resnet50": ONE_EXPORT,
+    "--recipe fast": "needs the split of the bundle; tests/test_train.py reads the recipe",
     "teacher=default": "needs the split of the bundle; tests/test_distillation.py teaches",
     "figures-1": "needs a training for each fold; tests/test_label_issues.py makes such lists",
     "marrowscope case export": "needs a reviewed case; tests/test_review_server.py exports one",
