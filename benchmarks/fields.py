@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from finder import cells_of
+from finder import cell_files
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -26,7 +26,7 @@ from marrowscope.detection.field import PlainField, open_field
 from marrowscope.detection.nuclei import Limits, find_nucleated
 from marrowscope.detection.stain import UM_PER_PX, background, densities, shrunk
 from marrowscope.train.detector.copy_paste import Cutout
-from marrowscope.train.detector.data import looks_scales, read_scene
+from marrowscope.train.detector.data import cut_cells, looks_scales, read_scene
 from marrowscope.train.detector.metrics import Agreement, agree, interval, together
 from marrowscope.train.detector.scenes import Scene, lay_cells
 
@@ -100,7 +100,8 @@ def dense_field(base: Scene, cells: list[Cutout], seed: int) -> tuple[PlainField
 
 
 def dense(given: argparse.Namespace, looks: dict[str, str], scales: dict[str, float]) -> None:
-    cells = cells_of(given.cells, given.split, "test", "mll", 200)
+    cells, left_out = cut_cells(cell_files(given.cells, given.split, "test", "mll", 200), 0.086)
+    print(f"{len(cells)} test cells cut out, {left_out} left out as not whole or not alone")
     drawn = read_boxes(given.fields / BOXES)
     print(
         "| dense fields on the look left out | fields | WBC | precision | recall | F1 | taken | |"

@@ -1,6 +1,8 @@
 """Export, and the bundle as a whole: exact files, seals, refusal of what was changed."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -229,6 +231,27 @@ def test_a_missing_field_is_refused(toy_bundle: Bundle) -> None:
     assert "cannot be read: it has no licence" in change(
         toy_bundle, lambda values: values.pop("licence")
     )
+
+
+def test_every_wrong_value_of_a_description_is_named(toy_bundle: Bundle) -> None:
+    def spoil(values: dict[str, Any]) -> None:
+        del values["model"]["precision"]
+        values["preprocessing"]["size"] = "224"
+        values["preprocessing"]["mean"] = [0.5, True]
+        values["calibration"]["factor"][0] = None
+        values["novelty"]["false_alarms"] = 2
+
+    message = change(toy_bundle, spoil)
+    assert "model has no precision" in message
+    assert "preprocessing.size must be a valid integer, got '224'" in message
+    assert "preprocessing.mean.1 must be a valid number, got True" in message
+    assert "calibration.factor.0 must be a valid number, got None" in message
+    assert "novelty.false_alarms must be less than or equal to 1, got 2" in message
+
+
+def test_help_and_a_bare_import_leave_pydantic_out() -> None:
+    code = "import marrowscope, marrowscope.cli, sys; sys.exit('pydantic' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_model_that_is_no_onnx_file(toy_bundle: Bundle) -> None:

@@ -13,7 +13,6 @@ from marrowscope.model.novelty import Novelty
 from marrowscope.model.preprocess import Preprocessing
 from marrowscope.model.reference_embeddings import REFERENCES
 from marrowscope.model.reference_images import PICTURES, pictures_of
-from marrowscope.model.schema import check_description
 from marrowscope.model.test_predictions import TESTED, Adjustment, adjustment_of
 from marrowscope.taxonomy import cell_class
 
@@ -167,6 +166,8 @@ def description_of(values: Any) -> Description:
             f"its format is {values['format']!r}; this marrowscope reads "
             f"{FORMAT}: update marrowscope or export the bundle again"
         )
+    from marrowscope.model.schema import check_description
+
     check_description(values)
     classes = tuple(cell_class(code).code for code in values["classes"])
     if len(set(classes)) < max(len(classes), 1):
