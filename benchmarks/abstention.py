@@ -20,7 +20,7 @@ from marrowscope.types import Picture, Prediction
 HALVINGS = 200
 COVERAGES = (0.8, 0.9, 0.95)
 PENALTY, FREE = 0.1, 1
-"""Of the regularised score: added for every class beyond the first one."""
+"""Penalty of the regularised score: added for every class beyond the first one."""
 
 
 def validation_cells(

@@ -40,7 +40,7 @@ SAMPLES = ROOT / "samples"
 PATIENCE_S = 300
 """Seconds that tests wait for what must come; a busy machine is slow, not wrong."""
 SIDE = 220
-"""Of planted crops, in pixels."""
+"""Side of planted crops, in pixels."""
 Planted = dict[tuple[Path, Path], tuple[int, int]]
 """Pairs of crops of one picture, and the shift from the first to the second."""
 

@@ -30,7 +30,7 @@ TOY_SETTINGS = {
     "precision": "fp32",
     "log": "none",
 }
-"""Of trainings here: a network with two narrow blocks."""
+"""Settings of trainings here: a network with two narrow blocks."""
 BUNDLE = Path("bundles/first")
 """What the README trains and exports, on the desk."""
 SMALL = {

@@ -12,7 +12,7 @@ bounded = settings(
     max_examples=60,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-"""Of a test; `@settings(bounded, max_examples=N)` for another number of examples."""
+"""Bounds of a test; `@settings(bounded, max_examples=N)` for another number of examples."""
 
 codes = some.sampled_from(tuple(CLASSES))
 words = some.text(some.characters(exclude_categories=["Cs"]), max_size=12)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from marrowscope.errors import FieldError, NotThereError, StoreError
-from marrowscope.store.blobs import Blobs, chunks_of
+from marrowscope.store.blobs import Blobs, read_chunks
 
 HANG = """
 import sys
@@ -31,7 +31,7 @@ def test_a_content_is_kept_under_its_hash_once(tmp_path: Path) -> None:
     assert blobs.path(name) == tmp_path / "blobs" / name[:2] / name
     assert blobs.put_chunks([b"ce", b"", b"ll"]) == name
     assert (blobs.read(name), name in blobs, list(blobs.names())) == (b"cell", True, [name])
-    assert b"".join(chunks_of(blobs.path(name))) == b"cell"
+    assert b"".join(read_chunks(blobs.path(name))) == b"cell"
     assert [file.name for file in (tmp_path / "blobs").iterdir()] == [name[:2]]
 
 

@@ -15,7 +15,7 @@ LONGEST_SECONDS = PATIENCE_S
 MOST_KIB = 512 * 1024
 """That the memory of this process may grow by."""
 LARGEST_BYTES = 300_000
-"""Of all cases together."""
+"""Size of all cases together."""
 
 
 @pytest.mark.parametrize("target", TARGETS)

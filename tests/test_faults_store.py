@@ -21,7 +21,7 @@ from marrowscope.cases.case import read_case as read_case_of
 from marrowscope.errors import DeniedError, MissingExtraError
 from marrowscope.store import audit, credentials, invitations, jobs, timestamps
 from marrowscope.store.audit import Event, append, verify
-from marrowscope.store.credentials import login_of, open_login
+from marrowscope.store.credentials import find_login, open_login
 from marrowscope.store.database import Store
 from marrowscope.store.decisions import decide
 from marrowscope.store.enums import Role
@@ -235,7 +235,7 @@ def test_a_clock_set_back_gives_no_login_and_no_link_more_time(
     ):
         at(monkeypatch, shift)
         with store.read() as session:
-            assert (login_of(session, login) is not None) == holds
+            assert (find_login(session, login) is not None) == holds
             if holds:
                 assert look_at_link(session, link) is not None
             else:

@@ -192,7 +192,7 @@ def test_a_corrected_share_stands_beside_the_plain_one(model: Bundle) -> None:
 
 
 def test_the_report_on_a_case_has_it(tmp_path: Path) -> None:
-    """Of real cells: the case's facts, its reviewers and the counts of differential.json."""
+    """Facts of the case, its reviewers and the counts of differential.json, on real cells."""
     case, out = tmp_path / "case", tmp_path / "report"
     for code in ("LYT", "NGS"):
         shutil.copytree(SAMPLES / "cells/mll" / code, case / "cells" / code)

@@ -27,7 +27,7 @@ from marrowscope.model.bundle import Bundle, load_bundle
 from marrowscope.types import Picture, Place, Reject
 
 UM = 0.086
-"""Of the fields that are composed here: cells of the public set are 250 pixels, 21.5 um."""
+"""Scale of the fields that are composed here: cells of the public set are 250 pixels, 21.5 um."""
 
 
 def pixels_of(width: int, height: int) -> np.ndarray:

@@ -15,7 +15,7 @@ from store_fixtures import people, picture
 
 from marrowscope.errors import ConflictError, LostJobError
 from marrowscope.store.cases import Facts, make_case
-from marrowscope.store.cells import add_cells, progress_of
+from marrowscope.store.cells import add_cells, case_progress
 from marrowscope.store.database import Store
 from marrowscope.store.enums import JobState
 from marrowscope.store.idempotency import answered, remember
@@ -26,8 +26,8 @@ from marrowscope.store.jobs import (
     fail_job,
     finish_job,
     jobs_by_state,
-    jobs_of,
     keep_job,
+    list_jobs,
     release_job,
     take_job,
 )
@@ -64,8 +64,8 @@ def test_a_killed_workers_job_is_taken_up_and_nothing_kept_is_read_again(
         first.kill()
     assert [words[0] for words in said] == ["took", "kept", "kept", "hangs"]
     with store.read() as session:
-        assert progress_of(session, case).read == 4
-        (job,) = jobs_of(session, case)
+        assert case_progress(session, case).read == 4
+        (job,) = list_jobs(session, case)
         assert (job.state, job.done, job.owner) == (JobState.RUNNING, 4, "first")
         lease = job.lease_until
     assert lease is not None
@@ -79,8 +79,8 @@ def test_a_killed_workers_job_is_taken_up_and_nothing_kept_is_read_again(
     kept = [cell for words in said[1:3] for cell in words[1:]]
     assert sorted(map(int, kept + read)) == list(range(1, 10))
     with store.read() as session:
-        assert progress_of(session, case).read == 9
-        (job,) = jobs_of(session, case)
+        assert case_progress(session, case).read == 9
+        (job,) = list_jobs(session, case)
         assert (job.state, job.done, job.attempts) == (JobState.DONE, 9, 2)
 
 
@@ -159,7 +159,7 @@ def test_a_job_that_goes_wrong_is_tried_again_five_times(store: Store) -> None:
         release_job(session, given_back.id, "a")
         assert (given_back.state, given_back.attempts) == (JobState.QUEUED, 0)
         assert take_job(session, "a") is given_back
-        fail_job(session, given_back.id, "a", "the bundle is broken", again=False)
+        fail_job(session, given_back.id, "a", "the bundle is broken", retry=False)
         assert given_back.state is JobState.FAILED
 
 

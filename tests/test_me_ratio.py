@@ -18,7 +18,7 @@ def test_worked_ratio() -> None:
 
 
 def test_the_interval_covers_the_ratio_that_was_drawn_from() -> None:
-    """Of all counts of 200 cells at M:E 3, weighed by their chance, 95% or more cover 3."""
+    """The intervals of 95% or more of all counts of 200 cells at M:E 3, by chance, cover 3."""
     covered = 0.0
     for myeloid in range(100, 200):
         ratio = me_ratio({"NGS": myeloid, "EBO": 200 - myeloid})

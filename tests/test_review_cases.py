@@ -13,13 +13,13 @@ from marrowscope.store.case_model import check_model, name_model
 from marrowscope.store.cases import (
     Facts,
     archive,
+    case_facts,
     change_facts,
     delete_case,
-    facts_of,
     find_case,
     list_cases,
+    list_members,
     make_case,
-    members_of,
     restore,
     share,
     unshare,
@@ -30,11 +30,11 @@ from marrowscope.store.cells import (
     Order,
     Wanted,
     add_cells,
+    case_progress,
+    counted_prediction,
     find_cell,
     keep_readings,
     list_cells,
-    prediction_of,
-    progress_of,
     waiting,
 )
 from marrowscope.store.database import Store
@@ -59,7 +59,7 @@ def test_nobody_sees_anothers_case(store: Store) -> None:
             assert list_cases(session, other).total == 0
         share(session, them.ada, case, them.reader)
         assert find_case(session, them.reader, case.public_id) is case
-        assert members_of(session, case) == [them.reader]
+        assert list_members(session, case) == [them.reader]
         unshare(session, them.ada, case, them.reader)
         assert list_cases(session, them.reader).total == 0
         with pytest.raises(DeniedError, match="Rita is a reader; making a case needs a reviewer"):
@@ -109,7 +109,7 @@ def test_facts_are_kept_as_they_were_typed(store: Store) -> None:
         change_facts(session, ada, case, hostile)
         assert case.version == 2
     with store.read() as session:
-        assert facts_of(find_case(session, ada, case.public_id)) == hostile
+        assert case_facts(find_case(session, ada, case.public_id)) == hostile
         assert verify(session) is None
 
 
@@ -148,13 +148,13 @@ def test_what_the_model_read_is_kept_and_comes_back(store: Store) -> None:
         assert [cell.id for cell in waiting(session, case)] == [third.id]
     with store.read() as session:
         cells = list_cells(session, case).rows
-        assert prediction_of(cells[0]) == replace(reading(0, strange), path=str(cells[0].id))
+        assert counted_prediction(cells[0]) == replace(reading(0, strange), path=str(cells[0].id))
         assert (cells[0].novel, cells[1].reason) == (True, "no picture")
         assert cells[0].margin == pytest.approx(0.5 - 0.5 / 12)
-        found = progress_of(session, case)
+        found = case_progress(session, case)
         assert (found.waiting, found.read, found.rejected, found.decided) == (1, 1, 1, 0)
         with pytest.raises(StoreError, match=f"cell {third.id} is waiting; only a cell that was"):
-            prediction_of(cells[2])
+            counted_prediction(cells[2])
 
 
 def test_one_bundle_reads_all_of_a_case(store: Store) -> None:

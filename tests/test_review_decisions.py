@@ -19,18 +19,18 @@ from marrowscope.errors import (
 )
 from marrowscope.store.audit import entries, export, verify
 from marrowscope.store.blind_reading import (
-    agreement_of,
     close_reading,
+    compare_readings,
     labels_in,
+    list_readings,
     open_reading,
-    readings_of,
 )
 from marrowscope.store.cases import lock
 from marrowscope.store.cells import add_cells, list_cells
 from marrowscope.store.database import Store
 from marrowscope.store.decisions import decide, history, undo
 from marrowscope.store.enums import CaseState, Role
-from marrowscope.store.signing import mark_reviewed, reopen, seal_holds, seal_of, sign
+from marrowscope.store.signing import compute_seal, mark_reviewed, reopen, seal_holds, sign
 from marrowscope.store.tables import CaseCell
 from marrowscope.store.users import change_role
 
@@ -219,9 +219,9 @@ def test_a_seal_covers_the_bundle_and_one_from_before_it_was_kept_holds(store: S
     with store.write() as session:
         ada = people(session).ada
         case = read_case(session, ada)
-        whole = seal_of(session, case)
+        whole = compute_seal(session, case)
         case.bundle_sha256 = "0" * 64
-        assert seal_of(session, case) != whole
+        assert compute_seal(session, case) != whole
         case.bundle_sha256 = ""
         # as 1.0 computed it
         first = [case.public_id, "A-1", "", "", "", 0.1, "default", BUNDLE.model_sha256]
@@ -231,7 +231,7 @@ def test_a_seal_covers_the_bundle_and_one_from_before_it_was_kept_holds(store: S
             for cell in list_cells(session, case).rows
         ]
         told = "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines)
-        assert seal_of(session, case) == hashlib.sha256(told.encode()).hexdigest()
+        assert compute_seal(session, case) == hashlib.sha256(told.encode()).hexdigest()
 
 
 def test_reopening_is_recorded_with_its_reason(store: Store) -> None:
@@ -265,7 +265,7 @@ def test_a_case_that_is_not_done_is_not_reviewed(store: Store) -> None:
 
 
 def test_two_readers_read_blind_and_their_agreement_is_counted(store: Store) -> None:
-    """Of four cells that both read, three get one class; by chance 3/8 + 1/8 would: kappa 1/2."""
+    """Three of four cells that both read get one class; by chance 3/8 + 1/8 would: kappa 1/2."""
     with store.write() as session:
         them = people(session)
         case = read_case(session, them.ada, 5)
@@ -281,20 +281,20 @@ def test_two_readers_read_blind_and_their_agreement_is_counted(store: Store) -> 
         decide(session, them.ben, case, numbers[2:5], "MYB")
         assert labels(cells) == [""] * 5
         with pytest.raises(DeniedError, match="Ben reads the case A-1 blind; close that reading"):
-            agreement_of(session, them.ben, case, them.reader, them.ben)
+            compare_readings(session, them.ben, case, them.reader, them.ben)
         close_reading(session, them.ben, case)
         with pytest.raises(ConflictError, match="Rita has not closed a blind reading of the case"):
-            agreement_of(session, them.ben, case, them.reader, them.ben)
+            compare_readings(session, them.ben, case, them.reader, them.ben)
         close_reading(session, them.reader, case)
         with pytest.raises(ConflictError, match="Rita has closed a blind reading of the case A-1"):
             open_reading(session, them.reader, case)
-        found = agreement_of(session, them.ben, case, them.reader, them.ben)
+        found = compare_readings(session, them.ben, case, them.reader, them.ben)
         assert found.same is not None
         assert (found.same.cells, found.same.agreed.value) == (4, 0.75)
         assert found.same.kappa.value == pytest.approx(0.5)
         assert found.names == ("Rita", "Ben")
         assert "Rita: 1 cell not decided on, in no figure" in found.left_out
-        first = readings_of(session, case)[0]
+        first = list_readings(session, case)[0]
         assert labels_in(session, first) == dict.fromkeys(numbers[:3], "BLA") | {numbers[3]: "MYB"}
 
 

@@ -33,7 +33,7 @@ from marrowscope.store.boxes import (
 )
 from marrowscope.store.case_model import name_model
 from marrowscope.store.cases import Facts, delete_case, find_case, make_case
-from marrowscope.store.cells import keep_readings, progress_of, waiting
+from marrowscope.store.cells import case_progress, keep_readings, waiting
 from marrowscope.store.database import config_for, open_store
 from marrowscope.store.decisions import decide
 from marrowscope.store.detect import cut_out, look
@@ -45,14 +45,14 @@ from marrowscope.store.fields import (
     NewField,
     Outcome,
     add_fields,
+    cell_scales,
     fields_by_state,
-    fields_of,
     find_field,
     keep_found,
+    list_fields,
     look_again,
     neighbours_scale,
     next_field,
-    scales_of,
 )
 from marrowscope.store.import_case import bring
 from marrowscope.store.jobs import take_job
@@ -138,7 +138,7 @@ def test_cells_on_a_field_are_cells_of_the_case(room: Room) -> None:
             "1.png at 230, 50",
         ]
         assert {box.origin for box in boxes} == {Origin.FOUND}
-        assert scales_of(session, case, [box.cell for box in boxes]) == {
+        assert cell_scales(session, case, [box.cell for box in boxes]) == {
             box.cell_id: UM for box in boxes
         }
         assert cells_by_field(session, case) == {field.id: (3, 0)}
@@ -198,7 +198,7 @@ def test_a_missed_cell_is_drawn_and_waits_to_be_read(room: Room) -> None:
         drawn = Cut(place, "d" * 64, 250)
         cell = draw_cell(session, ada, case, field, drawn)
         assert cell.state is CellState.WAITING
-        assert progress_of(session, case).waiting == 1
+        assert case_progress(session, case).waiting == 1
         with pytest.raises(ConflictError, match="this very box is there already"):
             draw_cell(session, ada, case, field, drawn)
         with pytest.raises(StoreError, match="at least 8 pixels a side within the field"):
@@ -286,7 +286,7 @@ def test_fields_of_one_size_tell_each_other_their_scale(room: Room) -> None:
             assert neighbours_scale(session, case, waiting_one) is None
             outcome = Outcome(FieldState.FOUND, scale, "red cells")
             keep_found(session, case, waiting_one.id, outcome)
-        third, fourth, wide = fields_of(session, case)[3:]
+        third, fourth, wide = list_fields(session, case)[3:]
         assert neighbours_scale(session, case, third) == 0.1
         assert neighbours_scale(session, case, fourth) == 0.1
         assert neighbours_scale(session, case, wide) is None
@@ -330,7 +330,7 @@ def test_a_folder_of_fields_becomes_a_case_whose_cells_are_cut_out(
     assert sweep(room, older=-60) == 1
     """The crop that no cell has; the field stays."""
     with room.store.read() as session:
-        assert fields_of(session, case)[0].sha256 in room.blobs
+        assert list_fields(session, case)[0].sha256 in room.blobs
 
 
 def test_a_field_that_is_no_picture_is_of_no_use(tmp_path: Path) -> None:

@@ -21,13 +21,13 @@ from marrowscope.store.cells import (
     add_cells,
     keep_readings,
     list_cells,
-    prediction_of,
+    counted_prediction,
     waiting,
 )
 from marrowscope.store.decisions import decide, undo
 from marrowscope.store.import_case import bring
-from marrowscope.store.live_count import count_case, predictions_of
-from marrowscope.store.report_input import reading_of
+from marrowscope.store.live_count import count_case, case_predictions
+from marrowscope.store.report_input import read_case_input
 from marrowscope.store.users import user_called
 from marrowscope.store.workspace import Room
 
@@ -70,8 +70,8 @@ def test_a_decision_moves_the_differential_and_makes_its_cell_sure(room: Room) -
         assert after.work.blasts.cells < before.work.blasts.cells + 1
         assert not {str(number) for number in blasts} & {each.path for each in after.work.first}
         cells = list_cells(session, case).rows
-        same = sorted(map(repr, predictions_of(session, case)))
-        assert same == sorted(repr(prediction_of(cell)) for cell in cells)
+        same = sorted(map(repr, case_predictions(session, case)))
+        assert same == sorted(repr(counted_prediction(cell)) for cell in cells)
         undo(session, ada, case)
         again = count_case(session, case, BUNDLE)
         assert (again.differential, again.fates) == (before.differential, before.fates)
@@ -107,15 +107,15 @@ def test_a_case_comes_out_as_a_report(room: Room, tmp_path: Path) -> None:
         name_model(session, case, BUNDLE)
         rows = list_cells(session, case).rows
         with pytest.raises(StoreError, match="6 cells of the case A 1 wait to be read; report it"):
-            reading_of(session, case, BUNDLE, room.blobs)
+            read_case_input(session, case, BUNDLE, room.blobs)
         keep_readings(session, case, BUNDLE, {row.id: reading(row.id) for row in rows})
         decide(session, ada, case, [rows[0].id], "BLA")
         decide(session, ada, case, [rows[0].id, rows[1].id], "LYT")
         decide(session, ada, case, [rows[2].id], "MON")
         undo(session, ada, case)
-        read = reading_of(session, case, BUNDLE, room.blobs)
+        read = read_case_input(session, case, BUNDLE, room.blobs)
         case.bundle_sha256 = ""
-        before = reading_of(session, case, BUNDLE, room.blobs)
+        before = read_case_input(session, case, BUNDLE, room.blobs)
         counted = count_case(session, case, BUNDLE)
     assert read.differential == counted.differential
     assert [cell.decision and cell.decision.label for cell in read.cells] == [
@@ -151,7 +151,7 @@ def test_names_of_slides_and_files_lead_nowhere_else(room: Room) -> None:
         name_model(session, case, BUNDLE)
         (row,) = list_cells(session, case).rows
         keep_readings(session, case, BUNDLE, {row.id: reading(0)})
-        read = reading_of(session, case, BUNDLE, room.blobs)
+        read = read_case_input(session, case, BUNDLE, room.blobs)
     (cell,) = read.cells
     assert cell.machine.path == f"_/{row.id}-.._.._.._a.jpg"
     assert read.load is not None

@@ -16,12 +16,12 @@ from marrowscope.store.audit import verify
 from marrowscope.store.case_model import name_model
 from marrowscope.store.cases import archive, delete_case, find_case, list_cases
 from marrowscope.store.cells import keep_readings, list_cells, waiting
-from marrowscope.store.credentials import token_of
+from marrowscope.store.credentials import find_token
 from marrowscope.store.database import Store
 from marrowscope.store.decisions import decide
 from marrowscope.store.export_labels import Exported, export_reviewed
 from marrowscope.store.import_case import bring
-from marrowscope.store.jobs import jobs_of, take_job
+from marrowscope.store.jobs import list_jobs, take_job
 from marrowscope.store.signing import mark_reviewed, sign
 from marrowscope.store.tables import Case, User
 from marrowscope.store.users import user_called
@@ -71,7 +71,7 @@ def test_a_folder_becomes_a_case_whose_cells_wait(room: Room, cells: Path) -> No
             (cells / cell.file).read_bytes() for cell in rows
         ]
         assert {(cell.width, cell.height) for cell in rows} != {(0, 0)}
-        assert take_job(session, "w", ["read"]) is jobs_of(session, case)[0]
+        assert take_job(session, "w", ["read"]) is list_jobs(session, case)[0]
         assert verify(session) is None
 
 
@@ -186,7 +186,7 @@ def test_the_commands_tell_what_is_in_a_room(tmp_path: Path, cells: Path) -> Non
     assert run("user", "reset", "ada", *at).stdout.startswith("for ada to choose a password: /wel")
     token = run("user", "token", "ada", "--name", "import", *at).stdout.strip()
     with find_room(tmp_path / "made").store.read() as session:
-        found = token_of(session, token)
+        found = find_token(session, token)
         assert found is not None
         assert (found.user.name, found.name) == ("ada", "import")
     exported = run("audit-log", "export", "--output", str(tmp_path / "audit.jsonl"), *at)

@@ -10,13 +10,13 @@ from marrowscope.errors import ConflictError, DeniedError, NotThereError, StoreE
 from marrowscope.store.audit import export
 from marrowscope.store.credentials import (
     close_login,
+    find_login,
+    find_token,
     is_due,
     list_tokens,
-    login_of,
     make_token,
     open_login,
     revoke_token,
-    token_of,
     touch,
 )
 from marrowscope.store.database import Store
@@ -80,20 +80,20 @@ def test_a_login_ends_by_time_by_hand_and_with_the_account(store: Store) -> None
     with store.write() as session:
         ada = people(session).ada
         opened = open_login(session, ada)
-        login = login_of(session, opened.secret)
+        login = find_login(session, opened.secret)
         assert login is not None
         assert (login.user, login.csrf) == (ada, opened.csrf)
-        assert login_of(session, opened.secret + "x") is None
+        assert find_login(session, opened.secret + "x") is None
         over = open_login(session, ada, timedelta(0))
-        assert login_of(session, over.secret) is None
+        assert find_login(session, over.secret) is None
         close_login(session, opened.secret)
-        assert login_of(session, opened.secret) is None
+        assert find_login(session, opened.secret) is None
         again = open_login(session, ada)
         set_password(session, ada, PASSWORD, "Root")
-        assert login_of(session, again.secret) is None
+        assert find_login(session, again.secret) is None
         third = open_login(session, ada)
         switch(session, ada, "Root", active=False)
-        assert login_of(session, third.secret) is None
+        assert find_login(session, third.secret) is None
         with pytest.raises(DeniedError, match=WRONG):
             check_password(session, "Ada", PASSWORD)
 
@@ -102,19 +102,19 @@ def test_a_token_opens_until_it_is_revoked(store: Store) -> None:
     with store.write() as session:
         them = people(session)
         token, secret = make_token(session, them.ada, "lab robot")
-        assert token_of(session, secret) is token
+        assert find_token(session, secret) is token
         assert is_due(token)
         touch(session, token.id)
         assert not is_due(token)
         with pytest.raises(NotThereError, match=f"Ben has no token {token.id}"):
             revoke_token(session, them.ben, token.id)
         revoke_token(session, them.ada, token.id)
-        assert token_of(session, secret) is None
+        assert find_token(session, secret) is None
         assert [token.name for token in list_tokens(session, them.ada)] == ["lab robot"]
         second, other = make_token(session, them.ben, "phone")
         switch(session, them.ben, "Root", active=False)
         switch(session, them.ben, "Root", active=True)
-        assert token_of(session, other) is None
+        assert find_token(session, other) is None
         assert second.revoked_at is not None
 
 

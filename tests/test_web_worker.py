@@ -38,7 +38,7 @@ from web_fixtures import (
 from marrowscope.model.bundle import Bundle
 from marrowscope.store.cells import list_cells
 from marrowscope.store.database import open_store
-from marrowscope.store.jobs import jobs_of
+from marrowscope.store.jobs import list_jobs
 from marrowscope.store.tables import Case, CellDecision
 
 CELLS = 200
@@ -354,7 +354,7 @@ def test_an_archived_case_waits_and_is_read_after_it_is_restored(
         ada.post(f"{API}/cases/{case}/archive")
         with room_of(app).store.read() as session:
             row = session.query(Case).one()
-            while jobs_of(session, row)[0].state in {"queued", "running"}:
+            while list_jobs(session, row)[0].state in {"queued", "running"}:
                 session.expire_all()
                 session.rollback()
         assert ada.get(f"{API}/cases/{case}").json()["progress"]["waiting"] > 0

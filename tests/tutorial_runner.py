@@ -27,7 +27,7 @@ from conftest import ROOT
 BLOCK = re.compile(r"(?:`([\w./-]+)`:\n\n)?```(\w+)\n(.*?)```", re.DOTALL)
 CODE = re.compile(r"# exit code (\d+)$")
 PORT = "8017"
-"""Of the pages; a free one takes its place."""
+"""Port of the pages; a free one takes its place."""
 SCRIPT, PRINTED = ".walk.sh", ".printed"
 SECONDS = 1200
 """That a walk may take on a busy machine."""

@@ -14,7 +14,7 @@ from typing import Any
 
 RESOURCES = ("Bundle", "DiagnosticReport", "Observation", "Specimen", "Device")
 SHA256 = "15b9548af6412c44faaa411456e0652542de286fd1c58ef882b09bdc8947909d"
-"""Of the schema as it is in that package."""
+"""Hash of the schema as it is in that package."""
 BEFORE = "#/definitions/"
 
 

@@ -44,7 +44,7 @@ SETTINGS = {
     "precision": "fp32",
     "log": "none",
 }
-"""Of a training that takes half a minute and tells some classes apart."""
+"""Settings of a training that takes half a minute and tells some classes apart."""
 CASE_TOML = """id = "1-0"
 date = 2026-03-02
 material = "bone marrow aspirate"

@@ -92,7 +92,7 @@ def openings_with_of(file: Path, tree: ast.AST) -> Iterator[Place]:
     """Give the docstrings, also those of fields and constants, that open with a bare "Of"."""
     for node in ast.walk(tree):
         match node:
-            case ast.Expr(value=ast.Constant(value=str(text))) if re.match(r"Of\b", text):
+            case ast.Expr(value=ast.Constant(value=str(text))) if re.match(r"Of\b(?! \d)", text):
                 yield Place(file, node.lineno, text.splitlines()[0])
 
 

@@ -16,7 +16,7 @@ import atheris
 INSTRUMENTED = ["marrowscope", "PIL", "tifffile", "zipfile", "tarfile", "tomllib", "csv", "json"]
 INSTRUMENTED += ["numpy.lib", "targets"]
 MOST_BYTES = 8192
-"""Of a case; seeds that are longer are cut by nobody, only not grown."""
+"""Longest case, in bytes; seeds that are longer are cut by nobody, only not grown."""
 
 with atheris.instrument_imports(include=INSTRUMENTED):
     from seeds import seeds

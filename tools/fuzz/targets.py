@@ -36,13 +36,13 @@ from marrowscope.web.settings import MIB, Limits
 from marrowscope.web.uploads import Incoming, keep_each
 
 SMALL = Limits(files=50, picture_bytes=MIB, unpacked_bytes=4 * MIB)
-"""Of an upload: small, so that a case of the fuzzer is done in milliseconds."""
+"""Limits of an upload: small, so that a case of the fuzzer is done in milliseconds."""
 KNOWN_CELLS = 3
 """Pictures in the `known-cells.zip` of the seeds."""
 CLASSES = ("BLA", "NGS", "LYT")
-"""Of the `tested.npz` of the seeds."""
+"""Classes of the `tested.npz` of the seeds."""
 MOST_PIXELS = 4_000_000
-"""Of a field that is decoded; larger ones cost the fuzzer its time, not its memory."""
+"""Pixels of a field that is decoded; larger ones cost the fuzzer its time, not its memory."""
 LARGE, PLAIN = b"L", b"P"
 """First byte of a field's case: read piece by piece, or as it comes."""
 NUMBERS = itertools.count()

@@ -8,7 +8,7 @@ class Part:
     """One page."""
 
     name: str
-    """Of the file."""
+    """Name of the file."""
     title: str
     about: str
     modules: tuple[str, ...]

@@ -58,12 +58,12 @@ def read(
     """Read cells in place into one manifest; what cannot be used is listed beside it."""
     with writing(output):
         from marrowscope.commands.data_output import show_read
+        from marrowscope.data.read import parse_scale, parse_source, read_class_map
         from marrowscope.data.read import read as run
-        from marrowscope.data.read import read_class_map, scale_of, source_of
 
-        named = [source_of(text) for text in sources]
+        named = [parse_source(text) for text in sources]
         code_of = read_class_map(class_map) if class_map else None
-        scales = dict(scale_of(text) for text in um_per_px or ())
+        scales = dict(parse_scale(text) for text in um_per_px or ())
         with progress("Reading cells", None) as advance:
             result = run(named, output, code_of=code_of, um_per_px=scales, advance=advance)
         show_read(result, as_json)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from marrowscope.data.sources import COLUMNS, CSV, REQUIRED_COLUMNS, Row, rows_of
+from marrowscope.data.sources import COLUMNS, CSV, REQUIRED_COLUMNS, Row, open_source
 from marrowscope.errors import ManifestError, UnknownClassError
 from marrowscope.io.archives import PARQUET, arrow, read_content
 from marrowscope.io.tables import csv_file, whole_file
@@ -70,12 +70,12 @@ def read_cells(
             also: a column is missing.
         MissingExtraError: it has Parquet files or URLs of a store, and their library is not there.
     """
-    root, rows = rows_of(source)
-    called = name or _name_of(source)
+    root, rows = open_source(source)
+    called = name or _source_name(source)
     return root, (_to_cell(root, row, called, code_of or {}) for row in rows)
 
 
-def _name_of(source: Path) -> str:
+def _source_name(source: Path) -> str:
     """Give a source its folder's or archive's name; a CSV names its sources itself, or has none."""
     if source.is_dir():
         return source.resolve().name

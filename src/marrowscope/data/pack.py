@@ -49,10 +49,10 @@ class Pack:
         Raises:
             PackError: cells are not in the pack, or it was made for another preprocessing.
         """
-        asked, there = _words(preprocessing), _words(self)
-        if asked != there:
+        needed, packed = _words(preprocessing), _words(self)
+        if needed != packed:
             raise PackError(
-                f"{self.folder}: its cells are {there}, the training asks for {asked}; "
+                f"{self.folder}: its cells are {packed}, the training asks for {needed}; "
                 "pack them again"
             )
         lost = [cell.path for cell in cells if cell.sha256 not in self.row_of]
@@ -66,8 +66,8 @@ class Pack:
 
 def _words(like: "Preprocessing | Pack") -> str:
     """Say how cells are resized."""
-    shown = f"{like.field_um:g} micrometres" if like.field_um else "the whole picture"
-    return f"{like.size} pixels wide ({like.resample}, {shown})"
+    field = f"{like.field_um:g} micrometres" if like.field_um else "the whole picture"
+    return f"{like.size} pixels wide ({like.resample}, {field})"
 
 
 def pack(

@@ -37,10 +37,10 @@ def spread(
 @contextmanager
 def _one_thread_each() -> Iterator[None]:
     """Let processes that start now calculate with one thread: there is one for each core."""
-    before = {name: os.environ.get(name) for name in THREADS}
+    values_before = {name: os.environ.get(name) for name in THREADS}
     os.environ.update(dict.fromkeys(THREADS, "1"))
     yield
-    for name, value in before.items():
+    for name, value in values_before.items():
         if value is None:
             del os.environ[name]
         else:

@@ -38,7 +38,7 @@ def divide(
     plan = plan or SplitPlan()
     known_pairs = None if pairs is None else list(pairs)
     ordered = sorted(cells, key=lambda cell: (cell.sha256, cell.path))
-    group_of = groups_of(ordered, known_pairs or ())
+    group_of = number_groups(ordered, known_pairs or ())
     listed = _listed(ordered, plan)
     leaking = _leaks(ordered, group_of, listed, plan)
     left_out = Counter({"shares a group with a listed cell": len(leaking)})
@@ -80,18 +80,18 @@ def folds(
         raise SplitError(f"at least 3 folds are needed (train, val and test); got {count}")
     names = [str(number) for number in range(count)]
     even = replace(plan, shares=dict.fromkeys(names, 1 / count), min_stratum=0)
-    whole = divide(cells, pairs, even)
+    split = divide(cells, pairs, even)
     splits = []
     for number in range(count):
         part_of = dict.fromkeys(names, "train")
         part_of |= {names[(number + 1) % count]: "val", names[number]: "test"}
         part_of[HELD_OUT] = HELD_OUT
-        rows = tuple(replace(row, part=part_of[row.part]) for row in whole.rows)
-        splits.append(replace(whole, rows=rows))
+        rows = tuple(replace(row, part=part_of[row.part]) for row in split.rows)
+        splits.append(replace(split, rows=rows))
     return splits
 
 
-def groups_of(cells: Sequence[Cell], pairs: Iterable[Pair] = ()) -> list[int]:
+def number_groups(cells: Sequence[Cell], pairs: Iterable[Pair] = ()) -> list[int]:
     """Number the groups (0..G-1) of cells that must stay together; one number for each cell.
 
     Raises:
@@ -185,10 +185,10 @@ def _check_list(part: str, names: frozenset[str], cells_listed: Sequence[Cell]) 
     missing = sorted(names - counts.keys())
     twice = sorted(name for name, count in counts.items() if count > 1)
     if missing or twice:
-        what = "is not in the data" if missing else "is the name of several cells"
+        reason = "is not in the data" if missing else "is the name of several cells"
         raise SplitError(
             f"the list of the part {part!r}: {len(missing or twice):,} of its {len(names):,} file "
-            f"names cannot be used, as {(missing or twice)[0]} {what}"
+            f"names cannot be used, as {(missing or twice)[0]} {reason}"
         )
 
 

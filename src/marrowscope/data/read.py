@@ -55,7 +55,7 @@ def read(
     """
     rejects = manifest.with_name(f"{manifest.stem}-rejects.csv")
     manifest.parent.mkdir(parents=True, exist_ok=True)
-    done = []
+    outcomes = []
     scales = dict(um_per_px or {})
     paths: set[str] = set()
     with manifest_file(manifest) as add, csv_file(rejects, REJECT_HEADER) as rejected:
@@ -77,11 +77,11 @@ def read(
                     counts[moved.label] += 1
                 advance()
             by_class = {code: counts[code] for code in in_order(counts)}
-            done.append(SourceRead(source, by_class, lost))
-        if not any(one.cells for one in done):
+            outcomes.append(SourceRead(source, by_class, lost))
+        if not any(outcome.cells for outcome in outcomes):
             raise ManifestError(
-                f"no labelled cell found in {', '.join(str(one.path) for one in done)} "
-                f"({sum(one.rejects for one in done):,} rejects)"
+                f"no labelled cell found in {', '.join(str(outcome.path) for outcome in outcomes)} "
+                f"({sum(outcome.rejects for outcome in outcomes):,} rejects)"
             )
         unknown = scales.keys() - paths - {""}
         if unknown:
@@ -89,16 +89,16 @@ def read(
                 f"--um-per-px names {', '.join(sorted(unknown))}, and no cell comes from there; "
                 f"the sources are {', '.join(sorted(paths))}"
             )
-    return DataRead(manifest, rejects, tuple(done))
+    return DataRead(manifest, rejects, tuple(outcomes))
 
 
-def source_of(text: str) -> tuple[str, Path]:
+def parse_source(text: str) -> tuple[str, Path]:
     """Read `NAME=PATH`, or a path alone, whose name is empty; what exists is a path."""
     name, equals, path = text.partition("=")
     return (name, Path(path)) if equals and not Path(text).exists() else ("", Path(text))
 
 
-def scale_of(text: str) -> tuple[str, float]:
+def parse_scale(text: str) -> tuple[str, float]:
     """Read `NAME=MICROMETRES`, or micrometres alone, whose name is empty.
 
     Raises:

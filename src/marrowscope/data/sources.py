@@ -33,7 +33,7 @@ Row = dict[str, str] | Reject
 Rows = Iterator[Row]
 
 
-def rows_of(source: Path) -> tuple[Path, Rows]:
+def open_source(source: Path) -> tuple[Path, Rows]:
     """Give the root that the rows' paths are relative to, and the rows one by one.
 
     Raises:
@@ -109,13 +109,13 @@ def _parquet_rows(file: Path, inner: PurePosixPath) -> Rows:
         check_columns(file, REQUIRED_COLUMNS, names, ManifestError)
     elif "label" not in names or pictures == "label":
         raise ManifestError(f"{file}: no column label beside its pictures; it has {names}")
-    wanted = [name for name in COLUMNS if name in names and name != pictures]
+    columns = [name for name in COLUMNS if name in names and name != pictures]
     code_of = _class_names(parquet.schema_arrow.metadata)
     number = 0
     try:
-        for values in _values(parquet, wanted):
+        for values in _values(parquet, columns):
             texts = {key: str(value) for key, value in values.items() if value is not None}
-            row = dict.fromkeys(wanted, "") | texts
+            row = dict.fromkeys(columns, "") | texts
             if pictures is not None:
                 row["path"] = str(inner / str(number))
             row["label"] = code_of.get(row["label"], row["label"])
@@ -125,13 +125,13 @@ def _parquet_rows(file: Path, inner: PurePosixPath) -> Rows:
         yield Reject(str(inner), f"it is damaged after {number:,} rows ({error.strerror})")
 
 
-def _values(parquet: "ParquetFile", wanted: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _values(parquet: "ParquetFile", columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Give the rows of a Parquet file, some columns of each.
 
     Raises:
         OSError: it is damaged.
     """
-    batches = parquet.iter_batches(batch_size=1000, columns=wanted)
+    batches = parquet.iter_batches(batch_size=1000, columns=columns)
     while True:
         try:
             rows = next(batches).to_pylist()

@@ -77,10 +77,10 @@ def check_split(split: Split) -> Split:
     row_of: dict[tuple[str, str | int], SplitRow] = {}
     for row in split.rows:
         for key in (("group", row.group), ("content", row.cell.sha256)):
-            other = row_of.setdefault(key, row)
-            if other.part != row.part:
+            first_row = row_of.setdefault(key, row)
+            if first_row.part != row.part:
                 raise SplitError(
-                    f"the split leaks: {other.cell.path} ({other.part}) and {row.cell.path} "
+                    f"the split leaks: {first_row.cell.path} ({first_row.part}) and {row.cell.path} "
                     f"({row.part}) have the same {key[0]}; make the split again"
                 )
     return split
@@ -100,9 +100,9 @@ def sharing_pixels(split: Split, overlaps: Iterable[tuple[str, str]], part: str)
         for path in (a, b):
             if path not in part_of:
                 raise unknown_pair([path])
-        for one, other in ((a, b), (b, a)):
-            if part_of[one] == part and part_of[other] not in (part, HELD_OUT):
-                sharing.add(one)
+        for path_here, path_there in ((a, b), (b, a)):
+            if part_of[path_here] == part and part_of[path_there] not in (part, HELD_OUT):
+                sharing.add(path_here)
     return sharing
 
 

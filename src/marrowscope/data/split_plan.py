@@ -16,7 +16,7 @@ class SplitPlan:
     shares: Mapping[str, float] = field(default_factory=lambda: DEFAULT_SHARES)
     """Share of each part, 0..1, adding up to 1; parts are named freely."""
     seed: int = 0
-    """Of everything random."""
+    """Random seed."""
     min_stratum: int = 20
     """A class of a source with fewer cells goes whole to the last part: too few to learn from. With
     `lists`, it does not count."""
@@ -45,8 +45,8 @@ class SplitPlan:
         shares = self.shares.values()
         if not shares or not abs(sum(shares) - 1) <= 1e-9 or min(shares) < 0:
             raise SplitError(f"shares must be at least 0 and add up to 1; got {dict(self.shares)}")
-        others = self.shares.keys() - self.lists.keys()
-        if others and not any(self.shares[part] for part in others):
+        unlisted = self.shares.keys() - self.lists.keys()
+        if unlisted and not any(self.shares[part] for part in unlisted):
             raise SplitError(
                 f"beside the list of {', '.join(self.lists)}, a part needs a share above 0 for the "
                 f"cells that no list names; got {dict(self.shares)}"

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from marrowscope.data.manifest import Manifest
-from marrowscope.data.partition import grouped_by, groups_of
-from marrowscope.data.read import source_of
+from marrowscope.data.partition import grouped_by, number_groups
+from marrowscope.data.read import parse_source
 from marrowscope.data.split import HELD_OUT, Split, SplitRow
 from marrowscope.errors import SplitError
 from marrowscope.types import Cell
@@ -42,7 +42,7 @@ def other_of(text: str) -> tuple[str, Path]:
 
     A file's suffix is no part of it: `ours/cells.csv` is called `cells`.
     """
-    name, path = source_of(text)
+    name, path = parse_source(text)
     return name or (path.resolve().name if path.is_dir() else path.stem), path
 
 
@@ -95,7 +95,7 @@ def _without_leaks(other: Other, part_of: dict[str, str], leave_out: bool) -> Ot
         )
     rows = tuple(
         SplitRow(cell, group, other.name)
-        for cell, group in zip(clean, groups_of(clean), strict=True)
+        for cell, group in zip(clean, number_groups(clean), strict=True)
     )
     paths = tuple(cell.path for cell in leaks)
     return OtherRows(other.name, other.manifest, rows, grouped_by(clean, None), paths)

@@ -22,7 +22,7 @@ class Worth:
     case: str
     """Public id."""
     title: str
-    """Of the case."""
+    """Title of the case."""
     cell: int
     slide: str
     file: str
@@ -36,7 +36,7 @@ class Worth:
     """1 - margin, and 1 more for a novel cell: 0..2."""
 
 
-def most_worth(session: Session, limit: int = SHOWN, who: User | None = None) -> Sequence[Worth]:
+def most_worth(session: Session, limit: int = SHOWN, actor: User | None = None) -> Sequence[Worth]:
     """Give the cells to look at first, spread over cases; of a user's alone, if one is named.
 
     First comes the best cell of each case, then the second of each, and so on; within a case and
@@ -64,26 +64,26 @@ def most_worth(session: Session, limit: int = SHOWN, who: User | None = None) ->
         select(*columns)
         .join(Case, Case.id == CaseCell.case_id)
         .join(Slide, Slide.id == CaseCell.slide_id)
-        .where(*_open(who))
+        .where(*_open(actor))
         .order_by(place, worth.desc(), CaseCell.id)
         .limit(limit)
     )
     return [Worth(*row) for row in session.execute(query)]
 
 
-def waiting_for_a_look(session: Session, who: User | None = None) -> int:
+def waiting_for_a_look(session: Session, actor: User | None = None) -> int:
     """Count the cells that `most_worth` chooses from: nobody decided on them, and somebody can."""
     query = select(func.count()).select_from(CaseCell).join(Case, Case.id == CaseCell.case_id)
-    return session.scalar(query.where(*_open(who))) or 0
+    return session.scalar(query.where(*_open(actor))) or 0
 
 
 def _worth() -> ColumnElement[float]:
     return 1 - CaseCell.margin + when((CaseCell.novel, 1.0), else_=0.0)
 
 
-def _open(who: User | None) -> tuple[Any, ...]:
+def _open(actor: User | None) -> tuple[Any, ...]:
     return (
-        true() if who is None else is_visible_to(who) & ~_reads_blind(who),
+        true() if actor is None else is_visible_to(actor) & ~_reads_blind(actor),
         CaseCell.state == CellState.READ,
         CaseCell.label == "",
         Case.state != CaseState.SIGNED,
@@ -91,10 +91,10 @@ def _open(who: User | None) -> tuple[Any, ...]:
     )
 
 
-def _reads_blind(who: User) -> ColumnElement[bool]:
+def _reads_blind(actor: User) -> ColumnElement[bool]:
     query = select(BlindReading.id).where(
         BlindReading.case_id == Case.id,
-        BlindReading.user_id == who.id,
+        BlindReading.user_id == actor.id,
         BlindReading.closed_at.is_(None),
     )
     return query.exists()

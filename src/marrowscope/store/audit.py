@@ -72,7 +72,7 @@ def _entry(event: Event, head: AuditHead) -> AuditEntry:
     entry = AuditEntry(
         seq=head.seq + 1, at=now().isoformat(timespec="microseconds"), previous=head.hash, **values
     )
-    entry.hash = hash_of(entry)
+    entry.hash = entry_hash(entry)
     return entry
 
 
@@ -80,7 +80,7 @@ def _json(values: Values | None) -> str:
     return "" if values is None else json.dumps(values, ensure_ascii=False, sort_keys=True)
 
 
-def hash_of(entry: AuditEntry) -> str:
+def entry_hash(entry: AuditEntry) -> str:
     """Give the SHA-256 of the previous line's hash and this line's fields, a JSON list in UTF-8.
 
     For an empty first line it is that of `["000...", 1, "", "", "", "", "", "", "", ""]`.
@@ -103,13 +103,13 @@ def verify(session: Session) -> Broken | None:
             return Broken(seq, f"line {seq} is missing: line {entry.seq} stands in its place")
         if entry.previous != previous:
             return Broken(seq, f"line {seq} does not follow from the line before it")
-        if entry.hash != hash_of(entry):
+        if entry.hash != entry_hash(entry):
             return Broken(seq, f"line {seq} was changed after it was written")
         previous = entry.hash
     head = session.scalars(select(AuditHead)).one_or_none()
     if head is None or (head.seq, head.hash) != (seq, previous):
-        wanted = "unknown" if head is None else str(head.seq)
-        return Broken(seq + 1, f"the log ends at line {seq}, and should end at line {wanted}")
+        expected = "unknown" if head is None else str(head.seq)
+        return Broken(seq + 1, f"the log ends at line {seq}, and should end at line {expected}")
     return None
 
 

@@ -118,7 +118,7 @@ class Blobs:
         for folder in sorted(self.root.glob("[0-9a-f][0-9a-f]")):
             yield from sorted(file.name for file in folder.iterdir() if NAME.fullmatch(file.name))
 
-    def sweep(self, wanted: Container[str], older_than: float) -> int:
+    def sweep(self, names: Container[str], older_than: float) -> int:
         """Remove contents that are not wanted and were kept before a time (seconds since 1970).
 
         Give how many. Younger ones may be of an upload that goes on; what a killed upload left
@@ -126,15 +126,15 @@ class Blobs:
         """
         removed = 0
         for name in self.names():
-            removed += name not in wanted and _remove_old(self.path(name), older_than)
+            removed += name not in names and _remove_old(self.path(name), older_than)
         for partial in self.root.glob(f"{PARTIAL}*"):
             _remove_old(partial, older_than)
         return removed
 
 
 @contextmanager
-def failing(what: str) -> Iterator[None]:
-    """Turn what a disk or a store raises into an error of ours; `what` cannot be done then.
+def failing(task: str) -> Iterator[None]:
+    """Turn what a disk or a store raises into an error of ours; `task` cannot be done then.
 
     Raises:
         UnavailableError: it fails.
@@ -143,11 +143,11 @@ def failing(what: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise UnavailableError(
-            f"{what} ({error.strerror or error}); try again when that is mended"
+            f"{task} ({error.strerror or error}); try again when that is mended"
         ) from None
 
 
-def chunks_of(file: Path) -> Iterator[bytes]:
+def read_chunks(file: Path) -> Iterator[bytes]:
     """Give a file in pieces of 1 MiB."""
     with file.open("rb") as content:
         while chunk := content.read(CHUNK):

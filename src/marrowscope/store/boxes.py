@@ -59,7 +59,7 @@ def place_drawn(field: Field, x0: int, y0: int, x1: int, y1: int) -> Place:
     return Place(field.file, left, top, right, bottom, field.um_per_px)
 
 
-def draw_cell(session: Session, who: User, case: Case, field: Field, cut: Cut) -> CaseCell:
+def draw_cell(session: Session, actor: User, case: Case, field: Field, cut: Cut) -> CaseCell:
     """Add a cell that was missed; the model reads it like any other.
 
     Raises:
@@ -67,18 +67,18 @@ def draw_cell(session: Session, who: User, case: Case, field: Field, cut: Cut) -
         FrozenError: the case is signed or archived.
         ConflictError: this very box is there already.
     """
-    check_role(who, Role.REVIEWER, "adding a cell")
+    check_role(actor, Role.REVIEWER, "adding a cell")
     change(session, case)
     same = select(CaseCell.id).where(CaseCell.case_id == case.id, CaseCell.sha256 == cut.sha256)
     if session.scalar(same) is not None:
         raise ConflictError("this very box is there already")
     cell = add_cut(session, case, field, cut, Origin.DRAWN)
     after = {"field": field.id, "box": _box(cut.place)}
-    append(session, Event(who.name, "cell draw", case.public_id, str(cell.id), after=after))
+    append(session, Event(actor.name, "cell draw", case.public_id, str(cell.id), after=after))
     return cell
 
 
-def remove_cell(session: Session, who: User, case: Case, cell: CaseCell) -> None:
+def remove_cell(session: Session, actor: User, case: Case, cell: CaseCell) -> None:
     """Say that what lies in a box is no cell: it is not counted any more, but stays on record.
 
     Raises:
@@ -87,20 +87,20 @@ def remove_cell(session: Session, who: User, case: Case, cell: CaseCell) -> None
         NotThereError: the cell lies on no field.
         ConflictError: it is removed already.
     """
-    check_role(who, Role.REVIEWER, "removing a cell")
+    check_role(actor, Role.REVIEWER, "removing a cell")
     change(session, case)
-    place = place_of(session, cell)
+    place = find_place(session, cell)
     if place.removed_by is not None:
         raise ConflictError(f"cell {cell.id} is removed already")
     before = {"state": cell.state.value, "label": cell.counts_as}
-    place.removed_by, place.removed_at = who.id, now()
-    cell.state, cell.reason = CellState.REJECTED, NO_CELL.format(who.name)
+    place.removed_by, place.removed_at = actor.id, now()
+    cell.state, cell.reason = CellState.REJECTED, NO_CELL.format(actor.name)
     after = {"field": place.field_id, "box": [place.x0, place.y0, place.x1, place.y1]}
-    event = Event(who.name, "cell remove", case.public_id, str(cell.id), before, after)
+    event = Event(actor.name, "cell remove", case.public_id, str(cell.id), before, after)
     append(session, event)
 
 
-def restore_cell(session: Session, who: User, case: Case, cell: CaseCell) -> None:
+def restore_cell(session: Session, actor: User, case: Case, cell: CaseCell) -> None:
     """Take a removal back: the cell counts as it did; one that was never read waits for it.
 
     Raises:
@@ -109,19 +109,19 @@ def restore_cell(session: Session, who: User, case: Case, cell: CaseCell) -> Non
         NotThereError: the cell lies on no field.
         ConflictError: it is not removed.
     """
-    check_role(who, Role.REVIEWER, "taking a removal back")
+    check_role(actor, Role.REVIEWER, "taking a removal back")
     change(session, case)
-    place = place_of(session, cell)
+    place = find_place(session, cell)
     if place.removed_by is None:
         raise ConflictError(f"cell {cell.id} is not removed")
     place.removed_by = place.removed_at = None
     cell.state = CellState.READ if cell.machine else CellState.WAITING
     cell.reason = ""
     after = {"state": cell.state.value, "label": cell.counts_as}
-    append(session, Event(who.name, "cell restore", case.public_id, str(cell.id), after=after))
+    append(session, Event(actor.name, "cell restore", case.public_id, str(cell.id), after=after))
 
 
-def place_of(session: Session, cell: CaseCell) -> CellPlace:
+def find_place(session: Session, cell: CaseCell) -> CellPlace:
     """Give the place of a cell on its field.
 
     Raises:

@@ -30,7 +30,7 @@ class Facts:
     title: str
     """What the laboratory calls it; no patient's name."""
     date: str = ""
-    """Of the sample, such as 2026-03-02."""
+    """Date of the sample, such as 2026-03-02."""
     material: str = ""
     stain: str = ""
     um_per_px: float | None = None
@@ -45,7 +45,7 @@ class Page(Generic[Row]):
     total: int
 
 
-def make_case(session: Session, who: User, facts: Facts) -> Case:
+def make_case(session: Session, actor: User, facts: Facts) -> Case:
     """Make a case that belongs to a user.
 
     Raises:
@@ -53,19 +53,19 @@ def make_case(session: Session, who: User, facts: Facts) -> Case:
         StoreError: the title is empty, a fact too long or not one line, the date no day, or the
             size of a pixel out of range.
     """
-    check_role(who, Role.REVIEWER, "making a case")
-    made = now()
+    check_role(actor, Role.REVIEWER, "making a case")
+    moment = now()
     case = Case(
         public_id=secrets.token_hex(8),
-        owner_id=who.id,
-        created_at=made,
-        changed_at=made,
+        owner_id=actor.id,
+        created_at=moment,
+        changed_at=moment,
         version=1,
         state=CaseState.DRAFT,
         **asdict(checked(facts)),
     )
     session.add(case)
-    append(session, Event(who.name, "case add", case.public_id, after=asdict(facts_of(case))))
+    append(session, Event(actor.name, "case add", case.public_id, after=asdict(case_facts(case))))
     return case
 
 
@@ -96,12 +96,12 @@ def _day(text: str) -> str:
         ) from None
 
 
-def facts_of(case: Case) -> Facts:
+def case_facts(case: Case) -> Facts:
     """Give what is known of a case's sample."""
     return Facts(case.title, case.date, case.material, case.stain, case.um_per_px)
 
 
-def change_facts(session: Session, who: User, case: Case, facts: Facts) -> None:
+def change_facts(session: Session, actor: User, case: Case, facts: Facts) -> None:
     """Change what is known of a case's sample.
 
     Raises:
@@ -110,14 +110,14 @@ def change_facts(session: Session, who: User, case: Case, facts: Facts) -> None:
         StoreError: the title is empty, a fact too long or not one line, the date no day, or the
             size of a pixel out of range.
     """
-    check_role(who, Role.REVIEWER, "changing a case")
+    check_role(actor, Role.REVIEWER, "changing a case")
     change(session, case)
-    before, after = asdict(facts_of(case)), asdict(checked(facts))
+    before, after = asdict(case_facts(case)), asdict(checked(facts))
     if before == after:
         return
     for name, value in after.items():
         setattr(case, name, value)
-    append(session, Event(who.name, "case change", case.public_id, before=before, after=after))
+    append(session, Event(actor.name, "case change", case.public_id, before=before, after=after))
 
 
 def lock(session: Session, case: Case) -> None:
@@ -152,34 +152,34 @@ def check_open(case: Case) -> None:
         raise FrozenError(f"the case {case.title} is archived; restore it to change it")
 
 
-def find_case(session: Session, who: User, public_id: str) -> Case:
+def find_case(session: Session, actor: User, public_id: str) -> Case:
     """Give a case that a user may see.
 
     Raises:
         NotThereError: there is none, or it is another's: both read the same.
     """
-    case = session.scalar(visible_to(who).where(Case.public_id == public_id))
+    case = session.scalar(visible_to(actor).where(Case.public_id == public_id))
     if case is None:
         raise NotThereError(f"there is no case {public_id[:32]!r} among yours")
     return case
 
 
-def visible_to(who: User) -> Select[Case]:
+def visible_to(actor: User) -> Select[Case]:
     """Select the cases that a user may see: all for administrators, own and shared ones else."""
-    return select(Case).where(is_visible_to(who))
+    return select(Case).where(is_visible_to(actor))
 
 
-def is_visible_to(who: User) -> ColumnElement[bool]:
+def is_visible_to(actor: User) -> ColumnElement[bool]:
     """Say of a case in a query whether a user may see it."""
-    if who.role is Role.ADMIN:
+    if actor.role is Role.ADMIN:
         return true()
-    shared = select(Member.case_id).where(Member.user_id == who.id)
-    return or_(Case.owner_id == who.id, Case.id.in_(shared))
+    shared = select(Member.case_id).where(Member.user_id == actor.id)
+    return or_(Case.owner_id == actor.id, Case.id.in_(shared))
 
 
 def list_cases(
     session: Session,
-    who: User,
+    actor: User,
     search: str = "",
     state: CaseState | None = None,
     *,
@@ -191,7 +191,7 @@ def list_cases(
 
     `search` is looked for in title, material and stain, whatever the case of its letters.
     """
-    query = _searched(visible_to(who), search, archived)
+    query = _searched(visible_to(actor), search, archived)
     if state is not None:
         query = query.where(Case.state == state)
     total = session.scalar(select(func.count()).select_from(query.subquery())) or 0
@@ -213,67 +213,67 @@ def _searched(query: Select[Case], search: str, archived: bool) -> Select[Case]:
     return query
 
 
-def share(session: Session, who: User, case: Case, with_user: User) -> None:
+def share(session: Session, actor: User, case: Case, with_user: User) -> None:
     """Let another user see a case.
 
     Raises:
         DeniedError: the user is a reader.
     """
-    check_role(who, Role.REVIEWER, "sharing a case")
+    check_role(actor, Role.REVIEWER, "sharing a case")
     lock(session, case)
     if session.get(Member, (case.id, with_user.id)) is None:
         session.add(Member(case_id=case.id, user_id=with_user.id))
         after = {"user": with_user.name}
-        append(session, Event(who.name, "case share", case.public_id, after=after))
+        append(session, Event(actor.name, "case share", case.public_id, after=after))
 
 
-def unshare(session: Session, who: User, case: Case, with_user: User) -> None:
+def unshare(session: Session, actor: User, case: Case, with_user: User) -> None:
     """Take a case from a user's sight again.
 
     Raises:
         DeniedError: the user is a reader.
     """
-    check_role(who, Role.REVIEWER, "sharing a case")
+    check_role(actor, Role.REVIEWER, "sharing a case")
     lock(session, case)
     if member := session.get(Member, (case.id, with_user.id)):
         session.delete(member)
         before = {"user": with_user.name}
-        append(session, Event(who.name, "case unshare", case.public_id, before=before))
+        append(session, Event(actor.name, "case unshare", case.public_id, before=before))
 
 
-def members_of(session: Session, case: Case) -> Sequence[User]:
+def list_members(session: Session, case: Case) -> Sequence[User]:
     """Give the users, besides the owner and administrators, who may see a case."""
     query = select(User).join(Member, Member.user_id == User.id).where(Member.case_id == case.id)
     return session.scalars(query.order_by(User.folded)).all()
 
 
-def archive(session: Session, who: User, case: Case) -> None:
+def archive(session: Session, actor: User, case: Case) -> None:
     """Put a case away, signed or not; it can be looked at and restored.
 
     Raises:
         DeniedError: the user is a reader.
     """
-    check_role(who, Role.REVIEWER, "archiving a case")
+    check_role(actor, Role.REVIEWER, "archiving a case")
     lock(session, case)
     if case.archived_at is None:
         case.archived_at = case.changed_at = now()
-        append(session, Event(who.name, "case archive", case.public_id))
+        append(session, Event(actor.name, "case archive", case.public_id))
 
 
-def restore(session: Session, who: User, case: Case) -> None:
+def restore(session: Session, actor: User, case: Case) -> None:
     """Take a case out of the archive.
 
     Raises:
         DeniedError: the user is a reader.
     """
-    check_role(who, Role.REVIEWER, "restoring a case")
+    check_role(actor, Role.REVIEWER, "restoring a case")
     lock(session, case)
     if case.archived_at is not None:
         case.archived_at, case.changed_at = None, now()
-        append(session, Event(who.name, "case restore", case.public_id))
+        append(session, Event(actor.name, "case restore", case.public_id))
 
 
-def delete_case(session: Session, who: User, case: Case, confirmed: str) -> None:
+def delete_case(session: Session, actor: User, case: Case, confirmed: str) -> None:
     """Delete a case with its fields, cells, decisions and jobs for good; its audit lines stay.
 
     `confirmed` is the title, typed by who deletes. Pictures that no case has any more are removed
@@ -284,14 +284,16 @@ def delete_case(session: Session, who: User, case: Case, confirmed: str) -> None
         ConflictError: the title is another.
         FrozenError: the case is signed.
     """
-    check_role(who, Role.REVIEWER if who.id == case.owner_id else Role.ADMIN, "deleting this case")
+    check_role(
+        actor, Role.REVIEWER if actor.id == case.owner_id else Role.ADMIN, "deleting this case"
+    )
     lock(session, case)
     if confirmed.strip() != case.title:
         raise ConflictError(f"to delete the case, confirm it by its title, {case.title!r}")
     if case.state is CaseState.SIGNED:
         raise FrozenError(f"the case {case.title} is signed; reopen it before it is deleted")
-    before = asdict(facts_of(case))
-    event = Event(who.name, "case delete", case.public_id, before=before)
+    before = asdict(case_facts(case))
+    event = Event(actor.name, "case delete", case.public_id, before=before)
     for table in (CellDecision, BlindReading, Job, CaseCell, FieldRow, SlideRow, Member):
         session.execute(delete(table).where(table.case_id == case.id))
     session.delete(case)

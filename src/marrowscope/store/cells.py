@@ -64,7 +64,7 @@ class Wanted:
     """Which cells of a case to list; None for all."""
 
     label: str | None = None
-    """Of the class that counts."""
+    """Probability of the class that counts."""
     state: CellState | None = None
     slide: str | None = None
     decided: bool | None = None
@@ -89,7 +89,7 @@ def slide_called(session: Session, case: Case, name: str) -> Slide:
 
 
 def add_cells(
-    session: Session, who: User, case: Case, slide: str, cells: Sequence[NewCell]
+    session: Session, actor: User, case: Case, slide: str, cells: Sequence[NewCell]
 ) -> Added:
     """Add pictures to a slide of a case; one that the case has already is not added again.
 
@@ -99,7 +99,7 @@ def add_cells(
         StoreError: a name is empty, not one line or too long (a slide's has 64 characters, a
             file's 255).
     """
-    check_role(who, Role.REVIEWER, "adding cells")
+    check_role(actor, Role.REVIEWER, "adding cells")
     change(session, case)
     place = slide_called(session, case, slide)
     had = {sha256 for (sha256,) in session.execute(_hashes(case))}
@@ -123,7 +123,7 @@ def add_cells(
         )
     added = Added(len(fresh), len(cells) - len(fresh))
     after = {"slide": place.name} | asdict(added)
-    append(session, Event(who.name, "cells add", case.public_id, after=after))
+    append(session, Event(actor.name, "cells add", case.public_id, after=after))
     return added
 
 
@@ -164,18 +164,18 @@ def keep_readings(
     return len(cells)
 
 
-def _keep(cell: CaseCell, read: Prediction, bundle: Bundle) -> None:
-    first, second = sorted((*read.probabilities, 0.0), reverse=True)[:2]
+def _keep(cell: CaseCell, prediction: Prediction, bundle: Bundle) -> None:
+    first, second = sorted((*prediction.probabilities, 0.0), reverse=True)[:2]
     cell.state = CellState.READ
-    cell.machine, cell.probability = read.label, read.probability
-    cell.probabilities = list(read.probabilities)
+    cell.machine, cell.probability = prediction.label, prediction.probability
+    cell.probabilities = list(prediction.probabilities)
     cell.margin = first - second
-    cell.set = None if read.set is None else list(read.set)
-    cell.novelty = None if math.isnan(read.novelty) else read.novelty
-    cell.novel = bundle.novelty is not None and bundle.novelty.is_novel(read.novelty)
+    cell.set = None if prediction.set is None else list(prediction.set)
+    cell.novelty = None if math.isnan(prediction.novelty) else prediction.novelty
+    cell.novel = bundle.novelty is not None and bundle.novelty.is_novel(prediction.novelty)
 
 
-def machine_of(cell: CaseCell, path: str) -> Prediction:
+def machine_prediction(cell: CaseCell, path: str) -> Prediction:
     """Give what the model read, under a path.
 
     Raises:
@@ -193,13 +193,13 @@ def machine_of(cell: CaseCell, path: str) -> Prediction:
     )
 
 
-def prediction_of(cell: CaseCell) -> Prediction:
+def counted_prediction(cell: CaseCell) -> Prediction:
     """Give a cell with the class that counts; its path is its number.
 
     Raises:
         StoreError: it was not read.
     """
-    machine = machine_of(cell, str(cell.id))
+    machine = machine_prediction(cell, str(cell.id))
     if not cell.label:
         return machine
     return replace(machine, label=cell.label, reviewer=str(cell.decided_by))
@@ -220,30 +220,30 @@ def find_cell(session: Session, case: Case, number: int) -> CaseCell:
 def list_cells(
     session: Session,
     case: Case,
-    wanted: Wanted | None = None,
+    wishes: Wanted | None = None,
     order: Order = Order.FIRST,
     *,
     offset: int = 0,
     limit: int = PAGE,
 ) -> Page[CaseCell]:
     """List the cells of a case that are wanted, and count them all."""
-    query = select(CaseCell).where(CaseCell.case_id == case.id, *_filters(wanted or Wanted()))
+    query = select(CaseCell).where(CaseCell.case_id == case.id, *_filters(wishes or Wanted()))
     total = session.scalar(select(func.count()).select_from(query.subquery())) or 0
     rows = query.order_by(*ORDERS[order], CaseCell.id).offset(offset).limit(limit)
     return Page(session.scalars(rows.options(joinedload(CaseCell.slide))).all(), total)
 
 
-def _filters(wanted: Wanted) -> Iterable[Any]:
-    if wanted.label is not None:
-        yield wanted.label == COUNTS_AS
-    if wanted.state is not None:
-        yield CaseCell.state == wanted.state
-    if wanted.slide is not None:
-        yield CaseCell.slide_id.in_(select(Slide.id).where(Slide.name == wanted.slide))
-    if wanted.decided is not None:
-        yield (CaseCell.label != "") if wanted.decided else (CaseCell.label == "")
-    if wanted.novel is not None:
-        yield CaseCell.novel.is_(wanted.novel)
+def _filters(wishes: Wanted) -> Iterable[Any]:
+    if wishes.label is not None:
+        yield wishes.label == COUNTS_AS
+    if wishes.state is not None:
+        yield CaseCell.state == wishes.state
+    if wishes.slide is not None:
+        yield CaseCell.slide_id.in_(select(Slide.id).where(Slide.name == wishes.slide))
+    if wishes.decided is not None:
+        yield (CaseCell.label != "") if wishes.decided else (CaseCell.label == "")
+    if wishes.novel is not None:
+        yield CaseCell.novel.is_(wishes.novel)
 
 
 COUNTS_AS: ColumnElement[str] = when((CaseCell.label != "", CaseCell.label), else_=CaseCell.machine)
@@ -264,7 +264,7 @@ class Progress:
     read: int
     rejected: int
     decided: int
-    """Of those read, how many a person decided on."""
+    """Cells that were read and that a person decided on."""
 
     @property
     def total(self) -> int:
@@ -272,7 +272,7 @@ class Progress:
         return self.waiting + self.read + self.rejected
 
 
-def progress_of(session: Session, case: Case) -> Progress:
+def case_progress(session: Session, case: Case) -> Progress:
     """Count the cells of a case by their state."""
     by_state = select(
         CaseCell.state, func.count(), func.sum(when((CaseCell.label != "", 1), else_=0))

@@ -43,23 +43,23 @@ class OpenedLogin:
 
 def open_login(session: Session, user: User, lasts: timedelta = LASTS) -> OpenedLogin:
     """Log a user in whose password was checked; logins that are over are removed."""
-    made = now()
-    session.execute(delete(Login).where(Login.expires_at <= made))
+    moment = now()
+    session.execute(delete(Login).where(Login.expires_at <= moment))
     opened = OpenedLogin(new_secret("login"), secrets.token_urlsafe(32))
     session.add(
         Login(
             secret_hash=secret_hash(opened.secret),
             user_id=user.id,
             csrf=opened.csrf,
-            created_at=made,
-            expires_at=made + lasts,
+            created_at=moment,
+            expires_at=moment + lasts,
         )
     )
     append(session, Event(user.name, "login"))
     return opened
 
 
-def login_of(session: Session, secret: str) -> Login | None:
+def find_login(session: Session, secret: str) -> Login | None:
     """Give the login of a cookie, with its user; None if it is over, or the account is off."""
     login = session.scalar(select(Login).where(Login.secret_hash == secret_hash(secret)))
     if login is None or not login.user.active:
@@ -94,7 +94,7 @@ def make_token(session: Session, user: User, name: str) -> tuple[Token, str]:
     return token, secret
 
 
-def token_of(session: Session, secret: str) -> Token | None:
+def find_token(session: Session, secret: str) -> Token | None:
     """Give the token of a secret, with its user; None if revoked, or the account is off."""
     token = session.scalar(select(Token).where(Token.secret_hash == secret_hash(secret)))
     if token is None or token.revoked_at is not None or not token.user.active:

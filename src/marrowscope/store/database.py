@@ -52,7 +52,7 @@ def upgrade(engine: Engine) -> None:
 
 
 DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
-"""Of the engines that are known, by the name in a URL."""
+"""Drivers of the supported engines, by the name in a URL."""
 WRITES = "marrowscope_writes"
 CONNECTIONS = 40
 """To an SQLite file that are kept open: as many as a server answers requests side by side."""
@@ -109,16 +109,16 @@ def open_store(url: str) -> Store:
             marrowscope has made it.
         MissingExtraError: it is PostgreSQL, and its driver is not installed.
     """
-    read = _url(url)
-    engine = _engine(read)
+    parsed = _url(url)
+    engine = _engine(parsed)
     try:
         upgrade(engine.execution_options(**{WRITES: True}))
     except DBAPIError as error:
         engine.dispose()
-        raise StoreError(f"{_shown(read)}: cannot be used ({_reason(error)})") from None
+        raise StoreError(f"{_shown(parsed)}: cannot be used ({_reason(error)})") from None
     except StoreError as error:
         engine.dispose()
-        raise StoreError(f"{_shown(read)}: {error}") from None
+        raise StoreError(f"{_shown(parsed)}: {error}") from None
     return Store(engine)
 
 

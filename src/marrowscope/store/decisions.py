@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session, aliased
 
 from marrowscope.errors import ConflictError, NotThereError, StoreError
 from marrowscope.store.audit import Event, append
-from marrowscope.store.blind_reading import labels_in, open_reading_of
+from marrowscope.store.blind_reading import find_open_reading, labels_in
 from marrowscope.store.cases import change
 from marrowscope.store.enums import CellState, Role
 from marrowscope.store.tables import BlindReading, Case, CaseCell, CellDecision, User
@@ -23,7 +23,7 @@ REUSED = "the request {!r} was used for another decision; choose a new name"
 
 def decide(
     session: Session,
-    who: User,
+    actor: User,
     case: Case,
     cells: Sequence[int],
     label: str,
@@ -48,17 +48,17 @@ def decide(
     named = _checked_request(request)
     numbers = _checked_numbers(cells)
     change(session, case)
-    reading = open_reading_of(session, case, who)
+    reading = find_open_reading(session, case, actor)
     if reading is None:
-        check_role(who, Role.REVIEWER, "deciding on cells")
-    if done := _of_request(session, case, named):
-        _check_same(done, who, numbers, code)
-        return done
-    made = [
+        check_role(actor, Role.REVIEWER, "deciding on cells")
+    if earlier := _of_request(session, case, named):
+        _check_same(earlier, actor, numbers, code)
+        return earlier
+    decisions = [
         CellDecision(
             case_id=case.id,
             cell_id=cell.id,
-            user_id=who.id,
+            user_id=actor.id,
             reading_id=reading and reading.id,
             request=named,
             before=before,
@@ -68,10 +68,10 @@ def decide(
         )
         for cell, before in _with_labels(session, _cells(session, case, numbers), reading)
     ]
-    return _keep(session, who, case, made)
+    return _keep(session, actor, case, decisions)
 
 
-def undo(session: Session, who: User, case: Case, *, request: str = "") -> Sequence[CellDecision]:
+def undo(session: Session, actor: User, case: Case, *, request: str = "") -> Sequence[CellDecision]:
     """Take back what a user decided last on a case and has not taken back; give what that did.
 
     Nothing that others decided later on the same cells is touched: then it is a conflict. Called
@@ -87,19 +87,21 @@ def undo(session: Session, who: User, case: Case, *, request: str = "") -> Seque
     """
     named = _checked_request(request)
     change(session, case)
-    if done := _of_request(session, case, named):
-        if any(decision.user_id != who.id or decision.undoes is None for decision in done):
+    if earlier := _of_request(session, case, named):
+        if any(decision.user_id != actor.id or decision.undoes is None for decision in earlier):
             raise ConflictError(REUSED.format(named))
-        return done
-    reading = open_reading_of(session, case, who)
+        return earlier
+    reading = find_open_reading(session, case, actor)
     if reading is None:
-        check_role(who, Role.REVIEWER, "taking back what was decided")
-    last = _last_of(session, who, case, reading)
+        check_role(actor, Role.REVIEWER, "taking back what was decided")
+    last = _latest_decisions(session, actor, case, reading)
     if not last:
-        raise NotThereError(f"{who.name} has decided nothing on the case {case.title} to take back")
+        raise NotThereError(
+            f"{actor.name} has decided nothing on the case {case.title} to take back"
+        )
     _check_latest(session, last)
-    made = [_undoing(who, decision, named) for decision in last]
-    return _keep(session, who, case, made)
+    decisions = [_undoing(actor, decision, named) for decision in last]
+    return _keep(session, actor, case, decisions)
 
 
 def history(session: Session, cell: CaseCell) -> Sequence[CellDecision]:
@@ -130,10 +132,14 @@ def _of_request(session: Session, case: Case, request: str) -> Sequence[CellDeci
     return session.scalars(query.order_by(CellDecision.id)).all()
 
 
-def _check_same(done: Sequence[CellDecision], who: User, numbers: list[int], code: str) -> None:
-    same = {decision.cell_id for decision in done} == set(numbers)
-    if not same or any((decision.user_id, decision.after) != (who.id, code) for decision in done):
-        raise ConflictError(REUSED.format(done[0].request))
+def _check_same(
+    decisions: Sequence[CellDecision], actor: User, numbers: list[int], code: str
+) -> None:
+    same = {decision.cell_id for decision in decisions} == set(numbers)
+    if not same or any(
+        (decision.user_id, decision.after) != (actor.id, code) for decision in decisions
+    ):
+        raise ConflictError(REUSED.format(decisions[0].request))
 
 
 def _cells(session: Session, case: Case, numbers: list[int]) -> list[CaseCell]:
@@ -156,29 +162,29 @@ def _with_labels(
         yield cell, blind.get(cell.id, "") if reading else cell.label
 
 
-def _undoing(who: User, done: CellDecision, request: str) -> CellDecision:
+def _undoing(actor: User, decision: CellDecision, request: str) -> CellDecision:
     return CellDecision(
-        case_id=done.case_id,
-        cell_id=done.cell_id,
-        user_id=who.id,
-        reading_id=done.reading_id,
+        case_id=decision.case_id,
+        cell_id=decision.cell_id,
+        user_id=actor.id,
+        reading_id=decision.reading_id,
         request=request,
-        before=done.after,
-        after=done.before,
+        before=decision.after,
+        after=decision.before,
         at=now(),
-        model_sha256=done.model_sha256,
-        undoes=done.id,
+        model_sha256=decision.model_sha256,
+        undoes=decision.id,
     )
 
 
-def _last_of(
-    session: Session, who: User, case: Case, reading: BlindReading | None
+def _latest_decisions(
+    session: Session, actor: User, case: Case, reading: BlindReading | None
 ) -> Sequence[CellDecision]:
     """Give the latest decisions of one request that were not taken back, of a user and reading."""
     undoing = aliased(CellDecision)
     mine = select(CellDecision).where(
         CellDecision.case_id == case.id,
-        CellDecision.user_id == who.id,
+        CellDecision.user_id == actor.id,
         CellDecision.reading_id.is_(None)
         if reading is None
         else CellDecision.reading_id == reading.id,
@@ -216,34 +222,36 @@ def _check_latest(session: Session, last: Sequence[CellDecision]) -> None:
 
 
 def _keep(
-    session: Session, who: User, case: Case, made: Sequence[CellDecision]
+    session: Session, actor: User, case: Case, decisions: Sequence[CellDecision]
 ) -> Sequence[CellDecision]:
     """Keep decisions, let those that are no blind reader's count, and write them into the log."""
-    session.add_all(made)
+    session.add_all(decisions)
     session.flush()
     cells = {
         cell.id: cell
         for cell in session.scalars(
-            select(CaseCell).where(CaseCell.id.in_([decision.cell_id for decision in made]))
+            select(CaseCell).where(CaseCell.id.in_([decision.cell_id for decision in decisions]))
         )
     }
-    events = [_event(who, case, cells[decision.cell_id], decision) for decision in made]
-    for decision in made:
+    events = [_event(actor, case, cells[decision.cell_id], decision) for decision in decisions]
+    for decision in decisions:
         if decision.reading_id is None:
             _let_count(cells[decision.cell_id], decision)
     append(session, *events)
-    return made
+    return decisions
 
 
-def _let_count(cell: CaseCell, made: CellDecision) -> None:
-    cell.label = made.after
-    cell.decided_by, cell.decided_at = (made.user_id, made.at) if made.after else (None, None)
+def _let_count(cell: CaseCell, decision: CellDecision) -> None:
+    cell.label = decision.after
+    cell.decided_by, cell.decided_at = (
+        (decision.user_id, decision.at) if decision.after else (None, None)
+    )
 
 
-def _event(who: User, case: Case, cell: CaseCell, made: CellDecision) -> Event:
+def _event(actor: User, case: Case, cell: CaseCell, made: CellDecision) -> Event:
     blind = "" if made.reading_id is None else "blind "
     return Event(
-        who.name,
+        actor.name,
         f"{blind}{'decide' if made.undoes is None else 'undo'}",
         case.public_id,
         str(cell.id),

@@ -21,14 +21,14 @@ def look(
     field: Field,
     scales: tuple[float | None, float | None],
     field_um: float,
-    most: int,
+    limit: int,
 ) -> Outcome:
     """Find the cells of a field.
 
     The `scales` are what the case says, and what the red cells of other fields of its camera
     tell; None where they say nothing. Crops show `field_um` micrometres (0: the usual 21.5).
 
-    A field that cannot be read, has no scale or has more cells than `most` comes back as rejected,
+    A field that cannot be read, has no scale or has more cells than `limit` comes back as rejected,
     with the reason.
 
     Raises:
@@ -36,26 +36,26 @@ def look(
         UnavailableError: that store does not answer, or the disk is full.
     """
     try:
-        stated, others = scales
-        looked = again_by_others(look_at(blobs.path(field.sha256), stated), others)
-        return _outcome(blobs, field, looked, field_um, most)
+        stated, other_scales = scales
+        looked = again_by_others(look_at(blobs.path(field.sha256), stated), other_scales)
+        return _outcome(blobs, field, looked, field_um, limit)
     except (FieldError, MissingExtraError) as error:
         return Outcome(FieldState.REJECTED, reason=_without_path(blobs, field, str(error)))
 
 
-def _outcome(blobs: Blobs, field: Field, looked: Looked, field_um: float, most: int) -> Outcome:
-    told = Outcome(FieldState.FOUND, looked.um_per_px, looked.scale, looked.flags)
+def _outcome(blobs: Blobs, field: Field, looked: Looked, field_um: float, limit: int) -> Outcome:
+    outcome = Outcome(FieldState.FOUND, looked.um_per_px, looked.scale, looked.flags)
     if looked.um_per_px is None:
-        return replace(told, state=FieldState.REJECTED, reason=NO_SCALE)
+        return replace(outcome, state=FieldState.REJECTED, reason=NO_SCALE)
     if looked.flags and not field.keep_flagged:
-        return replace(told, state=FieldState.FLAGGED)
-    if len(looked.boxes) > most:
-        reason = f"it has {len(looked.boxes):,} cells, and the case has room for {most:,} more"
-        return replace(told, state=FieldState.REJECTED, reason=reason)
+        return replace(outcome, state=FieldState.FLAGGED)
+    if len(looked.boxes) > limit:
+        reason = f"it has {len(looked.boxes):,} cells, and the case has room for {limit:,} more"
+        return replace(outcome, state=FieldState.REJECTED, reason=reason)
     opened = open_field(blobs.path(field.sha256))
     places = dict.fromkeys(place_of(field.file, box, looked.um_per_px) for box in looked.boxes)
     cells = tuple(_cut(blobs, opened, field.sha256, place, field_um) for place in places)
-    return replace(told, cells=cells)
+    return replace(outcome, cells=cells)
 
 
 def cut_out(blobs: Blobs, field: Field, place: Place, field_um: float) -> Cut:

@@ -65,9 +65,9 @@ class JobState(StrEnum):
 ROLES = tuple(Role)
 
 
-def at_least(role: Role, wanted: Role) -> bool:
+def at_least(role: Role, needed_role: Role) -> bool:
     """Tell whether a role may do what another may: a reviewer, all that a reader may."""
-    return ROLES.index(role) >= ROLES.index(wanted)
+    return ROLES.index(role) >= ROLES.index(needed_role)
 
 
 def role_called(word: str) -> Role:

@@ -41,7 +41,7 @@ def export_reviewed(
     file: Path,
     source: str = SOURCE,
     *,
-    who: User | None = None,
+    actor: User | None = None,
     place: Callable[[str], str] | None = None,
 ) -> Exported:
     """Write the cells that people decided on, of reviewed and signed cases, into a manifest.
@@ -56,11 +56,11 @@ def export_reviewed(
         MissingExtraError: the file is named .parquet, and pyarrow is not installed.
         NotThereError: there is no such cell, or a picture is missing.
     """
-    visible = true() if who is None else is_visible_to(who)
+    visible = true() if actor is None else is_visible_to(actor)
     disputed = _disputed(session, visible)
     cases: set[str] = set()
     cells = left_out = 0
-    if not session.scalar(_count(visible, done=True)):
+    if not session.scalar(_count(visible, reviewed=True)):
         raise NotThereError(
             "no reviewed or signed case has a cell that a person decided on; review one first"
         )
@@ -72,7 +72,9 @@ def export_reviewed(
             add(cell)
             cells += 1
             cases.add(cell.patient)
-    return Exported(cells, len(cases), left_out, session.scalar(_count(visible, done=False)) or 0)
+    return Exported(
+        cells, len(cases), left_out, session.scalar(_count(visible, reviewed=False)) or 0
+    )
 
 
 def _cells(
@@ -108,7 +110,7 @@ def _disputed(session: Session, visible: ColumnElement[bool]) -> frozenset[str]:
     return frozenset(session.scalars(of_several))
 
 
-def _count(visible: ColumnElement[bool], *, done: bool) -> Select[int]:
-    state = Case.state.in_(DONE) if done else Case.state.not_in(DONE)
+def _count(visible: ColumnElement[bool], *, reviewed: bool) -> Select[int]:
+    state = Case.state.in_(DONE) if reviewed else Case.state.not_in(DONE)
     query = select(func.count()).select_from(CaseCell).join(Case, Case.id == CaseCell.case_id)
     return query.where(*DECIDED, state, visible)

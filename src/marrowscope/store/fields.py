@@ -66,7 +66,7 @@ class Outcome:
 
 
 def add_fields(
-    session: Session, who: User, case: Case, slide: str, fields: Sequence[NewField]
+    session: Session, actor: User, case: Case, slide: str, fields: Sequence[NewField]
 ) -> Added:
     """Add fields to a slide of a case; one that the case has already is not added again.
 
@@ -76,7 +76,7 @@ def add_fields(
         StoreError: a name is empty, not one line or too long (a slide's has 64 characters, a
             file's 255).
     """
-    check_role(who, Role.REVIEWER, "adding fields")
+    check_role(actor, Role.REVIEWER, "adding fields")
     change(session, case)
     place = slide_called(session, case, slide)
     had = set(session.scalars(select(Field.sha256).where(Field.case_id == case.id)))
@@ -92,11 +92,11 @@ def add_fields(
         )
     added = Added(len(fresh), len(fields) - len(fresh))
     after = {"slide": place.name} | asdict(added)
-    append(session, Event(who.name, "fields add", case.public_id, after=after))
+    append(session, Event(actor.name, "fields add", case.public_id, after=after))
     return added
 
 
-def fields_of(session: Session, case: Case) -> Sequence[Field]:
+def list_fields(session: Session, case: Case) -> Sequence[Field]:
     """Give the fields of a case, as they came."""
     query = select(Field).where(Field.case_id == case.id)
     return session.scalars(query.options(joinedload(Field.slide)).order_by(Field.id)).all()
@@ -197,7 +197,7 @@ def _places_on(session: Session, field: Field) -> set[tuple[int, ...]]:
     return {tuple(row) for row in rows}
 
 
-def look_again(session: Session, who: User, case: Case, field: Field) -> None:
+def look_again(session: Session, actor: User, case: Case, field: Field) -> None:
     """Let the cells of a field that is flagged, or was of no use, be found and read all the same.
 
     Raises:
@@ -205,7 +205,7 @@ def look_again(session: Session, who: User, case: Case, field: Field) -> None:
         FrozenError: the case is signed or archived.
         ConflictError: the cells of the field were found already, or wait to be.
     """
-    check_role(who, Role.REVIEWER, "having a field looked at again")
+    check_role(actor, Role.REVIEWER, "having a field looked at again")
     change(session, case)
     session.refresh(field)
     if field.state not in {FieldState.FLAGGED, FieldState.REJECTED}:
@@ -216,10 +216,10 @@ def look_again(session: Session, who: User, case: Case, field: Field) -> None:
     before = {"state": field.state.value, "flags": list(field.flags)}
     field.state, field.keep_flagged, field.reason = FieldState.WAITING, True, ""
     after = {"field": field.id, "file": field.file}
-    append(session, Event(who.name, "field force", case.public_id, before=before, after=after))
+    append(session, Event(actor.name, "field force", case.public_id, before=before, after=after))
 
 
-def scales_of(
+def cell_scales(
     session: Session, case: Case, cells: Iterable[CaseCell]
 ) -> Mapping[int, float | None]:
     """Give the side of a pixel of cells' pictures, in micrometres, by the numbers of the cells.

@@ -15,7 +15,7 @@ KEPT = timedelta(days=7)
 """After that the same key stands for something new."""
 
 
-def answered(session: Session, who: User, key: str, fingerprint: str) -> dict[str, Any] | None:
+def answered(session: Session, actor: User, key: str, fingerprint: str) -> dict[str, Any] | None:
     """Give what was answered to an upload with this key; None if it is new.
 
     Ask in the transaction that does the upload: a second one of this user waits until it ends.
@@ -26,9 +26,9 @@ def answered(session: Session, who: User, key: str, fingerprint: str) -> dict[st
         ConflictError: the key was used for something else.
         StoreError: the key is empty, longer than 120 characters or not one line.
     """
-    session.refresh(who, with_for_update={"key_share": True})
+    session.refresh(actor, with_for_update={"key_share": True})
     query = select(Upload).where(
-        Upload.user_id == who.id, Upload.key == needed("idempotency key", key)
+        Upload.user_id == actor.id, Upload.key == needed("idempotency key", key)
     )
     upload = session.scalar(query)
     if upload is None or upload.created_at <= now() - KEPT:
@@ -39,7 +39,7 @@ def answered(session: Session, who: User, key: str, fingerprint: str) -> dict[st
 
 
 def remember(
-    session: Session, who: User, key: str, fingerprint: str, answer: dict[str, Any]
+    session: Session, actor: User, key: str, fingerprint: str, answer: dict[str, Any]
 ) -> None:
     """Keep the answer to an upload, in the transaction of what it did; old ones are removed.
 
@@ -48,7 +48,7 @@ def remember(
     """
     session.execute(delete(Upload).where(Upload.created_at <= now() - KEPT))
     upload = Upload(
-        user_id=who.id,
+        user_id=actor.id,
         key=needed("idempotency key", key),
         fingerprint=fingerprint,
         answer=answer,

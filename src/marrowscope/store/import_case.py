@@ -12,7 +12,7 @@ from marrowscope.errors import CaseError, FieldError, ImageError
 from marrowscope.io.archives import read_content
 from marrowscope.io.images import decode_image
 from marrowscope.locations import name_of
-from marrowscope.store.blobs import Blobs, chunks_of
+from marrowscope.store.blobs import Blobs, read_chunks
 from marrowscope.store.cases import Facts, lock, make_case
 from marrowscope.store.cells import Added, NewCell, add_cells
 from marrowscope.store.enums import Role
@@ -43,7 +43,7 @@ class Brought:
 
 
 def bring(
-    room: Room, who: str, case: Case, advance: Callable[[], object] = lambda: None
+    room: Room, actor: str, case: Case, advance: Callable[[], object] = lambda: None
 ) -> Brought:
     """Make a case of one on the disk, in one transaction once all pictures are kept.
 
@@ -60,7 +60,7 @@ def bring(
             which is not installed; nothing is kept.
     """
     with room.store.read() as session:
-        check_role(user_called(session, who), Role.REVIEWER, "making a case")
+        check_role(user_called(session, actor), Role.REVIEWER, "making a case")
     scales = {slide.um_per_px for slide in case.slides}
     if len(scales) > 1:
         raise CaseError(f"the slides of {case.id} have pixels of different sizes; make a case each")
@@ -81,16 +81,20 @@ def bring(
         raise CaseError(f"{case.id}: no file is the picture of a cell{why}")
     facts = Facts(case.id, case.date, case.material, case.stain, next(iter(scales)))
     with room.store.write() as session:
-        user = user_called(session, who)
-        made = make_case(session, user, facts)
-        added = _sum(add_cells(session, user, made, name, some) for name, some in cells.items())
-        looked = _sum(add_fields(session, user, made, name, some) for name, some in fields.items())
-        lock(session, made)
+        user = user_called(session, actor)
+        new_case = make_case(session, user, facts)
+        added = _sum(
+            add_cells(session, user, new_case, name, pictures) for name, pictures in cells.items()
+        )
+        looked = _sum(
+            add_fields(session, user, new_case, name, pictures) for name, pictures in fields.items()
+        )
+        lock(session, new_case)
         if looked.new:
-            add_job_once(session, FIND, made, looked.new)
+            add_job_once(session, FIND, new_case, looked.new)
         if added.new or not looked.new:
-            add_job_once(session, READ, made, added.new)
-    return Brought(made.public_id, added, looked, tuple(rejects))
+            add_job_once(session, READ, new_case, added.new)
+    return Brought(new_case.public_id, added, looked, tuple(rejects))
 
 
 def _sum(parts: Iterable[Added]) -> Added:
@@ -147,7 +151,7 @@ def _keep_field(blobs: Blobs, picture: Picture) -> NewField | Reject:
 def _pieces(file: Path) -> Iterator[bytes]:
     """Give a file in pieces; that it cannot be read is its own fault, not that of who keeps it."""
     try:
-        yield from chunks_of(file)
+        yield from read_chunks(file)
     except OSError as error:
         raise FieldError(f"{file}: it cannot be read ({error.strerror or error})") from None
 

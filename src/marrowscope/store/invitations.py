@@ -33,13 +33,13 @@ def first_link(session: Session) -> str | None:
 
 
 def _add(session: Session, user_id: int | None) -> str:
-    secret, made = new_secret("link"), now()
+    secret, moment = new_secret("link"), now()
     session.add(
         Link(
             secret_hash=secret_hash(secret),
             user_id=user_id,
-            created_at=made,
-            expires_at=made + LASTS,
+            created_at=moment,
+            expires_at=moment + LASTS,
         )
     )
     session.flush()

@@ -31,7 +31,7 @@ def add_job(
     settings: dict[str, Any] | None = None,
 ) -> Job:
     """Queue a job; `total` is what its progress ends at."""
-    made = now()
+    moment = now()
     job = Job(
         kind=kind,
         case_id=case and case.id,
@@ -40,8 +40,8 @@ def add_job(
         state=JobState.QUEUED,
         done=0,
         attempts=0,
-        created_at=made,
-        changed_at=made,
+        created_at=moment,
+        changed_at=moment,
     )
     session.add(job)
     session.flush()
@@ -96,15 +96,15 @@ def _take_turns(session: Session) -> None:
 
 def _free(kinds: Sequence[str]) -> Select[Job]:
     moment = now()
-    other = Job.__table__.alias("other")
+    rival = Job.__table__.alias("other")
     busy = (
-        select(other.c.id)
+        select(rival.c.id)
         .where(
-            other.c.case_id == Job.case_id,
-            other.c.id != Job.id,
-            other.c.state == JobState.RUNNING,
-            other.c.lease_until > moment,
-            other.c.lease_until <= moment + NEVER_GIVEN,
+            rival.c.case_id == Job.case_id,
+            rival.c.id != Job.id,
+            rival.c.state == JobState.RUNNING,
+            rival.c.lease_until > moment,
+            rival.c.lease_until <= moment + NEVER_GIVEN,
         )
         .exists()
     )
@@ -148,16 +148,16 @@ def finish_job(session: Session, job_id: int, owner: str) -> None:
     _end(job, JobState.DONE)
 
 
-def fail_job(session: Session, job_id: int, owner: str, error: str, *, again: bool = True) -> None:
+def fail_job(session: Session, job_id: int, owner: str, error: str, *, retry: bool = True) -> None:
     """Give a job back that went wrong: to be tried again, or for good after the fifth time.
 
-    Without `again` it has failed for good at once.
+    Without `retry` it has failed for good at once.
 
     Raises:
         LostJobError: another worker has it by now.
     """
     job = _own(session, job_id, owner)
-    state = JobState.QUEUED if again and job.attempts < ATTEMPTS else JobState.FAILED
+    state = JobState.QUEUED if retry and job.attempts < ATTEMPTS else JobState.FAILED
     _end(job, state, error[:1000])
 
 
@@ -185,7 +185,7 @@ def _end(job: Job, state: JobState, error: str = "") -> None:
     job.error, job.changed_at = error, now()
 
 
-def jobs_of(session: Session, case: Case, limit: int = 20) -> Sequence[Job]:
+def list_jobs(session: Session, case: Case, limit: int = 20) -> Sequence[Job]:
     """Give the jobs of a case, the latest first, at most `limit`."""
     query = select(Job).where(Job.case_id == case.id).order_by(Job.id.desc()).limit(limit)
     return session.scalars(query).all()

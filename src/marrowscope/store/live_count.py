@@ -28,7 +28,7 @@ COLUMNS = (
     CaseCell.label,
     CaseCell.decided_by,
 )
-"""What `predictions_of` needs of a cell."""
+"""What `case_predictions` needs of a cell."""
 BLIND = "blind"
 """Stands for the one reader of a blind reading."""
 
@@ -38,7 +38,7 @@ class CaseCount:
     """What a case amounts to just now."""
 
     version: int
-    """Of the case that was counted."""
+    """Version of the case that was counted."""
     differential: Differential
     work: Work
     """Cells to review for the sake of the blasts; their paths are the numbers of the cells."""
@@ -68,7 +68,7 @@ def count_case(
     tally = Tally(bundle.novelty)
     fates = dict.fromkeys(Fate, 0)
     predictions: list[Prediction] = []
-    for prediction in predictions_of(session, case, blind):
+    for prediction in case_predictions(session, case, blind):
         fate = tally.add_cell(prediction)
         fates[fate] += 1
         if fate is not Fate.UNLIKE:
@@ -81,13 +81,13 @@ def count_case(
     )
 
 
-def predictions_of(
+def case_predictions(
     session: Session, case: Case, blind: Mapping[int, str] | None = None
 ) -> Iterator[Prediction]:
     """Give the cells of a case that were read, with the classes that count, as they came.
 
-    As `cells.prediction_of` does for each, in a third of the time. `blind` has the classes of a
-    blind reading by the numbers of cells.
+    Each is as `cells.counted_prediction` gives it, in a third of the time. `blind` has the classes
+    of a blind reading by the numbers of cells.
     """
     query = select(*COLUMNS).where(CaseCell.case_id == case.id, CaseCell.state == CellState.READ)
     for row in session.execute(query.order_by(CaseCell.id)):

@@ -112,7 +112,7 @@ class SharedBlobs(Blobs):
         names = (name.rpartition("/")[2] for name in objects)
         yield from sorted(name for name in names if NAME.fullmatch(name))
 
-    def sweep(self, wanted: Container[str], older_than: float) -> int:
+    def sweep(self, names: Container[str], older_than: float) -> int:
         """Remove contents that are not wanted and were kept before a time (seconds since 1970).
 
         Give how many. All copies of that age are removed as well, wanted or not.
@@ -120,7 +120,7 @@ class SharedBlobs(Blobs):
         removed = 0
         for name in self.names():
             to = self._object(name)
-            if name not in wanted and self._kept_at(to) < older_than:
+            if name not in names and self._kept_at(to) < older_than:
                 self._remove(to)
                 removed += 1
         for file in chain(self.root.glob("*/*"), self.root.glob(f"{PARTIAL}*")):

@@ -27,9 +27,9 @@ from marrowscope.model.bundle import Bundle
 from marrowscope.store.blobs import Blobs
 from marrowscope.store.boxes import cells_by_field
 from marrowscope.store.case_model import check_model
-from marrowscope.store.cells import machine_of
+from marrowscope.store.cells import machine_prediction
 from marrowscope.store.enums import CellState, FieldState
-from marrowscope.store.fields import fields_of
+from marrowscope.store.fields import list_fields
 from marrowscope.store.tables import Case, CaseCell, CellDecision, Field, User
 from marrowscope.types import Prediction, Reject
 
@@ -38,7 +38,7 @@ ODD = re.compile(r"[^\w.-]")
 LONGEST = 80
 
 
-def reading_of(
+def read_case_input(
     session: Session,
     case: Case,
     bundle: Bundle,
@@ -64,7 +64,7 @@ def reading_of(
     names = {cell.id: _name(cell) for cell in cells}
     tally = Tally(bundle.novelty)
     decisions, overruled = _decisions(session, cells, names)
-    read = [
+    classified = [
         _read(cell, names[cell.id], decisions.get(cell.id), tally)
         for cell in cells
         if cell.state is CellState.READ
@@ -74,7 +74,7 @@ def reading_of(
         for cell in cells
         if cell.state is CellState.REJECTED
     ]
-    fields = fields_of(session, case)
+    fields = list_fields(session, case)
     rejects += list(_unread(fields))
     for reject in rejects:
         tally.add(reject.reject)
@@ -82,7 +82,7 @@ def reading_of(
         case=_facts(case, cells, fields),
         bundle=_as_known(case, bundle),
         engine=engine,
-        cells=tuple(read),
+        cells=tuple(classified),
         rejects=tuple(rejects),
         decisions=Decisions(
             {names[number]: decision for number, decision in decisions.items()}, overruled
@@ -90,7 +90,7 @@ def reading_of(
         strays=(),
         tally=tally,
         differential=count(tally.gallery.cells, bundle.classes, norms, formula),
-        adjusted=adjusted_of(read, bundle, tally),
+        adjusted=adjusted_of(classified, bundle, tally),
         fields=_on_fields(session, case, fields),
         load=_loader(blobs, {names[cell.id]: cell.sha256 for cell in cells}),
     )
@@ -98,8 +98,8 @@ def reading_of(
 
 def _as_known(case: Case, bundle: Bundle) -> Bundle:
     """Give the bundle with what is known of the one that read the case."""
-    before = bool(case.model_sha256) and not case.bundle_sha256
-    return replace(bundle, sha256="") if before else bundle
+    earlier = bool(case.model_sha256) and not case.bundle_sha256
+    return replace(bundle, sha256="") if earlier else bundle
 
 
 def _unread(fields: Sequence[Field]) -> Iterator[SlideReject]:
@@ -122,7 +122,7 @@ def _on_fields(session: Session, case: Case, fields: Sequence[Field]) -> dict[st
         number = sum(cells.get(field.id, (0, 0)))
         looked = Looked(field.file, field.sha256, *size, flags, number, ())
         of_slide.setdefault(field.slide.name, []).append(looked)
-    return {name: sum_up(some, keep_flagged=True) for name, some in of_slide.items()}
+    return {name: sum_up(slide_fields, keep_flagged=True) for name, slide_fields in of_slide.items()}
 
 
 def _cells(session: Session, case: Case) -> Sequence[CaseCell]:
@@ -151,7 +151,7 @@ def _loader(blobs: Blobs, hashes: Mapping[str, str]) -> ImageLoader:
 
 
 def _read(cell: CaseCell, name: str, decision: Decision | None, tally: Tally) -> ReadCell:
-    machine: Prediction = machine_of(cell, name)
+    machine: Prediction = machine_prediction(cell, name)
     return ReadCell(cell.slide.name, machine, decision, tally.add_cell(decided(machine, decision)))
 
 
@@ -177,8 +177,8 @@ def _decisions(
     counts: dict[int, Decision] = {}
     overruled: list[Decision] = []
     for row, name in session.execute(query):
-        if before := counts.get(row.cell_id):
-            overruled.append(before)
+        if earlier := counts.get(row.cell_id):
+            overruled.append(earlier)
         counts[row.cell_id] = Decision(names[row.cell_id], row.after, name, row.at)
     return counts, tuple(overruled)
 

@@ -23,7 +23,7 @@ HASH = String(64)
 """SHA-256 in hexadecimal."""
 
 
-def word_of(kind: type[StrEnum], name: str) -> Enum:
+def enum_column(kind: type[StrEnum], name: str) -> Enum:
     """Give the type of a column for one of a few words, checked by the database."""
     return Enum(
         kind,
@@ -36,7 +36,7 @@ def word_of(kind: type[StrEnum], name: str) -> Enum:
 
 
 class Base(DeclarativeBase):
-    """Of all tables: names of constraints that both engines know, and how types are kept."""
+    """Base of all tables: names of constraints that both engines know, and types of columns."""
 
     metadata = MetaData(
         naming_convention={
@@ -65,7 +65,7 @@ class User(Base):
     name: Mapped[str]
     folded: Mapped[str] = mapped_column(unique=True)
     """The name in small letters: `Ada` and `ada` cannot both be there."""
-    role: Mapped[Role] = mapped_column(word_of(Role, "role"))
+    role: Mapped[Role] = mapped_column(enum_column(Role, "role"))
     password_hash: Mapped[str]
     """By argon2; empty while no password was set."""
     active: Mapped[bool] = mapped_column(default=True)
@@ -126,21 +126,23 @@ class Case(Base):
     title: Mapped[str]
     """What the laboratory calls it."""
     date: Mapped[str] = mapped_column(default="")
-    """Of the sample, such as 2026-03-02."""
+    """Date of the sample, such as 2026-03-02."""
     material: Mapped[str] = mapped_column(default="")
     stain: Mapped[str] = mapped_column(default="")
     um_per_px: Mapped[float | None]
     """Side of a pixel on the slide, in micrometres; None where it is not known."""
-    state: Mapped[CaseState] = mapped_column(word_of(CaseState, "state"), default=CaseState.DRAFT)
+    state: Mapped[CaseState] = mapped_column(
+        enum_column(CaseState, "state"), default=CaseState.DRAFT
+    )
     owner_id: Mapped[int] = mapped_column(ForeignKey("users.id"), index=True)
     version: Mapped[int] = mapped_column(default=1)
     """Grows with every change; who signs says which one was seen."""
     bundle: Mapped[str] = mapped_column(default="")
     """Name of the bundle that read it; empty before."""
     bundle_sha256: Mapped[str] = mapped_column(default="", server_default="")
-    """Of that whole bundle; empty before, and where it was read before this was kept."""
+    """Digest of that whole bundle; empty before, and where it was read before this was kept."""
     model_sha256: Mapped[str] = mapped_column(default="")
-    """Of the weights alone."""
+    """Hash of the weights alone."""
     classes: Mapped[list[str]] = mapped_column(default=list)
     """Codes in the order of the cells' probabilities."""
     created_at: Mapped[datetime]
@@ -196,18 +198,20 @@ class CaseCell(Base):
     file: Mapped[str]
     """Name of the picture as it came."""
     sha256: Mapped[str] = mapped_column(HASH, index=True)
-    """Of the picture's bytes: its name among the blobs."""
+    """Hash of the picture's bytes: its name among the blobs."""
     width: Mapped[int]
     """Pixels."""
     height: Mapped[int]
     """Pixels."""
-    state: Mapped[CellState] = mapped_column(word_of(CellState, "state"), default=CellState.WAITING)
+    state: Mapped[CellState] = mapped_column(
+        enum_column(CellState, "state"), default=CellState.WAITING
+    )
     machine: Mapped[str] = mapped_column(default="")
     """Class code by the model; empty before it was read."""
     probability: Mapped[float] = mapped_column(default=0.0)
-    """Of that class, 0..1."""
+    """Probability of that class, 0..1."""
     probabilities: Mapped[list[float]] = mapped_column(default=list)
-    """Of all classes, in the order of the case's."""
+    """Probabilities of all classes, in the order of the case's."""
     margin: Mapped[float] = mapped_column(default=1.0)
     """The highest probability less the second, 0..1: small where the model doubts."""
     set: Mapped[list[str] | None]
@@ -252,7 +256,7 @@ class Field(Base):
     """What it rests on: given, file, red cells, other fields, unknown; empty before a look."""
     flags: Mapped[list[str]] = mapped_column(default=list)
     """Why it is outside the plain range."""
-    state: Mapped[FieldState] = mapped_column(word_of(FieldState, "state"))
+    state: Mapped[FieldState] = mapped_column(enum_column(FieldState, "state"))
     reason: Mapped[str] = mapped_column(default="")
     keep_flagged: Mapped[bool] = mapped_column(default=False)
     """Whether a person wants its cells read though it is flagged."""
@@ -273,7 +277,7 @@ class CellPlace(Base):
     y0: Mapped[int]
     x1: Mapped[int]
     y1: Mapped[int]
-    origin: Mapped[Origin] = mapped_column(word_of(Origin, "origin"))
+    origin: Mapped[Origin] = mapped_column(enum_column(Origin, "origin"))
     removed_by: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
     """Who said that it is no cell; None for one that stands."""
     removed_at: Mapped[datetime | None]
@@ -337,7 +341,7 @@ class Job(Base):
     )
     settings: Mapped[dict[str, Any]] = mapped_column(default=dict)
     """What its kind needs to know."""
-    state: Mapped[JobState] = mapped_column(word_of(JobState, "state"), default=JobState.QUEUED)
+    state: Mapped[JobState] = mapped_column(enum_column(JobState, "state"), default=JobState.QUEUED)
     done: Mapped[int] = mapped_column(default=0)
     total: Mapped[int] = mapped_column(default=0)
     attempts: Mapped[int] = mapped_column(default=0)
@@ -361,7 +365,7 @@ class Upload(Base):
     key: Mapped[str]
     """As the sender chose it."""
     fingerprint: Mapped[str] = mapped_column(HASH)
-    """Of what was sent."""
+    """Hash of what was sent."""
     answer: Mapped[dict[str, Any]]
     created_at: Mapped[datetime] = mapped_column(index=True)
 

@@ -15,13 +15,13 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def is_between(moment: datetime, made: datetime, ends: datetime) -> bool:
+def is_between(moment: datetime, start: datetime, ends: datetime) -> bool:
     """Tell whether what was made then still holds at a moment.
 
     What was made more than five minutes later than the moment does not hold: the clock was set
     back, and would give it more time than it was meant to have. Servers' clocks may differ by less.
     """
-    return made - SKEW <= moment < ends
+    return start - SKEW <= moment < ends
 
 
 class Moment(TypeDecorator[datetime]):

@@ -169,14 +169,14 @@ def user_called(session: Session, name: str) -> User:
     return user
 
 
-def check_role(user: User, wanted: Role, what: str) -> None:
+def check_role(user: User, needed_role: Role, task: str) -> None:
     """Check that a user may do something that needs a role.
 
     Raises:
         DeniedError: the role is too low, or the account is off.
     """
-    if not user.active or not at_least(user.role, wanted):
-        raise DeniedError(f"{user.name} is {_a(user.role)}; {what} needs {_a(wanted)}")
+    if not user.active or not at_least(user.role, needed_role):
+        raise DeniedError(f"{user.name} is {_a(user.role)}; {task} needs {_a(needed_role)}")
 
 
 def _a(role: Role) -> str:

@@ -6,7 +6,7 @@ LONGEST = 120
 """Characters of a name or title."""
 
 
-def one_line(what: str, text: str, longest: int = LONGEST) -> str:
+def one_line(name: str, text: str, longest: int = LONGEST) -> str:
     """Give a text without blanks around it; it may be empty.
 
     Raises:
@@ -14,17 +14,17 @@ def one_line(what: str, text: str, longest: int = LONGEST) -> str:
     """
     if not text.isprintable() or len(text) > longest:
         raise StoreError(
-            f"the {what} must be one line of at most {longest} characters, got {text[:200]!r}"
+            f"the {name} must be one line of at most {longest} characters, got {text[:200]!r}"
         )
     return text.strip()
 
 
-def needed(what: str, text: str, longest: int = LONGEST) -> str:
+def needed(name: str, text: str, longest: int = LONGEST) -> str:
     """Give a text as `one_line` does; it must not be empty.
 
     Raises:
         StoreError: it is empty, or `one_line` refuses it.
     """
-    if not (line := one_line(what, text, longest)):
-        raise StoreError(f"the {what} is empty; give one")
+    if not (line := one_line(name, text, longest)):
+        raise StoreError(f"the {name} is empty; give one")
     return line

@@ -70,5 +70,5 @@ def sweep(room: Room, older: float = A_DAY) -> int:
     cutoff = time.time() - older
     with room.store.read() as session:
         cells = session.scalars(select(CaseCell.sha256).distinct())
-        wanted = frozenset(cells) | frozenset(session.scalars(select(Field.sha256).distinct()))
-    return room.blobs.sweep(wanted, cutoff)
+        names = frozenset(cells) | frozenset(session.scalars(select(Field.sha256).distinct()))
+    return room.blobs.sweep(names, cutoff)

@@ -14,10 +14,10 @@ from marrowscope.store.credentials import (
     LASTS,
     OpenedLogin,
     close_login,
+    find_login,
+    find_token,
     is_due,
-    login_of,
     open_login,
-    token_of,
     touch,
 )
 from marrowscope.store.enums import Role
@@ -52,7 +52,7 @@ def caller_of(request: Request) -> Caller | None:
 
 def _by_token(room: Room, secret: str) -> Caller | None:
     with room.store.read() as session:
-        token = token_of(session, secret)
+        token = find_token(session, secret)
         if token is None:
             return None
         caller, due, number = Caller(token.user), is_due(token), token.id
@@ -64,7 +64,7 @@ def _by_token(room: Room, secret: str) -> Caller | None:
 
 def _by_cookie(room: Room, secret: str) -> Caller | None:
     with room.store.read() as session:
-        login = login_of(session, secret)
+        login = find_login(session, secret)
         return Caller(login.user, login.csrf) if login else None
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from marrowscope.errors import DeniedError
-from marrowscope.store.blind_reading import labels_in, open_reading_of
+from marrowscope.store.blind_reading import find_open_reading, labels_in
 from marrowscope.store.cases import Page
 from marrowscope.store.cells import PAGE, Order, Wanted, list_cells
 from marrowscope.store.tables import Case, CaseCell, User
@@ -39,7 +39,7 @@ def check_not_blind(session: Session, case: Case, who: User) -> None:
     Raises:
         DeniedError: the user reads it blind just now.
     """
-    if open_reading_of(session, case, who):
+    if find_open_reading(session, case, who):
         raise DeniedError(
             f"{who.name} reads the case {case.title} blind; close that reading to see this"
         )
@@ -47,7 +47,7 @@ def check_not_blind(session: Session, case: Case, who: User) -> None:
 
 def see(session: Session, case: Case, who: User, cells: Sequence[CaseCell]) -> list[SeenCell]:
     """Give cells of a case as a user sees them."""
-    reading = open_reading_of(session, case, who)
+    reading = find_open_reading(session, case, who)
     if reading is not None:
         labels = labels_in(session, reading)
         return [_blind(cell, labels.get(cell.id, ""), who) for cell in cells]
@@ -75,7 +75,7 @@ def list_seen(
     limit: int = PAGE,
 ) -> Page[SeenCell]:
     """List cells of a case as a user sees them."""
-    if open_reading_of(session, case, who) is None:
+    if find_open_reading(session, case, who) is None:
         page = list_cells(session, case, wanted, order, offset=offset, limit=limit)
         return Page(see(session, case, who, page.rows), page.total)
     open_to_all = replace(wanted, label=None, decided=None)

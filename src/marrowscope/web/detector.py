@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 from marrowscope.errors import LostJobError
-from marrowscope.store.cells import progress_of
+from marrowscope.store.cells import case_progress
 from marrowscope.store.detect import look
 from marrowscope.store.enums import FieldState
 from marrowscope.store.fields import fields_by_state, keep_found, neighbours_scale, next_field
@@ -29,7 +29,7 @@ def find_on_next(
     with room.store.read() as session:
         case = _case(session.get(Case, job.case_id), job)
         field = next_field(session, case)
-        most = room.settings.limits.cells - progress_of(session, case).total
+        most = room.settings.limits.cells - case_progress(session, case).total
         others = neighbours_scale(session, case, field) if field else None
     if field is None:
         return False
@@ -39,7 +39,7 @@ def find_on_next(
     with room.store.write() as session:
         now = _case(session.get(Case, job.case_id), job)
         if keep_found(session, now, field.id, outcome):
-            add_job_once(session, READ, now, progress_of(session, now).total)
+            add_job_once(session, READ, now, case_progress(session, now).total)
         states = fields_by_state(session, now)
         total = sum(states.values())
         done = total - states[FieldState.WAITING]

@@ -10,7 +10,7 @@ from marrowscope.cases.fhir import FHIR, facts_of, write_fhir
 from marrowscope.cases.report import WRITERS
 from marrowscope.cases.report_content import Sheet, sheet_of
 from marrowscope.store.enums import CaseState
-from marrowscope.store.report_input import reading_of
+from marrowscope.store.report_input import read_case_input
 from marrowscope.store.tables import Case
 from marrowscope.web.state import Room
 
@@ -24,7 +24,7 @@ def report_file(session: Session, room: Room, case: Case, name: str) -> bytes:
         BundleError: the bundle's test cells cannot be read.
     """
     engine = room.settings.engine
-    reading = reading_of(session, case, room.bundle, room.blobs, engine=engine)
+    reading = read_case_input(session, case, room.bundle, room.blobs, engine=engine)
     sheet = signed(sheet_of(reading), case)
     with tempfile.TemporaryDirectory(prefix="marrowscope-") as folder:
         file = Path(folder) / name

@@ -18,9 +18,9 @@ from sqlalchemy.exc import OperationalError
 from marrowscope.errors import LostJobError, MarrowscopeError, UnavailableError
 from marrowscope.inference.predictor import Predictor
 from marrowscope.store.case_model import name_model
-from marrowscope.store.cells import keep_readings, progress_of, waiting
+from marrowscope.store.cells import case_progress, keep_readings, waiting
 from marrowscope.store.credentials import new_secret
-from marrowscope.store.fields import FIND, scales_of
+from marrowscope.store.fields import FIND, cell_scales
 from marrowscope.store.import_case import READ
 from marrowscope.store.jobs import fail_job, finish_job, keep_job, release_job, take_job
 from marrowscope.store.tables import Case, CaseCell, Job
@@ -122,7 +122,7 @@ class Worker:
 
     def _fail(self, job: Job, error: str, *, again: bool) -> None:
         with self._room.store.write() as session:
-            fail_job(session, job.id, self.name, error, again=again)
+            fail_job(session, job.id, self.name, error, retry=again)
 
     def _find(self, job: Job) -> None:
         """Find the cells of the fields of a case that wait, field by field."""
@@ -150,7 +150,7 @@ class Worker:
         began = time.perf_counter()
         with self._room.store.read() as session:
             cells = waiting(session, case, self._room.settings.batch)
-            scales = scales_of(session, case, cells)
+            scales = cell_scales(session, case, cells)
         if not cells:
             return False
         pictures = [Picture(self._room.blobs.path(cell.sha256), scales[cell.id]) for cell in cells]
@@ -168,7 +168,7 @@ class Worker:
             if now is None:
                 raise LostJobError(f"the case {case.title} was deleted")
             keep_readings(session, now, self._room.bundle, outcomes_of_cell)
-            progress = progress_of(session, now)
+            progress = case_progress(session, now)
             done = progress.total - progress.waiting
             keep_job(session, job.id, self.name, done, total=progress.total, lease=self._lease)
 

@@ -28,7 +28,7 @@ DETAIL = (1.0, 4.0)
 LEAST_SIMILARITY = 0.985
 """Cosine of two descriptions, 0..1, that makes a candidate."""
 LEAST_CORRELATION = 0.9
-"""Of details, -1..1; pairs of different cells stay below 0.85."""
+"""Correlation of details, -1..1; pairs of different cells stay below 0.85."""
 BLOCK = 2048
 """Pictures that are compared with all later ones at a time."""
 
@@ -43,7 +43,7 @@ class Copy:
     """Degrees, 0..360."""
     mirrored: bool
     correlation: float
-    """Of details, -1..1."""
+    """Correlation of details, -1..1."""
 
 
 def signature(grey: Grey) -> Floats:
@@ -77,20 +77,23 @@ def find_copies(signatures: NDArray[np.float32], load: Callable[[int], Grey]) ->
 def _candidates(signatures: NDArray[np.float32]) -> Iterator[tuple[int, int]]:
     for start in range(0, len(signatures), BLOCK):
         block = np.asarray(signatures[start : start + BLOCK])
-        for other in range(start, len(signatures), BLOCK):
-            near = block @ np.asarray(signatures[other : other + BLOCK]).T >= LEAST_SIMILARITY
+        for second_start in range(start, len(signatures), BLOCK):
+            near = (
+                block @ np.asarray(signatures[second_start : second_start + BLOCK]).T
+                >= LEAST_SIMILARITY
+            )
             for row, column in np.argwhere(near):
-                if start + row < other + column:
-                    yield int(start + row), int(other + column)
+                if start + row < second_start + column:
+                    yield int(start + row), int(second_start + column)
 
 
 def _compare(a: int, b: int, load: Callable[[int], Grey]) -> Copy:
     """Turn b, as it is and mirrored, until its details fit those of a best."""
-    one, other = _details(load(a)), _details(load(b))
-    wave = np.fft.rfft(one, axis=0)
+    first, second = _details(load(a)), _details(load(b))
+    wave = np.fft.rfft(first, axis=0)
     copies = []
     for mirrored in (False, True):
-        turned = np.roll(other[::-1], 1, axis=0) if mirrored else other
+        turned = np.roll(second[::-1], 1, axis=0) if mirrored else second
         product = wave * np.conj(np.fft.rfft(turned, axis=0))
         by_angle = np.fft.irfft(product.sum(axis=1), n=FINE_ANGLES)
         best = int(by_angle.argmax())

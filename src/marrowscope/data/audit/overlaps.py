@@ -67,7 +67,7 @@ class Overlap:
     shared_area: float
     """Share of the smaller picture, 0..1."""
     correlation: float
-    """Of the grey values of the shared rectangle, -1..1."""
+    """Correlation of the grey values of the shared rectangle, -1..1."""
 
 
 def find_overlaps(
@@ -161,8 +161,8 @@ def _sharing(
 def _of_slice(corners: Corners, key: int, part: int, slices: int) -> Corners:
     """Copy the corners whose key belongs to a slice, then let go of the pages read from disk."""
     mixed = (_turned(corners.words, key) >> HALF) * MIXER & np.uint64(0xFFFFFFFF)
-    here = np.flatnonzero(mixed * np.uint64(slices) >> HALF == part)
-    copied = corners.take(here)
+    rows = np.flatnonzero(mixed * np.uint64(slices) >> HALF == part)
+    copied = corners.take(rows)
     for array in (corners.words, corners.points, corners.picture):
         store: Any = array
         while isinstance(store, np.ndarray):
@@ -190,19 +190,19 @@ def _votes(corners: Corners, run: NDArray[np.int64]) -> Iterator[NDArray[np.int6
     for step in range(1, LARGEST_RUN):
         equal = np.flatnonzero(run[step:] == run[:-step])
         for start in range(0, len(equal), ROWS_READ):
-            one = equal[start : start + ROWS_READ]
-            one = one[corners.picture[one] != corners.picture[one + step]]
-            other = one + step
-            swap = corners.picture[one] > corners.picture[other]
-            one, other = np.where(swap, other, one), np.where(swap, one, other)
-            differing = corners.words[one] ^ corners.words[other]
+            first = equal[start : start + ROWS_READ]
+            first = first[corners.picture[first] != corners.picture[first + step]]
+            second = first + step
+            swap = corners.picture[first] > corners.picture[second]
+            first, second = np.where(swap, second, first), np.where(swap, first, second)
+            differing = corners.words[first] ^ corners.words[second]
             distance = np.bitwise_count(differing).sum(axis=1, dtype=np.int64)
             near = distance <= LARGEST_DISTANCE
-            one, other, distance = one[near], other[near], distance[near]
-            place = corners.points[one].astype(np.int64)
-            shift = place - corners.points[other] + (1 << 15)
+            first, second, distance = first[near], second[near], distance[near]
+            place = corners.points[first].astype(np.int64)
+            shift = place - corners.points[second] + (1 << 15)
             region = place // REGION_PIXELS
-            pair = corners.picture[one].astype(np.int64) << 32 | corners.picture[other]
+            pair = corners.picture[first].astype(np.int64) << 32 | corners.picture[second]
             claim = shift @ (1 << 47, 1 << 31) | region @ (1 << 19, 1 << 8) | distance
             yield np.column_stack((pair, claim))
 

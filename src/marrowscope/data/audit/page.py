@@ -94,7 +94,7 @@ def _of_two_classes_first(result: Audit, pairs: Iterable[Found]) -> list[Found]:
 
 def _worst_first(damaged: Sequence[Damage]) -> list[Damage]:
     kinds = ("damaged", "unreadable", "odd size")
-    return sorted(damaged, key=lambda each: kinds.index(each.kind))[:SHOWN]
+    return sorted(damaged, key=lambda picture: kinds.index(picture.kind))[:SHOWN]
 
 
 def _turned(angle: float, mirrored: bool, correlation: float) -> str:
@@ -138,8 +138,8 @@ def _picture(result: Audit, place: int) -> Picture:
         image = read_image(within(result.manifest.root, cell.path))
     except ImageError:
         return Picture(cell.path, cell.label, "")
-    shown = thumbnail(image, PICTURE_PIXELS)
-    return Picture(cell.path, cell.label, shown, None, image.width, image.height)
+    small = thumbnail(image, PICTURE_PIXELS)
+    return Picture(cell.path, cell.label, small, None, image.width, image.height)
 
 
 def _scales(result: Audit) -> dict[str, tuple[float, float]]:

@@ -78,8 +78,8 @@ def write_lists(result: Audit, folder: Path) -> None:
             rows.writerow([cell.path, damage.kind, damage.reason, cell.label, cell.source])
     header = ["path_a", "path_b", "kind", "angle", "mirrored", "correlation", "label_a", "label_b"]
     with csv_file(folder / DUPLICATES, header) as rows:
-        for one, other in result.duplicates:
-            rows.writerow(_pair(result, one, other, "same content", "0", "no", "1"))
+        for first, second in result.duplicates:
+            rows.writerow(_pair(result, first, second, "same content", "0", "no", "1"))
         for copy in result.copies:
             numbers = [f"{copy.angle:.1f}", "yes" if copy.mirrored else "no"]
             numbers.append(f"{copy.correlation:.4f}")
@@ -92,6 +92,6 @@ def write_lists(result: Audit, folder: Path) -> None:
             rows.writerow(_pair(result, overlap.a, overlap.b, *numbers))
 
 
-def _pair(result: Audit, one: int, other: int, *values: str) -> list[str]:
-    a, b = result.manifest.cells[one], result.manifest.cells[other]
+def _pair(result: Audit, first: int, second: int, *values: str) -> list[str]:
+    a, b = result.manifest.cells[first], result.manifest.cells[second]
     return [a.path, b.path, *values, a.label, b.label]

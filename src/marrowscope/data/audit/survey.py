@@ -85,7 +85,7 @@ def survey(
         store.append(len(chunk), dict(zip(FILES, measured, strict=True)))
         for _ in chunk:
             advance()
-    return _survey_of(files, store)
+    return _load_survey(files, store)
 
 
 def _measure_chunk(files: Sequence[Location]) -> tuple[bytes, ...]:
@@ -132,7 +132,7 @@ def _measure(file: Location, finder: CornerFinder) -> Measured:
     return words, points, count, signature(grey), look(pixels), problem
 
 
-def _survey_of(files: Sequence[Location], store: GrowingFiles) -> Survey:
+def _load_survey(files: Sequence[Location], store: GrowingFiles) -> Survey:
     counts = store.array("corners", np.int32)
     picture = np.repeat(np.arange(len(files), dtype=np.int32), counts)
     corners = Corners(

@@ -11,25 +11,25 @@ from marrowscope.errors import ConflictError
 from marrowscope.store.cases import (
     Facts,
     archive,
+    case_facts,
     change_facts,
     check_open,
     checked,
     delete_case,
-    facts_of,
     find_case,
     list_cases,
+    list_members,
     lock,
     make_case,
-    members_of,
     restore,
     share,
     unshare,
 )
-from marrowscope.store.cells import progress_by_case, progress_of
+from marrowscope.store.cells import case_progress, progress_by_case
 from marrowscope.store.enums import CaseState, FieldState, Role
 from marrowscope.store.fields import FIND, fields_by_state
 from marrowscope.store.import_case import READ
-from marrowscope.store.jobs import add_job_once, jobs_of
+from marrowscope.store.jobs import add_job_once, list_jobs
 from marrowscope.store.tables import Case
 from marrowscope.store.users import check_role, user_called
 from marrowscope.web.api.schemas import CaseFull, CaseOut, JobOut, case_full, case_out, job_out
@@ -115,7 +115,7 @@ def add_case(caller: Me, room: InRoom, case: NewCase, key: Key = None) -> CaseOu
     def do(session: Session) -> dict[str, Any]:
         made = make_case(session, caller.user, facts)
         session.flush()
-        return case_out(made, progress_of(session, made)).model_dump(mode="json")
+        return case_out(made, case_progress(session, made)).model_dump(mode="json")
 
     answer = once(room.store, caller.user, key, ["case", case.model_dump()], do)
     return CaseOut.model_validate(answer)
@@ -142,8 +142,8 @@ def edit_case(caller: Me, room: InRoom, case_id: CaseId, change: FactsChange) ->
     """Change what is known of a sample; the size of a pixel, until its first cell was read."""
     with room.store.write() as session:
         case = find_case(session, caller.user, case_id)
-        facts = _changed(facts_of(case), change)
-        if facts.um_per_px != case.um_per_px and progress_of(session, case).read:
+        facts = _changed(case_facts(case), change)
+        if facts.um_per_px != case.um_per_px and case_progress(session, case).read:
             raise ConflictError(
                 f"cells of the case {case.title} were read with {case.um_per_px} micrometres a "
                 "pixel; make a new case for another size"
@@ -208,7 +208,7 @@ def read_on(caller: Me, room: InRoom, case_id: CaseId) -> CaseFull:
 
 
 def _read_on(session: Session, case: Case) -> None:
-    progress = progress_of(session, case)
+    progress = case_progress(session, case)
     if progress.waiting:
         add_job_once(session, READ, case, progress.total)
     if looking := fields_by_state(session, case)[FieldState.WAITING]:
@@ -220,7 +220,7 @@ def _read_on(session: Session, case: Case) -> None:
 def members(caller: Me, room: InRoom, case_id: CaseId) -> list[str]:
     """Name the users who may see a case besides its owner and administrators."""
     with room.store.read() as session:
-        return [user.name for user in members_of(session, _case(session, caller, case_id))]
+        return [user.name for user in list_members(session, _case(session, caller, case_id))]
 
 
 def _case(session: Session, caller: Me, case_id: str) -> Case:
@@ -249,4 +249,4 @@ def remove_member(caller: Me, room: InRoom, case_id: CaseId, name: Words) -> Res
 def jobs(caller: Me, room: InRoom, case_id: CaseId) -> list[JobOut]:
     """List the 20 latest jobs of a case, the latest first."""
     with room.store.read() as session:
-        return [job_out(job) for job in jobs_of(session, _case(session, caller, case_id))]
+        return [job_out(job) for job in list_jobs(session, _case(session, caller, case_id))]

@@ -7,12 +7,12 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel
 
-from marrowscope.store.blind_reading import open_reading_of
+from marrowscope.store.blind_reading import find_open_reading
 from marrowscope.store.cases import find_case
 from marrowscope.store.cells import Order, Wanted, find_cell
 from marrowscope.store.decisions import history
 from marrowscope.store.enums import CellState
-from marrowscope.store.fields import scales_of
+from marrowscope.store.fields import cell_scales
 from marrowscope.store.tables import CaseCell, CellDecision
 from marrowscope.web.api.cases import PageOut
 from marrowscope.web.api.schemas import CellOut, Guess, cell_out
@@ -79,7 +79,7 @@ def show_cell(caller: Me, room: InRoom, case_id: CaseId, number: Number) -> Cell
         case = find_case(session, caller.user, case_id)
         cell = find_cell(session, case, number)
         cell_view = see(session, case, caller.user, [cell])[0]
-        blind = open_reading_of(session, case, caller.user) is not None
+        blind = find_open_reading(session, case, caller.user) is not None
         past = [] if blind else _history(history(session, cell))
         ranked = sorted(zip(cell.probabilities, case.classes, strict=False), reverse=True)
         guesses = [Guess(code=code, probability=chance) for chance, code in ranked]
@@ -133,7 +133,7 @@ def explain(caller: Me, room: InRoom, case_id: CaseId, number: Number) -> Explan
     with room.store.read() as session:
         case = find_case(session, caller.user, case_id)
         cell = find_cell(session, case, number)
-        um_per_px = scales_of(session, case, [cell])[cell.id]
+        um_per_px = cell_scales(session, case, [cell])[cell.id]
     return explanation(room, cell.sha256, um_per_px)
 
 

@@ -7,10 +7,10 @@ from pydantic import BaseModel
 
 from marrowscope.differential.accumulator import Tally
 from marrowscope.differential.error_correction import adjust
-from marrowscope.store.blind_reading import labels_in, open_reading_of
+from marrowscope.store.blind_reading import find_open_reading, labels_in
 from marrowscope.store.case_model import check_model
 from marrowscope.store.cases import find_case
-from marrowscope.store.live_count import CaseCount, count_case, predictions_of
+from marrowscope.store.live_count import CaseCount, case_predictions, count_case
 from marrowscope.taxonomy import CLASSES
 from marrowscope.web.api.schemas import plain, plain_fields
 from marrowscope.web.auth import InRoom, Me
@@ -55,7 +55,7 @@ def differential(caller: Me, room: InRoom, case_id: CaseId) -> dict[str, Any]:
     """
     with room.store.read() as session:
         case = find_case(session, caller.user, case_id)
-        reading = open_reading_of(session, case, caller.user)
+        reading = find_open_reading(session, case, caller.user)
         key = case.public_id, case.version, reading and reading.id
 
         def count_now() -> CaseCount:
@@ -97,7 +97,7 @@ def adjusted(caller: Me, room: InRoom, case_id: CaseId) -> dict[str, Any]:
         tally = Tally(room.bundle.novelty)
         counted_cells = [
             prediction
-            for prediction in predictions_of(session, case)
+            for prediction in case_predictions(session, case)
             if not tally.sets_aside(prediction)
         ]
         key = case.public_id, case.version

@@ -22,7 +22,7 @@ from marrowscope.store.cases import check_open, find_case
 from marrowscope.store.cells import find_cell
 from marrowscope.store.detect import cut_out
 from marrowscope.store.enums import CellState, FieldState, Origin, Role
-from marrowscope.store.fields import FIND, add_fields, fields_of, find_field, look_again
+from marrowscope.store.fields import FIND, add_fields, find_field, list_fields, look_again
 from marrowscope.store.import_case import READ
 from marrowscope.store.jobs import add_job_once
 from marrowscope.store.tables import Case, CellPlace
@@ -157,7 +157,7 @@ def fields(caller: Me, room: InRoom, case_id: CaseId) -> list[FieldOut]:
     with room.store.read() as session:
         case = find_case(session, caller.user, case_id)
         counts = cells_by_field(session, case)
-        return [_field(field, counts) for field in fields_of(session, case)]
+        return [_field(field, counts) for field in list_fields(session, case)]
 
 
 def _field(field: FieldRow, counts: dict[int, tuple[int, int]]) -> FieldOut:

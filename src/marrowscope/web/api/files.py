@@ -10,8 +10,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from marrowscope.errors import UploadError
-from marrowscope.store.cases import check_open, facts_of, find_case
-from marrowscope.store.cells import Added, add_cells, progress_of
+from marrowscope.store.cases import case_facts, check_open, find_case
+from marrowscope.store.cells import Added, add_cells, case_progress
 from marrowscope.store.enums import Role
 from marrowscope.store.import_case import READ
 from marrowscope.store.jobs import add_job_once
@@ -104,7 +104,7 @@ def _check_may(room: Room, caller: Caller, case_id: str) -> None:
     with room.store.read() as session:
         case = find_case(session, caller.user, case_id)
         check_open(case)
-        check_scale(room, facts_of(case))
+        check_scale(room, case_facts(case))
 
 
 def incoming(parts: list[UploadFile | str]) -> list[Incoming]:
@@ -170,7 +170,7 @@ def _add(
 ) -> dict[str, Any]:
     case = find_case(session, caller.user, case_id)
     added = add_cells(session, caller.user, case, slide, taken.cells)
-    progress = progress_of(session, case)
+    progress = case_progress(session, case)
     most = room.settings.limits.cells
     if progress.total > most:
         raise UploadError(

@@ -60,7 +60,7 @@ def _write(file: IO[bytes], room: Room, caller: Caller, name: ReviewedName) -> d
     with tempfile.TemporaryDirectory(prefix="marrowscope-") as folder:
         manifest = Path(folder) / MANIFEST
         with room.store.read() as session:
-            done = export_reviewed(session, room.blobs, manifest, who=caller.user, place=place)
+            done = export_reviewed(session, room.blobs, manifest, actor=caller.user, place=place)
         if name is ReviewedName.MANIFEST:
             file.write(manifest.read_bytes())
         else:

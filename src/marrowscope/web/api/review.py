@@ -9,7 +9,12 @@ from pydantic import BaseModel, Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from marrowscope.store.blind_reading import agreement_of, close_reading, open_reading, readings_of
+from marrowscope.store.blind_reading import (
+    close_reading,
+    compare_readings,
+    list_readings,
+    open_reading,
+)
 from marrowscope.store.cases import find_case
 from marrowscope.store.decisions import AT_ONCE, decide, undo
 from marrowscope.store.enums import CaseState
@@ -177,7 +182,7 @@ def readings(caller: Me, room: InRoom, case_id: CaseId) -> list[ReadingOut]:
     """List the blind readings of a case."""
     with room.store.read() as session:
         case = find_case(session, caller.user, case_id)
-        return [_reading(reading) for reading in readings_of(session, case)]
+        return [_reading(reading) for reading in list_readings(session, case)]
 
 
 def _reading(reading: BlindReading) -> ReadingOut:
@@ -218,6 +223,6 @@ def agreement(
     with room.store.read() as session:
         case = find_case(session, caller.user, case_id)
         one, two = user_called(session, first), user_called(session, other)
-        agreement_result = agreement_of(session, caller.user, case, one, two)
+        agreement_result = compare_readings(session, caller.user, case, one, two)
     words = agreement_result.same.in_words if agreement_result.same else ""
     return plain_fields(agreement_result) | {"in_words": words}

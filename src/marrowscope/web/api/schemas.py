@@ -8,12 +8,12 @@ from typing import Any
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
-from marrowscope.store.blind_reading import open_reading_of
+from marrowscope.store.blind_reading import find_open_reading
 from marrowscope.store.boxes import cells_by_field
-from marrowscope.store.cells import Progress, progress_of
+from marrowscope.store.cells import Progress, case_progress
 from marrowscope.store.enums import CaseState, CellState, JobState
 from marrowscope.store.fields import fields_by_state
-from marrowscope.store.jobs import jobs_of
+from marrowscope.store.jobs import list_jobs
 from marrowscope.store.tables import Case, Job, User
 from marrowscope.web.blind_view import SeenCell
 
@@ -150,9 +150,9 @@ def case_full(session: Session, case: Case, who: User) -> CaseFull:
 
     To who reads it blind, no cell counts as decided.
     """
-    blind = open_reading_of(session, case, who) is not None
-    job = next(iter(jobs_of(session, case, 1)), None)
-    progress = progress_out(progress_of(session, case))
+    blind = find_open_reading(session, case, who) is not None
+    job = next(iter(list_jobs(session, case, 1)), None)
+    progress = progress_out(case_progress(session, case))
     if blind:
         progress.decided = 0
     states = {state.value: number for state, number in fields_by_state(session, case).items()}
