@@ -77,10 +77,10 @@ def check_split(split: Split) -> Split:
     row_of: dict[tuple[str, str | int], SplitRow] = {}
     for row in split.rows:
         for key in (("group", row.group), ("content", row.cell.sha256)):
-            first_row = row_of.setdefault(key, row)
-            if first_row.part != row.part:
+            first = row_of.setdefault(key, row)
+            if first.part != row.part:
                 raise SplitError(
-                    f"the split leaks: {first_row.cell.path} ({first_row.part}) and {row.cell.path} "
+                    f"the split leaks: {first.cell.path} ({first.part}) and {row.cell.path} "
                     f"({row.part}) have the same {key[0]}; make the split again"
                 )
     return split
