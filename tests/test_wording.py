@@ -18,7 +18,7 @@ from marrowscope.wording.numbers import count_noun, join_and
 
 CORRECTED = Adjusted("m", 500, (AdjustedShare("Blasts", ("BLA",), 11.4, 4.7, 18.4, ""),), ())
 MOST_HELP_LINES = 60
-"""Of the help of `classify`, at 80 columns."""
+"""Most lines of the help of `classify`, at 80 columns."""
 
 
 @pytest.mark.parametrize(
