@@ -19,14 +19,14 @@ from marrowscope.store.cases import Facts, find_case, make_case
 from marrowscope.store.cells import (
     NewCell,
     add_cells,
+    counted_prediction,
     keep_readings,
     list_cells,
-    counted_prediction,
     waiting,
 )
 from marrowscope.store.decisions import decide, undo
 from marrowscope.store.import_case import bring
-from marrowscope.store.live_count import count_case, case_predictions
+from marrowscope.store.live_count import case_predictions, count_case
 from marrowscope.store.report_input import read_case_input
 from marrowscope.store.users import user_called
 from marrowscope.store.workspace import Room

@@ -122,7 +122,9 @@ def _on_fields(session: Session, case: Case, fields: Sequence[Field]) -> dict[st
         number = sum(cells.get(field.id, (0, 0)))
         looked = Looked(field.file, field.sha256, *size, flags, number, ())
         of_slide.setdefault(field.slide.name, []).append(looked)
-    return {name: sum_up(slide_fields, keep_flagged=True) for name, slide_fields in of_slide.items()}
+    return {
+        name: sum_up(slide_fields, keep_flagged=True) for name, slide_fields in of_slide.items()
+    }
 
 
 def _cells(session: Session, case: Case) -> Sequence[CaseCell]:
