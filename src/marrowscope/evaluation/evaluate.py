@@ -126,31 +126,17 @@ def evaluate(
     domains = _domains(members_of | {one.given.name: one.scored for one in further}, bundle, terms)
     for result in (*sets, *of_others):
         draw(result, bundle, folder)
-    method = f"{terms.in_words()} {_left_out(pairs, len(sharing))}"
-    if not own:
-        method += f" {VOUCHED}"
-    if further:
-        method += f" Other sets: {'; '.join(one.in_words() for one in further)}."
+    left_out = _left_out(pairs, len(sharing))
+    method = _method(terms, left_out, further, vouched=not own)
     shown = [*sets[:-1], *of_others, sets[-1]]  # all cells of the part come last
     summary = _summary(shown, split, part, method) | {
         "domains": [without_nan(asdict(one)) for one in domains],
         "tolerated": TOLERATED,
         "prevalence": asdict(prevalence),
     }
-    details = (
-        summary
-        | {"bundle": bundle.name, "model_sha256": bundle.model_sha256}
-        | {"rejects": [asdict(reject) for reject in rejects]}
-        | {"rejects_of_the_data": len(manifest.rejects)}
-        | {"others": [_details_of_other(one) for one in further]}
-    )
-    write_json(folder / METRICS, details)
+    write_json(folder / METRICS, _details(summary, bundle, manifest, rejects, further))
     if part == "test" and own:
-        bundle = _seal_tested(bundle, members_of)
-        failures = write_failures(folder, manifest.root, bundle)
-        summary["failures"] = asdict(failures) if failures else None
-        bundle = seal_evaluation(bundle, _without_classes(summary))
-        write_card(bundle)
+        bundle = _seal(bundle, members_of, summary, folder, manifest.root)
     rejects += [reject for one in further for reject in one.rejects]
     return Evaluation(
         folder,
@@ -162,6 +148,50 @@ def evaluate(
         tuple(of_others),
         domains,
     )
+
+
+def _method(terms: Terms, left_out: str, further: Sequence[_Further], *, vouched: bool) -> str:
+    """Say how the figures were made, and what they rest on."""
+    sentences = [terms.in_words(), left_out]
+    if vouched:
+        sentences.append(VOUCHED)
+    if further:
+        sentences.append(f"Other sets: {'; '.join(one.in_words() for one in further)}.")
+    return " ".join(sentences)
+
+
+def _details(
+    summary: Mapping[str, Any],
+    bundle: Bundle,
+    manifest: Manifest,
+    rejects: Sequence[Reject],
+    further: Sequence[_Further],
+) -> dict[str, Any]:
+    """Give what `metrics.json` holds: the summary, what was rejected, and the further sets."""
+    return {
+        **summary,
+        "bundle": bundle.name,
+        "model_sha256": bundle.model_sha256,
+        "rejects": [asdict(reject) for reject in rejects],
+        "rejects_of_the_data": len(manifest.rejects),
+        "others": [_details_of_other(one) for one in further],
+    }
+
+
+def _seal(
+    bundle: Bundle,
+    members_of: Mapping[str, Sequence[Scored]],
+    summary: Mapping[str, Any],
+    folder: Path,
+    root: Path,
+) -> Bundle:
+    """Seal test cells, the surest mistakes and the summary into the bundle; rewrite its card."""
+    bundle = _seal_tested(bundle, members_of)
+    failures = write_failures(folder, root, bundle)
+    sealed = {**summary, "failures": asdict(failures) if failures else None}
+    bundle = seal_evaluation(bundle, _without_classes(sealed))
+    write_card(bundle)
+    return bundle
 
 
 def _left_out(pairs: Collection[tuple[str, str]] | None, cells: int) -> str:

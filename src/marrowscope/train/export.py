@@ -103,10 +103,7 @@ def export(
         BundleError: the exported model cannot be loaded.
         OutputError: the folder cannot be used.
     """
-    if precision not in PRECISIONS:
-        raise ExportError(f"precision {precision!r} is not one of {', '.join(PRECISIONS)}")
-    if calibration not in METHODS:
-        raise ExportError(f"calibration {calibration!r} is not one of {', '.join(METHODS)}")
+    _check_choices(precision, calibration)
     cells = _cells(run, manifest, "val")
     runs = (run, *others)
     network = answering(runs)
@@ -122,13 +119,8 @@ def export(
         agreement = [check_same(softmax(score(by_torch(runs))), scores)]
         truth = [run.classes.index(label) for _, label in cells]
         if precision != "fp32":
-            logits, words = _reduce(
-                model,
-                precision,
-                run,
-                manifest,
-                partial(_check_engines, full, score, scores, truth, precision),
-            )
+            check = partial(_check_engines, full, score, scores, truth, precision)
+            logits, words = _reduce(model, precision, run, manifest, check)
             agreement += words
         with whole_file(folder / MODEL) as copy:
             shutil.copyfile(model, copy)
@@ -137,23 +129,16 @@ def export(
     chances = softmax(fitted.apply(logits)).round(DECIMALS)
     abstention = conform(chances, truth, len(run.classes))
     agreement.append(abstention_in_words(abstention, run.classes))
-    embed = partial(
-        _score,
-        Predictor(describe(folder, precision=precision)).embeddings,
-        full.preprocessing,
-        advance=advance,
-        at_once=cores(),
-    )
-    training = _cells(run, manifest, "train")
     shown_with = credit or "; ".join(attribution)
-    draw = partial(_draw, manifest, full.preprocessing, folder, shown_with)
     novelty = learn_known(
         folder,
         manifest.root,
-        training,
+        _cells(run, manifest, "train"),
         cells,
-        embed,
-        draw=draw if pictures else lambda _: None,
+        _embedder(describe(folder, precision=precision), advance),
+        draw=partial(_draw, manifest, full.preprocessing, folder, shown_with)
+        if pictures
+        else lambda _: None,
         false_alarms=false_alarms,
     )
     agreement.append(novelty.in_words)
@@ -167,6 +152,26 @@ def export(
     write_description(bundle)
     write_card(bundle)
     return Exported(bundle, tuple(agreement))
+
+
+def _check_choices(precision: str, calibration: str) -> None:
+    """Check the two choices by name.
+
+    Raises:
+        ExportError: one is not known.
+    """
+    if precision not in PRECISIONS:
+        raise ExportError(f"precision {precision!r} is not one of {', '.join(PRECISIONS)}")
+    if calibration not in METHODS:
+        raise ExportError(f"calibration {calibration!r} is not one of {', '.join(METHODS)}")
+
+
+def _embedder(
+    bundle: Bundle, advance: Callable[[], object]
+) -> Callable[[Sequence[Labelled]], Logits]:
+    """Give the function that turns cells into embeddings by a bundle's model."""
+    embed = Predictor(bundle).embeddings
+    return partial(_score, embed, bundle.preprocessing, advance=advance, at_once=cores())
 
 
 def calibration_in_words(fitted: Calibration, logits: Logits, truth: Sequence[int]) -> str:
