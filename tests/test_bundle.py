@@ -52,7 +52,11 @@ def test_classes_learnt_from_one_source_are_told(toy_bundle: Bundle) -> None:
     }
     two = replace(toy_bundle, origin={"images": images}, classes=("BLA", "NGS", "EOS"))
     assert two.learnt_from_one_source == {"mll": ["BLA"], "pbc": ["EOS"]}
-    assert load_bundle("default").learnt_from_one_source == {
+    assert load_bundle("default").learnt_from_one_source == {"pbc": ["PLT"]}
+    assert toy_bundle.scarce_in_reference == ()
+    scarce = load_bundle("default").scarce_in_reference
+    assert scarce == ("MYB", "MMZ", "NGB", "BAS", "EBO", "PLM", "KSC", "PLT")
+    assert load_bundle("fast").learnt_from_one_source == {
         "mll": ["BLA", "ART", "NIF"],
         "pbc": ["MYB", "MMZ", "NGB", "BAS", "EBO"],
     }
@@ -284,11 +288,11 @@ def test_a_sealed_evaluation_is_read_back(toy_bundle: Bundle) -> None:
 
 
 @pytest.mark.parametrize(("name", "least"), [(str(ROOT / "bundles/resnet50"), 22), ("fast", 25)])
-def test_another_bundle_stands_beside_the_default(name: str, least: int) -> None:
-    """It learnt from the same split, was evaluated, and reads the samples as its card promises."""
-    other, default = load_bundle(name), load_bundle("default")
-    assert other.classes == default.classes
-    assert other.split_hash == default.split_hash
+def test_the_networks_of_1_0_stand_beside_the_default(name: str, least: int) -> None:
+    """They learnt from one split, were evaluated, and read the samples as their cards promise."""
+    other, vit = load_bundle(name), load_bundle(str(ROOT / "bundles/vit-1.0"))
+    assert other.classes == vit.classes
+    assert other.split_hash == vit.split_hash
     assert "has not been evaluated" not in other.evaluation_in_words
     files = [file for code in ("NGS", "EOS") for file in (SAMPLES / "cells/mll" / code).iterdir()]
     read = Predictor(other).classify(Picture(file, 0.086) for file in sorted(files))

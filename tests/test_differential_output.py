@@ -85,7 +85,7 @@ def test_ranges_and_formula_from_the_command_line(ours: Path, tmp_path: Path) ->
     assert differential["ratio"]["formula"].startswith("(PMO + MYB")
     assert [each["name"] for each in differential["findings"]] == ["Blasts", "Plasma cells"]
     assert differential["findings"][0]["straddled"][0]["percent"] == 5.0
-    assert differential["findings"][1]["known"] is False
+    assert differential["findings"][1]["known"] is True
     assert [each["lineage"] for each in differential["lineages"]][:2] == ["blasts", "neutrophilic"]
     assert set(outcome["work"]) == {"first", "blasts", "reviews"}
     went_in = json.loads((out / "classify.json").read_text())

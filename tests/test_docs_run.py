@@ -25,6 +25,9 @@ ONE_EXPORT = "an export takes seconds; the README's is run"
 NOT_RUN = {
     "bundles/default": ONE_EXPORT,
     "bundles/fast": ONE_EXPORT,
+    "mll_nb=data/mll_nb": "needs data that is not in the repository",
+    "pack160": "needs the data of the split",
+    "splits/default": "needs the data of the split",
     "bundles/resnet50": ONE_EXPORT,
     "--recipe fast": "needs the split of the bundle; tests/test_train.py reads the recipe",
     "teacher=default": "needs the split of the bundle; tests/test_distillation.py teaches",

@@ -184,12 +184,10 @@ def test_a_marrow_full_of_blasts_comes_closer_to_the_truth(shipped: Bundle) -> N
     assert abs(blasts.percent - truth) < abs(plain - truth) / 2
     assert blasts.low < truth < blasts.high
     assert blasts.in_words.startswith("Blasts, adjusted for the model's errors: ")
-    assert plasma.percent is None
-    assert plasma.in_words == (
-        "Plasma cells: no adjusted share, as the model does not cover plasma cells (PLM)."
-    )
+    assert plasma.percent is not None
+    assert plasma.percent < 5
     assert found.notes[0].startswith("Model-dependent:")
-    assert found.notes[1].startswith("How MYB, MMZ, NGB, BAS, EBO are read is known from cells of")
+    assert found.notes[1].startswith("How MYB, MMZ, NGB, BAS, EBO, PLM, KSC, PLT are read")
     assert adjust(cells, shipped) == found
 
 

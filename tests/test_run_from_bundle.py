@@ -1,15 +1,15 @@
-"""The shipped bundle turned back into a network that can be trained on."""
+"""Bundles turned back into networks that can be trained on."""
 
 import run_from_bundle
 import torch
-from conftest import SAMPLES
+from conftest import ROOT, SAMPLES
 
 from marrowscope.data.manifest import read_manifest
 from marrowscope.model.bundle import load_bundle
 
 
 def test_the_rebuilt_network_names_cells_as_the_bundle_does() -> None:
-    bundle = load_bundle("default")
+    bundle = load_bundle(str(ROOT / "bundles/vit-1.0"))
     network = run_from_bundle.network_of(bundle)
     assert network.config.id2label == dict(enumerate(bundle.classes))
     manifest = read_manifest(SAMPLES / "cells.csv")

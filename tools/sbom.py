@@ -20,13 +20,6 @@ from marrowscope.model.bundle import load_bundle
 ROOT = Path(__file__).parents[1]
 Component = dict[str, Any]
 
-DINOV2 = {
-    "type": "machine-learning-model",
-    "group": "facebook",
-    "name": "dinov2-small",
-    "description": "DINOv2 ViT-S/14 (Oquab et al. 2023): the weights that the training began with",
-    "licenses": [{"license": {"id": "Apache-2.0"}}],
-}
 MOBILENET_V2 = {
     "type": "machine-learning-model",
     "group": "torchvision",
@@ -34,7 +27,7 @@ MOBILENET_V2 = {
     "description": "MobileNetV2 (Sandler et al. 2018), ImageNet: where a training began",
     "licenses": [{"license": {"id": "BSD-3-Clause"}}],
 }
-ANCESTORS = {"default": [DINOV2, MOBILENET_V2], "fast": [MOBILENET_V2]}
+ANCESTORS = {"default": [MOBILENET_V2], "fast": [MOBILENET_V2]}
 """What the networks of each shipped bundle began as."""
 
 

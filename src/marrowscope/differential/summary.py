@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from marrowscope.differential.abstentions import Review
 from marrowscope.differential.accumulator import Tally
@@ -139,7 +140,13 @@ def _of_model(bundle: Bundle) -> Iterator[str]:
             f"{'mostly ' if bundle.novelty else ''}taken for one of the classes below: look "
             "through the pictures."
         )
-    if alone := bundle.learnt_from_one_source:
+    if scarce := bundle.scarce_in_reference:
+        yield (
+            f"Learnt from few or no cells of {bundle.reference}: {', '.join(scarce)}. In cells "
+            "like those such a class may be missed."
+        )
+    alone = bundle.learnt_from_one_source
+    if not set(scarce).issuperset(chain.from_iterable(alone.values())):
         named = "; ".join(f"{', '.join(codes)} ({source})" for source, codes in alone.items())
         yield (
             f"Learnt from one source alone: {named}. In cells of another source such a class may "

@@ -21,6 +21,8 @@ DESCRIPTION, MODEL, CARD = "bundle.json", "model.onnx", "MODEL_CARD.md"
 FAILURES = "failures.jpg"
 FILES = (CARD, DESCRIPTION, MODEL)
 ALL_FILES = (*FILES, REFERENCES, PICTURES, TESTED, FAILURES)
+SCARCE = 40
+"""Training cells below which a class was hardly learnt from a source."""
 """The files that a bundle may have. `FILES` are in every one; one with a `novelty` has
 `references.npz` besides and, with pictures of these cells, `known-cells.zip`, one with an
 `adjustment` `tested.npz`, one that was evaluated and errs `failures.jpg`."""
@@ -106,6 +108,33 @@ class Description:
             if len(with_cells) == 1:
                 alone.setdefault(with_cells[0], []).append(code)
         return alone
+
+    @property
+    def reference(self) -> str:
+        """Source whose test cells shares are corrected with; empty for none."""
+        return self.adjustment.reference if self.adjustment else ""
+
+    @property
+    def scarce_in_reference(self) -> tuple[str, ...]:
+        """Codes of the classes that were learnt from other sources more than from the reference.
+
+        The reference, such as the marrow, is the source whose test cells shares are corrected with.
+        It gave fewer than 40 training cells of such a class, and the other sources gave more.
+        """
+        if not self.reference:
+            return ()
+        training = {
+            name: cells
+            for name, cells in self.origin["images"].items()
+            if name.startswith("train ")
+        }
+        own: dict[str, int] = training.get(f"train {self.reference}", {})
+        return tuple(
+            code
+            for code in self.classes
+            if own.get(code, 0) < SCARCE
+            and sum(cells.get(code, 0) for cells in training.values()) > 2 * own.get(code, 0)
+        )
 
     @property
     def evaluation_in_words(self) -> str:

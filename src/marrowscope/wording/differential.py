@@ -109,8 +109,11 @@ def warnings(differential: Differential, bundle: Bundle) -> Iterator[str]:
     missing = [code for code, row in CLASSES.items() if row.counted and code not in bundle.classes]
     if missing:
         yield f"Not covered by this bundle: {' '.join(missing)}"
+    scarce = [code for code in bundle.scarce_in_reference if CLASSES[code].counted]
+    if scarce:
+        yield f"Learnt from few {bundle.reference} cells, may be missed there: {' '.join(scarce)}"
     for source, codes in bundle.learnt_from_one_source.items():
-        listed = [code for code in codes if CLASSES[code].counted]
+        listed = [code for code in codes if CLASSES[code].counted and code not in scarce]
         if listed:
             yield f"Learnt from {source} alone, may be missed elsewhere: {' '.join(listed)}"
 
@@ -120,7 +123,7 @@ def next_step(differential: Differential) -> str:
     open_lines = [more for finding in differential.findings for more in finding.more]
     likely = [(more.likely, more.percent) for more in open_lines if more.likely is not None]
     if likely:
-        steps = [f"{cells:,} to separate {percent:g}%" for cells, percent in likely]
+        steps = dict.fromkeys(f"{cells:,} to separate {percent:g}%" for cells, percent in likely)
         return f"count more cells: about {', '.join(steps)} (80% chance)"
     capped = [f"{more.percent:g}%" for more in open_lines]
     return f"no practical count separates {join_and(capped)}" if capped else ""
