@@ -17,6 +17,7 @@ from PIL import Image
 from marrowscope.cases.case import read_case
 from marrowscope.cases.classify_case import read_cells
 from marrowscope.cases.report import WRITERS, report_case
+from marrowscope.inference.options import InferenceOptions
 from marrowscope.model.bundle import load_bundle
 
 SAMPLES = Path(__file__).parents[1] / "samples" / "cells"
@@ -50,8 +51,7 @@ def main() -> None:
             read_case(cells, 0.086),
             load_bundle("default"),
             folder,
-            threads=options.threads,
-            engine=options.engine,
+            inference=InferenceOptions(threads=options.threads, engine=options.engine),
         )
         read, used_to_read = time.perf_counter(), time.process_time()
         report_case(reading, folder)

@@ -18,8 +18,10 @@ from marrowscope.cases.classify_case import Reading, read_cells
 from marrowscope.cases.report import WRITERS, report_case
 from marrowscope.cases.report_content import Sheet
 from marrowscope.differential.accumulator import Fate
+from marrowscope.differential.options import CountingOptions
 from marrowscope.differential.reference_ranges import ADULT_MARROW, Norms
 from marrowscope.errors import CaseError, ImageError
+from marrowscope.inference.options import InferenceOptions, OutputOptions
 from marrowscope.model.bundle import Bundle, load_bundle
 
 CELLS = sorted((SAMPLES / "cells/mll").rglob("*.jpg"))
@@ -52,7 +54,14 @@ def written(
     case: Path, bundle: Bundle, norms: Norms = ADULT_MARROW, *, resume: bool = False
 ) -> tuple[Sheet, Path]:
     folder = case.parent / "out"
-    reading = read_cells(read_case(case), bundle, folder, norms=norms, resume=resume, threads=1)
+    reading = read_cells(
+        read_case(case),
+        bundle,
+        folder,
+        inference=InferenceOptions(threads=1),
+        counting=CountingOptions(norms=norms),
+        output=OutputOptions(resume=resume),
+    )
     return report_case(reading, folder), folder
 
 
@@ -256,7 +265,9 @@ def test_a_picture_in_two_slides_would_count_twice(bundle: Bundle, tmp_path: Pat
 def test_a_picture_that_has_gone_is_named(bundle: Bundle, tmp_path: Path) -> None:
     case = a_case(tmp_path / "case", ["BLA"])
     folder = tmp_path / "out"
-    reading: Reading = read_cells(read_case(case), bundle, folder, threads=1)
+    reading: Reading = read_cells(
+        read_case(case), bundle, folder, inference=InferenceOptions(threads=1)
+    )
     (case / "cells/000.jpg").unlink()
     with pytest.raises(ImageError, match=r"000\.jpg, to be shown in the report: no such file"):
         report_case(reading, folder)

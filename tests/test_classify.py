@@ -18,6 +18,7 @@ from PIL import Image
 from marrowscope.differential.accumulator import Gallery
 from marrowscope.errors import OutputError
 from marrowscope.inference.classify import classify
+from marrowscope.inference.options import Progress
 from marrowscope.inference.predictor import Predictor
 from marrowscope.inference.thumbnails import picture_of
 from marrowscope.io.discovery import find_files
@@ -210,7 +211,12 @@ def test_no_half_written_file_stands_under_its_name(toy_bundle: Bundle, tmp_path
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        classify(map(Picture, sorted(CELLS.iterdir())), toy_bundle, tmp_path / "out", advance=stop)
+        classify(
+            map(Picture, sorted(CELLS.iterdir())),
+            toy_bundle,
+            tmp_path / "out",
+            progress=Progress(cell=stop),
+        )
     assert {file.name for file in (tmp_path / "out").iterdir()} == {
         "classify.json", "predictions.csv.partial", "rejects.csv.partial",
     }  # fmt: skip

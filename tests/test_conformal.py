@@ -16,11 +16,13 @@ from test_output_folder import half_way
 
 from marrowscope.data.manifest import Manifest
 from marrowscope.differential.accumulator import Tally
+from marrowscope.differential.options import CountingOptions
 from marrowscope.errors import BundleError, OutputError, SettingsError
 from marrowscope.inference.classify import classify
+from marrowscope.inference.options import OutputOptions
 from marrowscope.inference.predictor import Predictor
 from marrowscope.io.discovery import find_files
-from marrowscope.io.tables import prediction_of, prediction_row
+from marrowscope.io.tables import CellRows, prediction_row
 from marrowscope.metrics.conformal import Abstention, always_in_words, conform
 from marrowscope.model.bundle import Bundle, load_bundle, write_description
 from marrowscope.types import Picture, Prediction
@@ -208,7 +210,12 @@ def test_cells_without_exactly_their_class_are_listed_and_not_counted(
 def test_a_class_with_too_few_validation_cells_is_named(unsure: Bundle, tmp_path: Path) -> None:
     *scores, _ = unsure.sets.scores
     few = replace(unsure, abstention=Abstention("1 - p", (*scores, (0.5,) * 8)))
-    result = classify(find_files([str(CELLS / "NGS")]), few, tmp_path / "out", coverage=0.9)
+    result = classify(
+        find_files([str(CELLS / "NGS")]),
+        few,
+        tmp_path / "out",
+        counting=CountingOptions(coverage=0.9),
+    )
     assert result.review is not None
     assert result.review.always == few.classes[-1:]
     assert all(few.classes[-1] in words for words in result.review.sets)
@@ -237,7 +244,7 @@ def test_a_set_comes_back_from_its_row(held: tuple[str, ...] | None, text: str) 
     prediction = Prediction("a.jpg", "PMO", 0.7, (0.7, 0.3), held)
     row = prediction_row(prediction)
     assert row == ["a.jpg", "PMO", "0.700000", text, "", "0.700000", "0.300000"]
-    assert prediction_of(row) == prediction
+    assert CellRows(()).parse(row) == prediction
 
 
 def test_without_a_coverage_nothing_changes(toy_bundle: Bundle, tmp_path: Path) -> None:
@@ -252,15 +259,33 @@ def test_without_a_coverage_nothing_changes(toy_bundle: Bundle, tmp_path: Path) 
 
 def test_a_resumed_classification_gives_the_same_sets(unsure: Bundle, tmp_path: Path) -> None:
     whole, half = tmp_path / "whole/out", tmp_path / "half/out"
-    classify(find_files([str(CELLS)]), unsure, whole, coverage=0.9)
+    classify(find_files([str(CELLS)]), unsure, whole, counting=CountingOptions(coverage=0.9))
     half.parent.mkdir()
     half_way(whole, half, 20, 0)
     with pytest.raises(OutputError, match=r"coverage was 0\.9, now it is 0\.8; give the same"):
-        classify(find_files([str(CELLS)]), unsure, half, coverage=0.8, resume=True)
-    again = classify(find_files([str(CELLS)]), unsure, half, coverage=0.9, resume=True)
+        classify(
+            find_files([str(CELLS)]),
+            unsure,
+            half,
+            counting=CountingOptions(coverage=0.8),
+            output=OutputOptions(resume=True),
+        )
+    again = classify(
+        find_files([str(CELLS)]),
+        unsure,
+        half,
+        counting=CountingOptions(coverage=0.9),
+        output=OutputOptions(resume=True),
+    )
     for name in ("predictions.csv", "report.html"):
         assert (half / name).read_bytes() == (whole / name).read_bytes()
-    finished = classify(find_files([str(CELLS)]), unsure, half, coverage=0.9, resume=True)
+    finished = classify(
+        find_files([str(CELLS)]),
+        unsure,
+        half,
+        counting=CountingOptions(coverage=0.9),
+        output=OutputOptions(resume=True),
+    )
     assert finished.review == again.review
 
 
@@ -269,11 +294,11 @@ def test_a_bundle_without_scores_is_refused_before_the_work(
 ) -> None:
     old = replace(toy_bundle, abstention=None)
     with pytest.raises(BundleError) as caught:
-        classify([], old, tmp_path / "out", coverage=0.9)
+        classify([], old, tmp_path / "out", counting=CountingOptions(coverage=0.9))
     assert str(caught.value) == (
         "the bundle toy has no scores of validation cells to make sets of classes from; export "
         "its run again with this marrowscope, or leave --coverage away"
     )
     with pytest.raises(SettingsError, match=r"got 90$"):
-        classify([], toy_bundle, tmp_path / "out", coverage=90)
+        classify([], toy_bundle, tmp_path / "out", counting=CountingOptions(coverage=90))
     assert not (tmp_path / "out").exists()

@@ -16,11 +16,12 @@ from marrowscope.detection.boxes import Box
 from marrowscope.detection.crop_files import write_crops
 from marrowscope.detection.crops import crop, cut, png_of, side_of
 from marrowscope.detection.field import PlainField
-from marrowscope.detection.field_cells import WholeFields, pictures_on, sum_up
+from marrowscope.detection.field_cells import pictures_on, sum_up
 from marrowscope.detection.quality import FLAGS
 from marrowscope.detection.results import JOURNAL, Looked, agreed, read_looked, survey, write_looked
 from marrowscope.errors import CaseError, FieldError, OutputError
 from marrowscope.inference.classify import classify
+from marrowscope.inference.options import InferenceOptions, OutputOptions, Progress
 from marrowscope.inference.predictor import Predictor
 from marrowscope.io.discovery import find_files
 from marrowscope.model.bundle import Bundle, load_bundle
@@ -221,7 +222,12 @@ def test_fields_are_classified_and_an_interrupted_run_gives_the_same_files(
     a_field(tmp_path / "scan")
     inputs = str(tmp_path / "scan")
     whole = tmp_path / "whole"
-    result = classify(find_files([inputs]), toy_bundle, whole, fields=WholeFields(UM), threads=1)
+    result = classify(
+        find_files([inputs]),
+        toy_bundle,
+        whole,
+        inference=InferenceOptions(fields=True, um_per_px=UM, threads=1),
+    )
     assert result.fields
     assert result.cells == result.fields.cells > 0
     rows = rows_of(whole / "predictions.csv")
@@ -238,17 +244,37 @@ def test_fields_are_classified_and_an_interrupted_run_gives_the_same_files(
     half = tmp_path / "half"
     with pytest.raises(Stopped):
         classify(
-            find_files([inputs]), toy_bundle, half, fields=WholeFields(UM), threads=1, advance=stop
+            find_files([inputs]),
+            toy_bundle,
+            half,
+            inference=InferenceOptions(fields=True, um_per_px=UM, threads=1),
+            progress=Progress(cell=stop),
         )
-    classify(find_files([inputs]), toy_bundle, half, fields=WholeFields(UM), threads=1, resume=True)
+    classify(
+        find_files([inputs]),
+        toy_bundle,
+        half,
+        inference=InferenceOptions(fields=True, um_per_px=UM, threads=1),
+        output=OutputOptions(resume=True),
+    )
     for name in ("predictions.csv", "boxes.csv", "fields.csv", "rejects.csv"):
         assert (half / name).read_bytes() == (whole / name).read_bytes()
     again = classify(
-        find_files([inputs]), toy_bundle, half, fields=WholeFields(UM), threads=1, resume=True
+        find_files([inputs]),
+        toy_bundle,
+        half,
+        inference=InferenceOptions(fields=True, um_per_px=UM, threads=1),
+        output=OutputOptions(resume=True),
     )
     assert again.cells == result.cells
     with pytest.raises(OutputError, match="pictures was whole fields, now it is nothing"):
-        classify(find_files([inputs]), toy_bundle, half, threads=1, resume=True)
+        classify(
+            find_files([inputs]),
+            toy_bundle,
+            half,
+            inference=InferenceOptions(threads=1),
+            output=OutputOptions(resume=True),
+        )
 
 
 def test_the_parquet_table_has_the_places_too(tmp_path: Path, toy_bundle: Bundle) -> None:
@@ -258,9 +284,8 @@ def test_the_parquet_table_has_the_places_too(tmp_path: Path, toy_bundle: Bundle
         find_files([str(tmp_path / "scan")]),
         toy_bundle,
         tmp_path / "out",
-        fields=WholeFields(UM),
-        parquet=True,
-        threads=1,
+        inference=InferenceOptions(fields=True, um_per_px=UM, threads=1),
+        output=OutputOptions(parquet=True),
     )
     table = parquet.read_table(tmp_path / "out/predictions.parquet")
     assert table["field"][0].as_py() == str(tmp_path / "scan/wide.png")

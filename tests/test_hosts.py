@@ -13,6 +13,7 @@ from conftest import SAMPLES
 from hosts import Host, can_have_hosts, two_hosts
 
 from marrowscope.inference.classify import classify
+from marrowscope.inference.options import InferenceOptions
 from marrowscope.io.discovery import find_files
 from marrowscope.model.bundle import Bundle
 
@@ -55,8 +56,12 @@ def node(host: Host, *words: str) -> Iterator[None]:
 def test_two_hosts_read_as_one_does(toy_bundle: Bundle, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "marrowscope", "classify", str(CELLS), "--um-per-px", "0.1"]
     command += ["--bundle", str(toy_bundle.folder), "--output", str(tmp_path / "there")]
-    settings = {"um_per_px": "0.1"}
-    classify(find_files([str(CELLS)], 0.1), toy_bundle, tmp_path / "here", settings=settings)
+    classify(
+        find_files([str(CELLS)], 0.1),
+        toy_bundle,
+        tmp_path / "here",
+        inference=InferenceOptions(um_per_px=0.1),
+    )
     with (
         two_hosts() as (head, other),
         node(head, "--head", f"--port={PORT}", "--include-dashboard=false"),

@@ -14,6 +14,7 @@ from PIL import Image
 
 from marrowscope.errors import OutputError
 from marrowscope.inference.classify import classify
+from marrowscope.inference.options import OutputOptions
 from marrowscope.inference.parquet import write_parts
 from marrowscope.io.archives import pictures_of, read_content
 from marrowscope.io.discovery import find_files
@@ -177,7 +178,7 @@ def test_predictions_go_into_a_store_in_parts(
     write_parts(file, tmp_path / "parts", overwrite=False)
     assert pyarrow.dataset.dataset(tmp_path / "parts").to_table() == table
     with pytest.raises(OutputError, match=r"http://a/b cannot be written \(no such kind of sto"):
-        classify([], toy_bundle, tmp_path / "none", parts="http://a/b")
+        classify([], toy_bundle, tmp_path / "none", output=OutputOptions(parquet_to="http://a/b"))
     assert not (tmp_path / "none").exists()
 
 

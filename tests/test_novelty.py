@@ -13,11 +13,13 @@ from PIL import Image
 from sklearn.covariance import shrunk_covariance
 
 from marrowscope.differential.accumulator import Strangers
+from marrowscope.differential.options import CountingOptions
 from marrowscope.errors import BundleError, OutputError
 from marrowscope.inference.classify import Classified, classify
+from marrowscope.inference.options import OutputOptions
 from marrowscope.inference.predictor import Predictor
 from marrowscope.io.images import read_image
-from marrowscope.io.tables import prediction_of, prediction_row
+from marrowscope.io.tables import CellRows, prediction_row
 from marrowscope.model.bundle import Bundle, load_bundle, write_description
 from marrowscope.model.novelty import Novelty, Strangeness, novel_in_words, threshold_of
 from marrowscope.model.reference_embeddings import (
@@ -191,7 +193,9 @@ def with_threshold(bundle: Bundle, threshold: float) -> Bundle:
 
 
 def read(bundle: Bundle, folder: Path, *, keep_novel: bool = False) -> Classified:
-    return classify(map(Picture, CELLS), bundle, folder, keep_novel=keep_novel)
+    return classify(
+        map(Picture, CELLS), bundle, folder, counting=CountingOptions(keep_novel=keep_novel)
+    )
 
 
 def novelty_in(folder: Path) -> list[float]:
@@ -224,7 +228,9 @@ def test_novel_cells_are_counted_if_that_is_asked_for(toy_bundle: Bundle, tmp_pa
     assert result.differential.counted + excluded == result.novel == len(CELLS)
     assert "counted all the same" in (tmp_path / "out/report.html").read_text()
     with pytest.raises(OutputError, match="novel_cells was counted, now it is set aside"):
-        classify(map(Picture, CELLS), toy_bundle, tmp_path / "out", resume=True)
+        classify(
+            map(Picture, CELLS), toy_bundle, tmp_path / "out", output=OutputOptions(resume=True)
+        )
 
 
 def test_a_bundle_without_known_cells_works_and_says_so(toy_bundle: Bundle, tmp_path: Path) -> None:
@@ -249,7 +255,7 @@ def test_a_prediction_of_known_and_unknown_novelty_comes_back_from_its_row() -> 
         prediction = Prediction("a.jpg", "BLA", 0.75, (0.75, 0.25), novelty=novelty)
         row = prediction_row(prediction)
         assert row[:5] == ["a.jpg", "BLA", "0.750000", "", text]
-        assert str(prediction_of(row)) == str(prediction)
+        assert str(CellRows(()).parse(row)) == str(prediction)
 
 
 def test_what_is_said_of_one_cell_and_of_none() -> None:

@@ -15,6 +15,7 @@ from test_classify import rows_of, run
 
 from marrowscope.errors import OutputError, SettingsError
 from marrowscope.inference.classify import classify
+from marrowscope.inference.options import InferenceOptions, OutputOptions, Progress
 from marrowscope.inference.output_folder import FILES
 from marrowscope.inference.predictor import BATCH_SIZE
 from marrowscope.io.discovery import find_files
@@ -67,7 +68,7 @@ def bundle(exported: Path) -> Bundle:
 def whole(scan: Path, bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files of a classification without a break; the folder's name is in one of them."""
     folder = tmp_path_factory.mktemp("whole") / "out"
-    classify(find_files([str(scan)]), bundle, folder, threads=1)
+    classify(find_files([str(scan)]), bundle, folder, inference=InferenceOptions(threads=1))
     return folder
 
 
@@ -136,9 +137,9 @@ def test_it_goes_on_from_the_last_batch_that_both_tables_hold(
         find_files([str(scan)]),
         bundle,
         folder,
-        resume=True,
-        threads=1,
-        advance=lambda: seen.append(1),
+        inference=InferenceOptions(threads=1),
+        output=OutputOptions(resume=True),
+        progress=Progress(cell=lambda: seen.append(1)),
     )
     assert len(seen) == 110
     for name in (*TABLES, "report.html", "classify.json"):
@@ -159,7 +160,13 @@ def test_outcomes_on_the_disk_are_not_made_anew(
     for name in TABLES:
         file = tmp_path / f"out/{name}.partial"
         file.write_bytes(file.read_bytes().replace(f"{scan}/".encode(), f"{moved}/".encode()))
-    classify(find_files([str(moved)]), bundle, tmp_path / "out", resume=True, threads=1)
+    classify(
+        find_files([str(moved)]),
+        bundle,
+        tmp_path / "out",
+        inference=InferenceOptions(threads=1),
+        output=OutputOptions(resume=True),
+    )
     for name in TABLES:
         written = (tmp_path / "out" / name).read_text()
         assert written.replace(f"{moved}/", f"{scan}/") == (whole / name).read_text()
@@ -172,7 +179,13 @@ def test_a_kill_between_the_last_steps_leaves_nothing_to_classify(
     half_way(whole, folder, 99, 11)
     (folder / "predictions.csv.partial").rename(folder / "predictions.csv")
     (folder / "predictions.parquet").write_text("of an earlier day")
-    classify(find_files([str(scan)]), bundle, folder, resume=True, threads=1)
+    classify(
+        find_files([str(scan)]),
+        bundle,
+        folder,
+        inference=InferenceOptions(threads=1),
+        output=OutputOptions(resume=True),
+    )
     assert {file.name for file in folder.iterdir()} == set(RESULTS)
     assert (folder / "report.html").read_bytes() == (whole / "report.html").read_bytes()
 
@@ -183,10 +196,22 @@ def test_a_new_folder_is_begun_and_a_finished_one_left_alone(
     for folder in (tmp_path / "new", tmp_path / "empty"):
         if folder.name == "empty":
             folder.mkdir()
-        result = classify(find_files([str(scan)]), bundle, folder, resume=True, threads=1)
+        result = classify(
+            find_files([str(scan)]),
+            bundle,
+            folder,
+            inference=InferenceOptions(threads=1),
+            output=OutputOptions(resume=True),
+        )
         assert (folder / "predictions.csv").read_bytes() == (whole / "predictions.csv").read_bytes()
         before = {file.name: file.stat().st_mtime_ns for file in folder.iterdir()}
-        again = classify(find_files([str(scan)]), bundle, folder, resume=True, threads=1)
+        again = classify(
+            find_files([str(scan)]),
+            bundle,
+            folder,
+            inference=InferenceOptions(threads=1),
+            output=OutputOptions(resume=True),
+        )
         assert again == result
         assert {file.name: file.stat().st_mtime_ns for file in folder.iterdir()} == before
 
@@ -197,7 +222,13 @@ def test_a_finished_folder_is_not_changed_by_other_inputs(
     before = contents(whole)
     for inputs in ([str(scan), str(CELLS[0])], sorted(map(str, scan.iterdir()))[:-1]):
         with pytest.raises(OutputError, match="holds the finished classification of other inputs"):
-            classify(find_files(inputs), bundle, whole, resume=True, threads=1)
+            classify(
+                find_files(inputs),
+                bundle,
+                whole,
+                inference=InferenceOptions(threads=1),
+                output=OutputOptions(resume=True),
+            )
     assert contents(whole) == before
 
 
@@ -208,7 +239,13 @@ def test_outcomes_of_other_inputs_are_not_thrown_away(
     half_way(whole, folder, 70, 7)
     before = (folder / "predictions.csv.partial").read_bytes()
     with pytest.raises(OutputError) as error:
-        classify(find_files([str(CELLS[0])]), bundle, folder, resume=True, threads=1)
+        classify(
+            find_files([str(CELLS[0])]),
+            bundle,
+            folder,
+            inference=InferenceOptions(threads=1),
+            output=OutputOptions(resume=True),
+        )
     assert str(error.value) == (
         f"{folder} holds outcomes of other inputs, such as {scan / '0000.jpg'}; give the same "
         "inputs in the same order and words, another folder, or --overwrite to start anew"
@@ -223,7 +260,13 @@ def test_a_picture_that_came_in_between_is_read_and_what_follows_anew(
     files = [*sorted(map(str, scan.iterdir())), str(CELLS[0])]
     files.insert(50, str(CELLS[1]))
     for name, resume in (("out", True), ("fresh", False)):
-        classify(find_files(files), bundle, tmp_path / name, resume=resume, threads=1)
+        classify(
+            find_files(files),
+            bundle,
+            tmp_path / name,
+            inference=InferenceOptions(threads=1),
+            output=OutputOptions(resume=resume),
+        )
     for name in (*TABLES, "report.html"):
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "fresh" / name).read_bytes()
 
@@ -238,8 +281,8 @@ def test_another_bundle_or_pixel_size_is_refused(
             find_files([str(scan)]),
             default,
             tmp_path / "out",
-            resume=True,
-            settings={"um_per_px": "0.1"},
+            inference=InferenceOptions(um_per_px=0.1),
+            output=OutputOptions(resume=True),
         )
     assert toy_bundle.novelty
     assert default.novelty
@@ -255,19 +298,19 @@ def test_another_bundle_or_pixel_size_is_refused(
     )
     (tmp_path / "out/classify.json").write_text("[")
     with pytest.raises(OutputError, match=r"classify\.json cannot be read"):
-        classify([], toy_bundle, tmp_path / "out", resume=True)
+        classify([], toy_bundle, tmp_path / "out", output=OutputOptions(resume=True))
 
 
 def test_other_columns_are_refused(bundle: Bundle, whole: Path, tmp_path: Path) -> None:
     half_way(whole, tmp_path / "out", 70, 7)
     (tmp_path / "out/rejects.csv.partial").write_bytes(b"file,why\r\n")
     with pytest.raises(OutputError, match="its columns are not path,reason"):
-        classify([], bundle, tmp_path / "out", resume=True)
+        classify([], bundle, tmp_path / "out", output=OutputOptions(resume=True))
 
 
 def test_resume_and_overwrite_contradict_each_other(bundle: Bundle, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="give one of them"):
-        classify([], bundle, tmp_path / "out", resume=True, overwrite=True)
+        classify([], bundle, tmp_path / "out", output=OutputOptions(resume=True, overwrite=True))
     without = run("classify", CELLS[0], "--resume", cwd=tmp_path)
     assert without.stderr == (
         "error: --resume needs --output: the folder of what was interrupted\n"
@@ -277,7 +320,7 @@ def test_resume_and_overwrite_contradict_each_other(bundle: Bundle, tmp_path: Pa
 def test_a_folder_of_something_else_is_not_gone_on_with(bundle: Bundle, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
     with pytest.raises(OutputError, match=r"it has no classify\.json"):
-        classify([], bundle, tmp_path, resume=True)
+        classify([], bundle, tmp_path, output=OutputOptions(resume=True))
 
 
 def test_starting_anew_leaves_nothing_of_the_old(bundle: Bundle, tmp_path: Path) -> None:
@@ -296,7 +339,13 @@ def test_parquet_holds_what_the_csv_holds(bundle: Bundle, tmp_path: Path) -> Non
     folder.mkdir()
     shutil.copy(CELLS[0], folder / 'with "quotes".jpg')
     shutil.copy(CELLS[1], folder / "NA")
-    classify(find_files([str(folder)]), bundle, tmp_path / "out", parquet=True, threads=1)
+    classify(
+        find_files([str(folder)]),
+        bundle,
+        tmp_path / "out",
+        inference=InferenceOptions(threads=1),
+        output=OutputOptions(parquet=True),
+    )
     table = pyarrow.parquet.read_table(tmp_path / "out/predictions.parquet")
     rows = rows_of(tmp_path / "out/predictions.csv")
     assert table.column_names == list(rows[0])
@@ -308,11 +357,17 @@ def test_parquet_holds_what_the_csv_holds(bundle: Bundle, tmp_path: Path) -> Non
 
 
 def test_parquet_without_cells_and_after_the_end(bundle: Bundle, tmp_path: Path) -> None:
-    classify([], bundle, tmp_path / "none", parquet=True)
+    classify([], bundle, tmp_path / "none", output=OutputOptions(parquet=True))
     assert pyarrow.parquet.read_table(tmp_path / "none/predictions.parquet").num_rows == 0
     inputs = [str(CELLS[0])]
-    classify(find_files(inputs), bundle, tmp_path / "out", threads=1)
-    classify(find_files(inputs), bundle, tmp_path / "out", resume=True, parquet=True, threads=1)
+    classify(find_files(inputs), bundle, tmp_path / "out", inference=InferenceOptions(threads=1))
+    classify(
+        find_files(inputs),
+        bundle,
+        tmp_path / "out",
+        inference=InferenceOptions(threads=1),
+        output=OutputOptions(resume=True, parquet=True),
+    )
     assert pyarrow.parquet.read_table(tmp_path / "out/predictions.parquet").num_rows == 1
 
 

@@ -22,8 +22,9 @@ from marrowscope.inference.checkpoint import Outcomes
 from marrowscope.inference.predictor import BATCH_SIZE
 from marrowscope.io.tables import (
     REJECT_HEADER,
+    CellRows,
+    FieldCellRows,
     csv_file,
-    prediction_header,
     prediction_row,
     read_predictions,
     reject_row,
@@ -220,9 +221,10 @@ def same(one: Prediction, other: Prediction) -> bool:
 @given(data=some.data())
 def test_predictions_come_back_from_their_table(on_fields: bool, data: some.DataObject) -> None:
     written = data.draw(some.lists(predictions(on_fields=on_fields), max_size=5))
+    row_format = FieldCellRows(CLASSES) if on_fields else CellRows(CLASSES)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "predictions.csv"
-        with csv_file(file, prediction_header(CLASSES, on_fields=on_fields)) as rows:
+        with csv_file(file, row_format.header) as rows:
             for each in written:
                 rows.writerow(prediction_row(each))
         read = list(read_predictions(file))
@@ -254,7 +256,7 @@ def test_tables_cut_off_by_a_kill_give_whole_outcomes_in_order(
         for table, before in zip(tables, whole, strict=True):
             table.write_bytes(table.read_bytes()[: len(before) + begun])
         taken: list[object] = []
-        with Outcomes(*tables, CLASSES) as kept:
+        with Outcomes(*tables, CellRows(CLASSES)) as kept:
             rest = list(kept.replay([Picture(Path(path)) for path in paths], taken.append))
         contents = [table.read_bytes() for table in tables]
     assert len(taken) + len(rest) == len(paths)
@@ -266,7 +268,7 @@ def test_tables_cut_off_by_a_kill_give_whole_outcomes_in_order(
 
 def write_outcomes(tables: tuple[Path, Path], outcomes: list[Reject | Prediction]) -> None:
     with (
-        csv_file(tables[0], prediction_header(CLASSES)) as good,
+        csv_file(tables[0], CellRows(CLASSES).header) as good,
         csv_file(tables[1], REJECT_HEADER) as bad,
     ):
         for outcome in outcomes:

@@ -31,7 +31,12 @@ def test_every_public_name_is_there_and_no_other() -> None:
 
 def test_cells_are_classified_and_counted_in_memory(toy_bundle: Bundle) -> None:
     folder = SAMPLES / "cells/mll/EOS"
-    cells = ms.classify([folder, folder / "none.jpg"], toy_bundle, um_per_px=0.086, threads=1)
+    cells = ms.classify(
+        [folder, folder / "none.jpg"],
+        toy_bundle,
+        um_per_px=0.086,
+        inference=ms.InferenceOptions(threads=1),
+    )
     assert len(cells.predictions) == len(list(folder.iterdir()))
     assert [reject.reason for reject in cells.rejects] == ["no such file or folder"]
     frame = cells.to_pandas()

@@ -12,9 +12,11 @@ from marrowscope.commands.classify_output import show_classified
 from marrowscope.data.manifest import Manifest
 from marrowscope.data.split import Split
 from marrowscope.differential.error_correction import NO_CELLS, NOT_SEALED, adjust
+from marrowscope.differential.options import CountingOptions
 from marrowscope.errors import BundleError, OutputError
 from marrowscope.evaluation.evaluate import evaluate
 from marrowscope.inference.classify import Classified, classify
+from marrowscope.inference.options import OutputOptions
 from marrowscope.metrics.quantification import (
     Sample,
     answer_rows,
@@ -204,7 +206,9 @@ def test_only_excluded_cells_and_no_cells_are_told(shipped: Bundle) -> None:
 
 
 def classified(bundle: Bundle, folder: Path, coverage: float | None = None) -> Classified:
-    return classify(map(Picture, CELLS), bundle, folder, coverage=coverage)
+    return classify(
+        map(Picture, CELLS), bundle, folder, counting=CountingOptions(coverage=coverage)
+    )
 
 
 def evaluated(bundle: Bundle, manifest: Manifest, split: Split, folder: Path) -> Bundle:
@@ -277,7 +281,12 @@ def test_an_interrupted_classification_stays_with_its_test_cells(
 ) -> None:
     classified(toy_bundle, tmp_path / "c")
     with pytest.raises(OutputError, match="tested was"):
-        classify(map(Picture, CELLS), with_test_cells(toy_bundle), tmp_path / "c", resume=True)
+        classify(
+            map(Picture, CELLS),
+            with_test_cells(toy_bundle),
+            tmp_path / "c",
+            output=OutputOptions(resume=True),
+        )
 
 
 def test_changed_test_cells_are_refused(toy_bundle: Bundle) -> None:

@@ -13,9 +13,9 @@ import psutil
 import pytest
 from conftest import SAMPLES
 
-from marrowscope.detection.field_cells import WholeFields
 from marrowscope.errors import ClusterError
 from marrowscope.inference.classify import Classified, classify
+from marrowscope.inference.options import InferenceOptions, OutputOptions, Progress
 from marrowscope.inference.output_folder import DIFFERENTIAL, FILES, TABLE
 from marrowscope.inference.ray import LOCAL, ClusterPredictor, Worker
 from marrowscope.io.discovery import find_files
@@ -47,7 +47,9 @@ def here(
 ) -> tuple[Path, Classified]:
     """What one processor makes of them."""
     folder = tmp_path_factory.mktemp("alone") / "here"
-    return folder, classify(found(given), cluster.bundle, folder, threads=1)
+    return folder, classify(
+        found(given), cluster.bundle, folder, inference=InferenceOptions(threads=1)
+    )
 
 
 def found(given: list[str]) -> Iterator[Found]:
@@ -94,7 +96,9 @@ def test_a_killed_worker_costs_nothing_but_its_block(
             os.kill(first.pid, signal.SIGKILL)
             killed.append(first.pid)
 
-    classify(found(given), cluster.bundle, there, predictor=cluster, advance=kill_once)
+    classify(
+        found(given), cluster.bundle, there, predictor=cluster, progress=Progress(cell=kill_once)
+    )
     assert killed
     same_files(here[0], there)
 
@@ -104,9 +108,20 @@ def test_cells_of_whole_fields_are_cut_out_by_the_workers(
 ) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     smears = [str(SAMPLES / "fields")]
-    fields = WholeFields(keep_flagged=True)
-    alone = classify(find_files(smears), cluster.bundle, here, fields=fields, threads=1)
-    classify(find_files(smears), cluster.bundle, there, fields=fields, predictor=cluster)
+    options = InferenceOptions(fields=True, keep_flagged=True, threads=1)
+    alone = classify(
+        find_files(smears),
+        cluster.bundle,
+        here,
+        inference=options,
+    )
+    classify(
+        find_files(smears),
+        cluster.bundle,
+        there,
+        predictor=cluster,
+        inference=options,
+    )
     assert alone.cells > 0
     same_files(here, there)
 
@@ -123,8 +138,16 @@ def test_what_is_interrupted_on_a_cluster_is_gone_on_with_here(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        classify(found(given), cluster.bundle, there, predictor=cluster, advance=stop)
-    classify(found(given), cluster.bundle, there, resume=True, threads=1)
+        classify(
+            found(given), cluster.bundle, there, predictor=cluster, progress=Progress(cell=stop)
+        )
+    classify(
+        found(given),
+        cluster.bundle,
+        there,
+        inference=InferenceOptions(threads=1),
+        output=OutputOptions(resume=True),
+    )
     same_files(here[0], there)
 
 

@@ -12,13 +12,14 @@ from conftest import ROOT, SAMPLES
 from hypothesis import given
 from hypothesis import strategies as st
 
+from marrowscope.differential.options import CountingOptions
 from marrowscope.errors import ManifestError
-from marrowscope.inference.classify import go_on
+from marrowscope.inference.classify import CellClassifier
 from marrowscope.inference.predictor import Predictor
 from marrowscope.io.archives import read_inside
 from marrowscope.io.csv_safety import as_it_was, harmless
 from marrowscope.io.discovery import find_files
-from marrowscope.io.tables import csv_file, read_csv, read_predictions
+from marrowscope.io.tables import CellRows, csv_file, read_csv, read_predictions
 from marrowscope.locations import read_object
 from marrowscope.model.bundle import Bundle
 from marrowscope.rendering import render
@@ -115,11 +116,10 @@ def test_a_cell_named_like_a_formula_is_classified_and_gone_on_with(
     Path("results").mkdir()
     for _ in range(2):  # the second time, all is there already
         paths.clear()
-        go_on(
+        CellClassifier(predictor, CountingOptions()).run(
             find_files(inputs),
-            predictor,
             Path("results"),
-            lambda each: each,
+            CellRows(toy_bundle.classes),
             lambda each: paths.append(each.path),
         )
         assert paths == inputs

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from marrowscope.differential.count import count as count
+    from marrowscope.differential.options import CountingOptions as CountingOptions
     from marrowscope.evaluation.evaluate import evaluate as evaluate
     from marrowscope.inference.memory import ClassifiedCells as ClassifiedCells
     from marrowscope.inference.memory import classify as classify
+    from marrowscope.inference.options import InferenceOptions as InferenceOptions
     from marrowscope.inference.predictor import Predictor as Predictor
     from marrowscope.model.bundle import Bundle as Bundle
     from marrowscope.model.bundle import load_bundle as load_bundle
@@ -22,6 +24,8 @@ __version__ = "1.0.0"
 __all__ = [
     "Bundle",
     "ClassifiedCells",
+    "CountingOptions",
+    "InferenceOptions",
     "Predictor",
     "__version__",
     "classify",
@@ -32,6 +36,8 @@ __all__ = [
 _MODULES = {
     "Bundle": "marrowscope.model.bundle",
     "ClassifiedCells": "marrowscope.inference.memory",
+    "CountingOptions": "marrowscope.differential.options",
+    "InferenceOptions": "marrowscope.inference.options",
     "Predictor": "marrowscope.inference.predictor",
     "classify": "marrowscope.inference.memory",
     "count": "marrowscope.differential.count",

@@ -1,22 +1,28 @@
 """Read a case: classify the cells of its slides, put people's decisions first, and count."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 
 from marrowscope.cases.case import SLIDES, Case, Slide
 from marrowscope.cases.reviews import Decision, Decisions, read_decisions
-from marrowscope.detection.field_cells import OnFields, WholeFields, on_fields
-from marrowscope.differential.abstentions import Review, by_sets, review_of
+from marrowscope.detection.field_cells import OnFields, on_fields
+from marrowscope.differential.abstentions import Review, review_of
 from marrowscope.differential.accumulator import Fate, Tally
 from marrowscope.differential.count import Differential, count
 from marrowscope.differential.error_correction import Adjusted, adjust, own_weights
-from marrowscope.differential.me_ratio import ICSH, Formula
-from marrowscope.differential.reference_ranges import ADULT_MARROW, Norms
+from marrowscope.differential.options import CountingOptions
 from marrowscope.errors import CaseError
-from marrowscope.inference.classify import go_on, went_in
+from marrowscope.inference.classify import CellClassifier, choose_format, run_settings
+from marrowscope.inference.classify import find_cells as find_images
+from marrowscope.inference.options import (
+    InferenceOptions,
+    OutputOptions,
+    Progress,
+    check_options,
+)
 from marrowscope.inference.output_folder import engine_of, open_folder, result_files
 from marrowscope.inference.predictor import Outcome, Predictor
 from marrowscope.inference.thumbnails import ImageLoader
@@ -105,26 +111,17 @@ def read_cells(
     folder: Path,
     inputs_of_slide: Mapping[str, Sequence[Found]] | None = None,
     *,
-    overwrite: bool = False,
-    resume: bool = False,
-    keep_novel: bool = False,
-    keep_flagged: bool = False,
-    norms: Norms = ADULT_MARROW,
-    formula: Formula = ICSH,
-    coverage: float | None = None,
-    threads: int = 0,
-    engine: str = "onnxruntime",
-    advance: Callable[[], object] = lambda: None,
-    each_field: Callable[[int], object] = lambda _cells: None,
+    inference: InferenceOptions = InferenceOptions(),
+    counting: CountingOptions = CountingOptions(),
+    output: OutputOptions = OutputOptions(),
+    progress: Progress = Progress(),
 ) -> Reading:
     """Classify the cells of a case into `slides/` of a folder, slide by slide, and count them.
 
     A cell that is in `reviews.csv` counts as the class given there, whatever the machine says.
-    `inputs_of_slide` are the pictures of each slide, if they were looked for before. With
-    `resume`, cells that were read before are not read again. Of slides with fields, the cells
-    are found first, and `each_field` is called for each with their number; `keep_flagged`
-    says whether those on flagged fields are read. All predictions are in memory: about 1 KB a
-    cell.
+    `inputs_of_slide` are the images of each slide, if they were listed before. The slides say
+    whether they are whole fields, and how large a pixel is. With `output.resume`, cells that were
+    classified before are not read again. All predictions are in memory: about 1 KB a cell.
 
     Raises:
         CaseError: `reviews.csv` cannot be read, or a picture is in two slides.
@@ -136,17 +133,17 @@ def read_cells(
         FieldError: the tables of fields that are there cannot be read.
         MissingExtraError: the engine, or what opens the pictures, is not installed.
     """
+    check_options(inference, counting, output)
     for slide in case.slides:
         if not slide.fields:
             bundle.preprocessing.check_scale(slide.um_per_px)
     decisions = read_decisions(case.reviews)
-    abstain = by_sets(bundle, coverage)
-    inputs = went_in(bundle, keep_novel, engine, coverage)
-    predictor = Predictor(bundle, threads, engine)
-    cells, rejects, tally = [], [], Tally(bundle.novelty, keep_novel=keep_novel)
+    predictor = Predictor(bundle, inference.threads, inference.engine)
+    classifier = CellClassifier(predictor, counting)
+    cells, rejects, tally = [], [], Tally(bundle.novelty, keep_novel=counting.keep_novel)
 
     def take(slide: Slide, outcome: Outcome) -> None:
-        advance()
+        progress.cell()
         if isinstance(outcome, Reject):
             tally.add(outcome)
             rejects.append(SlideReject(slide.name, outcome))
@@ -158,27 +155,24 @@ def read_cells(
     inputs_of_slide = find_cells(case, folder) if inputs_of_slide is None else inputs_of_slide
     for slide in case.slides:
         place = folder / SLIDES / slide.name
-        scale = {"um_per_px": str(slide.um_per_px or "")}
-        fields = WholeFields(slide.um_per_px, keep_flagged, each_field) if slide.fields else None
-        more = fields.went_in if fields else scale
-        open_folder(place, inputs | more, overwrite=overwrite, resume=resume)
-        pictures: Iterable[Found] = inputs_of_slide[slide.name]
-        cells_there = fields.cells(pictures, place) if fields else pictures
-        taking = partial(take, slide)
-        go_on(cells_there, predictor, place, abstain, taking, on_fields=slide.fields)
+        options = replace(inference, um_per_px=slide.um_per_px, fields=slide.fields)
+        settings = run_settings(bundle, options, counting) | options.settings
+        open_folder(place, settings, overwrite=output.overwrite, resume=output.resume)
+        images = find_images(inputs_of_slide[slide.name], place, options, progress)
+        classifier.run(images, place, choose_format(bundle, options), partial(take, slide))
     return Reading(
         case=case,
         bundle=bundle,
-        engine=engine,
+        engine=inference.engine,
         cells=tuple(cells),
         rejects=tuple(rejects),
         decisions=decisions,
         strays=_strays(decisions, cells),
         tally=tally,
-        differential=count(tally.gallery.cells, bundle.classes, norms, formula),
+        differential=count(tally.gallery.cells, bundle.classes, counting.norms, counting.formula),
         adjusted=adjusted_of(cells, bundle, tally),
-        review=review_of(bundle, coverage, tally.sets),
-        fields=_fields(case, folder, keep_flagged=keep_flagged),
+        review=review_of(bundle, counting.coverage, tally.sets),
+        fields=_fields(case, folder, keep_flagged=inference.keep_flagged),
     )
 
 

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -106,11 +107,13 @@ def classify(
 ) -> None:
     """Classify single cells, or those on whole fields, and count them into a differential."""
     with writing_into(output or new_folder("marrowscope")) as folder:
-        from marrowscope.detection.field_cells import CELLS_OF_A_FIELD, WholeFields
+        from marrowscope.detection.field_cells import CELLS_OF_A_FIELD
         from marrowscope.differential.me_ratio import formula_of
+        from marrowscope.differential.options import CountingOptions
         from marrowscope.differential.reference_ranges import read_norms
         from marrowscope.inference.backends import choose_engine
         from marrowscope.inference.classify import classify as run
+        from marrowscope.inference.options import InferenceOptions, OutputOptions, Progress
         from marrowscope.inference.output_folder import engine_of, result_files
         from marrowscope.io.discovery import find_files
         from marrowscope.locations import location_of
@@ -119,7 +122,10 @@ def classify(
 
         if resume and output is None:
             raise SettingsError("--resume needs --output: the folder of what was interrupted")
-        ranges, formula = read_norms(norms), formula_of(me_formula)
+        options = InferenceOptions(um_per_px, fields, keep_flagged, threads)
+        counting = CountingOptions(keep_novel, coverage, read_norms(norms), formula_of(me_formula))
+        parts = location_of(parquet_to) if parquet_to else None
+        files = OutputOptions(overwrite, resume, parquet, parts)
         chosen = load_bundle(bundle, bundle_sha256)
         cells = partial(find_files, paths, um_per_px, result_files(folder))
         kinds = Counter(map(type, cells()))
@@ -139,20 +145,11 @@ def classify(
                 cells(),
                 chosen,
                 folder,
-                overwrite=overwrite,
-                resume=resume,
-                keep_novel=keep_novel,
-                parquet=parquet,
-                parts=location_of(parquet_to) if parquet_to else None,
-                coverage=coverage,
-                norms=ranges,
-                formula=formula,
-                settings={"um_per_px": str(um_per_px or "")},
-                fields=WholeFields(um_per_px, keep_flagged, look) if fields else None,
-                threads=threads,
-                engine=choice.name,
+                inference=replace(options, engine=choice.name),
+                counting=counting,
+                output=files,
                 predictor=predictor,
-                advance=advance,
+                progress=Progress(advance, look),
             )
         if as_json:
             print(json.dumps(result.as_dict(chosen), ensure_ascii=False))

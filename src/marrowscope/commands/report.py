@@ -85,14 +85,16 @@ def report(
         from marrowscope.cases.report import open_report, report_case, report_files
         from marrowscope.commands.case_output import show_report
         from marrowscope.differential.me_ratio import formula_of
+        from marrowscope.differential.options import CountingOptions
         from marrowscope.differential.reference_ranges import read_norms
         from marrowscope.inference.backends import choose_engine
+        from marrowscope.inference.options import InferenceOptions, OutputOptions, Progress
         from marrowscope.model.bundle import load_bundle
 
         if resume and output is None:
             raise SettingsError("--resume needs --output: the folder of the earlier report")
         read, chosen = read_case(case, um_per_px, fields=fields), load_bundle(bundle, bundle_sha256)
-        ranges, formula = read_norms(norms), formula_of(me_formula)
+        counting = CountingOptions(keep_novel, coverage, read_norms(norms), formula_of(me_formula))
         inputs = find_cells(read, folder, report_files(folder))
         number = sum(map(len, inputs.values()))
         begun = engine_of_slides(read, folder) if resume else ""
@@ -104,17 +106,10 @@ def report(
                 chosen,
                 folder,
                 inputs,
-                overwrite=overwrite,
-                resume=resume,
-                keep_novel=keep_novel,
-                keep_flagged=keep_flagged,
-                norms=ranges,
-                formula=formula,
-                coverage=coverage,
-                threads=threads,
-                engine=choice.name,
-                advance=bars[1],
-                each_field=bars[0],
+                inference=InferenceOptions(um_per_px, fields, keep_flagged, threads, choice.name),
+                counting=counting,
+                output=OutputOptions(overwrite, resume),
+                progress=Progress(bars[1], bars[0]),
             )
         sheet = report_case(reading, folder)
         show_report(sheet, folder, as_json)

@@ -38,13 +38,6 @@ class WholeFields:
     advance: Callable[[int], object] = lambda _cells: None
     """Called for each field that was looked at, with the number of its cells."""
 
-    @property
-    def went_in(self) -> dict[str, str]:
-        """Say what decides the figures, as `classify.json` keeps it."""
-        flagged = "read" if self.keep_flagged else "not read"
-        scale = str(self.um_per_px or "")
-        return {"pictures": "whole fields", "flagged_fields": flagged, "um_per_px": scale}
-
     def cells(self, fields: Iterable[Found], folder: Path) -> Iterator[Found]:
         """Give the cells of fields in order; `survey` finds them and keeps them in a folder.
 

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +80,52 @@ class Adjusted:
     """What a reader must bear in mind, in sentences."""
 
 
+class ProbabilitySums:
+    """Adds up the probabilities of cells as they come; memory does not grow with their number."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._bundle = bundle
+        self._sample = Sample(len(bundle.classes))
+        self._total = np.zeros(len(bundle.classes))
+        self._waiting: list[tuple[float, ...]] = []
+
+    def add(self, prediction: Prediction) -> None:
+        """Take one cell into account."""
+        if self._bundle.adjustment is None:
+            return
+        self._total += prediction.probabilities
+        self._waiting.append(prediction.probabilities)
+        if len(self._waiting) == CHUNK:
+            self._empty()
+
+    def _empty(self) -> None:
+        if self._waiting:
+            self._sample.add(np.array(self._waiting))
+            self._waiting.clear()
+
+    def adjusted(self) -> Adjusted:
+        """Correct the shares of blasts and plasma cells; see `adjust`.
+
+        Raises:
+            BundleError: the bundle's test cells cannot be read.
+        """
+        self._empty()
+        if self._bundle.adjustment is None:
+            return Adjusted(METHOD, 0, (), (NOT_SEALED,))
+        if not self._sample.cells:
+            return Adjusted(METHOD, 0, (), (NO_CELLS,))
+        return _adjusted(self._sample, self._bundle)
+
+    def weights(self) -> Floats | None:
+        """Fit the probabilities to the class mix of the cells; see `own_weights`.
+
+        Raises:
+            BundleError: the bundle's test cells cannot be read.
+        """
+        cells = self._sample.cells + len(self._waiting)
+        return _weights(self._total, cells, self._bundle)
+
+
 def adjust(predictions: Iterable[Prediction], bundle: Bundle) -> Adjusted:
     """Correct the shares of blasts and plasma cells for the bundle's errors on its test cells.
 
@@ -94,21 +139,21 @@ def adjust(predictions: Iterable[Prediction], bundle: Bundle) -> Adjusted:
     Source: as `marrowscope.metrics.quantification.mix_behind`; docs/quantification.md says how
     close it comes.
     """
-    if bundle.adjustment is None:
-        return Adjusted(METHOD, 0, (), (NOT_SEALED,))
-    sample = Sample(len(bundle.classes))
-    probabilities = (prediction.probabilities for prediction in predictions)
-    while chunk := list(islice(probabilities, CHUNK)):
-        sample.add(np.array(chunk))
-    if not sample.cells:
-        return Adjusted(METHOD, 0, (), (NO_CELLS,))
+    sums = ProbabilitySums(bundle)
+    for prediction in predictions:
+        sums.add(prediction)
+    return sums.adjusted()
+
+
+def _adjusted(sample: Sample, bundle: Bundle) -> Adjusted:
     tested = load_tested(bundle)
     mix, drawn = _mixes(sample, rows_of(tested, bundle), bundle)
+    notes = _notes(bundle, bundle.adjustment) if bundle.adjustment else ()
     return Adjusted(
         method=METHOD,
         cells=sample.cells,
         shares=tuple(_share(watched, mix, drawn, tested, bundle) for watched in WATCHED),
-        notes=(ASSUMED, *_notes(bundle, bundle.adjustment)),
+        notes=(ASSUMED, *notes),
     )
 
 
@@ -191,12 +236,17 @@ def own_weights(predictions: Iterable[Prediction], bundle: Bundle) -> Floats | N
 
     Source: Saerens, Latinne and Decaestecker, Neural Comput 2002;14:21-41, equation 2.4.
     """
-    if bundle.adjustment is None:
-        return None
     total, cells = np.zeros(len(bundle.classes)), 0
     for prediction in predictions:
         total += prediction.probabilities
         cells += 1
+    return _weights(total, cells, bundle)
+
+
+def _weights(total: Floats, cells: int, bundle: Bundle) -> Floats | None:
+    """Compute the weights (C,) from the sum of the probabilities (C,) of a number of cells."""
+    if bundle.adjustment is None:
+        return None
     if not cells:
         return np.ones(len(bundle.classes))
     test = _test_of(_Key(bundle.folder, bundle.adjustment.tested_sha256, bundle))

@@ -116,7 +116,14 @@ def work_of(read: Callable[[], Iterable[Prediction]], bundle: Bundle) -> Work:
     Raises:
         BundleError: the bundle's test cells cannot be read.
     """
-    worklist = Worklist(bundle.classes, own_weights(read(), bundle))
-    for prediction in read():
+    return work_by_weights(read(), bundle, own_weights(read(), bundle))
+
+
+def work_by_weights(
+    predictions: Iterable[Prediction], bundle: Bundle, weights: NDArray[np.float64] | None
+) -> Work:
+    """Say what to review, in one pass, where the `own_weights` (C,) of the cells are known."""
+    worklist = Worklist(bundle.classes, weights)
+    for prediction in predictions:
         worklist.add(prediction)
     return worklist.work()

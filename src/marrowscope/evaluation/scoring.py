@@ -14,8 +14,8 @@ from marrowscope.io.tables import (
     PREDICTIONS,
     REJECT_HEADER,
     REJECTS,
+    CellRows,
     csv_file,
-    prediction_header,
     prediction_row,
     reject_row,
     rounded,
@@ -55,7 +55,7 @@ def score(
     outcomes = Predictor(bundle).classify(
         Picture(within(manifest.root, row.cell.path), row.cell.um_per_px) for row in rows
     )
-    header = [*prediction_header(bundle.classes), "truth", "source", "group"]
+    header = [*CellRows(bundle.classes).header, "truth", "source", "group"]
     with (
         csv_file(folder / files[0], header) as predictions,
         csv_file(folder / files[1], REJECT_HEADER) as rejected,

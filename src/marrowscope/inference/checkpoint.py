@@ -11,7 +11,7 @@ from typing import BinaryIO, Self
 from marrowscope.errors import OutputError
 from marrowscope.inference.predictor import BATCH_SIZE, Outcome
 from marrowscope.io.csv_safety import row_as_it_was
-from marrowscope.io.tables import REJECT_HEADER, prediction_header, prediction_of
+from marrowscope.io.tables import REJECT_HEADER, RowFormat
 from marrowscope.types import Found, Prediction, Reject
 
 
@@ -51,24 +51,18 @@ class Cursor:
 class Outcomes:
     """The outcomes in two CSV files, one of predictions and one of rejects, as they were found."""
 
-    def __init__(
-        self, predictions: Path, rejects: Path, classes: Sequence[str], *, on_fields: bool = False
-    ) -> None:
-        """Open both files; `on_fields` says whether the rows tell where on a field a cell lies.
+    def __init__(self, predictions: Path, rejects: Path, row_format: RowFormat) -> None:
+        """Open both files.
 
         Raises:
             OutputError: one has other columns than those that a classification writes.
         """
-        header = prediction_header(classes, on_fields=on_fields)
         with ExitStack() as files:
-            self._predictions, self._rejects = (
-                _open(files, path, columns)
-                for path, columns in ((predictions, header), (rejects, list(REJECT_HEADER)))
-            )
+            self._predictions = _open(files, predictions, row_format.header)
+            self._rejects = _open(files, rejects, list(REJECT_HEADER))
             self._files = files.pop_all()
         self._folder = predictions.parent
-        self._columns = len(header)
-        self._on_fields = on_fields
+        self._format = row_format
         self._matched = 0
         self.keep = (0, 0)
         """Bytes of the two files that hold the outcomes given so far, and the headers."""
@@ -132,8 +126,8 @@ class Outcomes:
 
     def _prediction(self, row: list[str]) -> Prediction | None:
         try:
-            if len(row) == self._columns:
-                return prediction_of(row, on_fields=self._on_fields)
+            if len(row) == len(self._format.header):
+                return self._format.parse(row)
         except ValueError:
             pass
         return None

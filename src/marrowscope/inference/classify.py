@@ -1,25 +1,30 @@
 """Classify cells and count them: predictions, rejects, differential and report in one folder.
 
-Outcomes go to the disk as they come and little of them stays in memory, so that the number of
-cells is not bounded; a classification that was interrupted is gone on with.
+Outcomes go to the disk as they come. Memory holds little of them, so the number of cells is not
+bounded. Interrupted runs resume.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from marrowscope import __version__
 from marrowscope.detection.field_cells import OnFields, WholeFields, on_fields
-from marrowscope.differential.abstentions import Abstain, Review, by_sets, review_of
+from marrowscope.differential.abstentions import Review, by_sets, review_of
 from marrowscope.differential.accumulator import Tally
 from marrowscope.differential.count import Differential, count
-from marrowscope.differential.error_correction import Adjusted, adjust
-from marrowscope.differential.me_ratio import ICSH, Formula
-from marrowscope.differential.reference_ranges import ADULT_MARROW, Norms
-from marrowscope.differential.review_priority import Work, work_of
+from marrowscope.differential.error_correction import Adjusted, ProbabilitySums
+from marrowscope.differential.options import CountingOptions
+from marrowscope.differential.review_priority import Work, work_by_weights
 from marrowscope.errors import OutputError
 from marrowscope.inference.checkpoint import Outcomes
+from marrowscope.inference.options import (
+    InferenceOptions,
+    OutputOptions,
+    Progress,
+    check_options,
+)
 from marrowscope.inference.output_folder import DIFFERENTIAL, REPORT, TABLE, open_folder
 from marrowscope.inference.parquet import place_of_parts, write_parquet, write_parts
 from marrowscope.inference.predictor import BATCH_SIZE, Classifier, Outcome, Predictor
@@ -29,16 +34,17 @@ from marrowscope.io.tables import (
     PREDICTIONS,
     REJECT_HEADER,
     REJECTS,
+    CellRows,
+    FieldCellRows,
+    RowFormat,
     continued_csv,
     partial_of,
-    prediction_header,
     prediction_row,
     read_predictions,
     reject_row,
     rounded,
     write_json,
 )
-from marrowscope.locations import Location
 from marrowscope.model.bundle import Bundle
 from marrowscope.model.novelty import novel_in_words
 from marrowscope.types import Found, Prediction, Reject
@@ -109,39 +115,26 @@ def classify(
     bundle: Bundle,
     folder: Path,
     *,
-    overwrite: bool = False,
-    resume: bool = False,
-    keep_novel: bool = False,
-    parquet: bool = False,
-    parts: Location | None = None,
-    coverage: float | None = None,
-    norms: Norms = ADULT_MARROW,
-    formula: Formula = ICSH,
-    settings: Mapping[str, str] | None = None,
-    fields: WholeFields | None = None,
-    threads: int = 0,
-    engine: str = "onnxruntime",
+    inference: InferenceOptions = InferenceOptions(),
+    counting: CountingOptions = CountingOptions(),
+    output: OutputOptions = OutputOptions(),
     predictor: Classifier | None = None,
-    advance: Callable[[], object] = lambda: None,
+    progress: Progress = Progress(),
 ) -> Classified:
-    """Classify pictures with a bundle, write the result files; `advance` is called for each.
+    """Classify images with a bundle and write the result files.
 
-    With `resume`, a folder that was left half-way is gone on with, to the same files as without a
-    break; one that is finished is left as it is. `settings` says what else decides the figures,
-    such as the pixel size: it must be the same then. Cells that are unlike those that the model
-    knows are set aside, or counted all the same with `keep_novel`. With `parquet`, the predictions
-    are written as Parquet too, and as a data set of parts where `parts` is a folder or the URL of a
-    store. With a `coverage` (0..1), each cell gets the set of classes that it
-    may be of; cells whose set is not one class are not counted but listed for review. `norms` are
-    the reference ranges, `formula` says how the M:E ratio is computed. With `fields`, the pictures
-    are whole fields, whose cells are found, kept in `boxes.csv` and `fields.csv`, and classified.
-    A `predictor`, such as a cluster, takes the place of one on this machine.
+    With `output.resume`, an interrupted run in the folder is continued: the files are the same as
+    without a break. A finished run is left as it is. Novel cells are not counted unless
+    `counting.keep_novel` is set. With `counting.coverage`, each cell gets a set of classes; a cell
+    whose set is not one class is listed for review and not counted. With `inference.fields`, the
+    images are whole fields: their cells are detected, written to `boxes.csv` and `fields.csv`, and
+    classified. A `predictor`, such as a cluster, takes the place of one on this machine.
 
     Raises:
         OutputError: the folder cannot be used, holds something and must not be overwritten, or
-            outcomes of other cells, settings or fields; or `parts` cannot be written.
-        SettingsError: both `overwrite` and `resume` are given, the coverage is not between 0 and 1,
-            or no engine has this name.
+            outcomes of other cells, settings or fields; or the Parquet parts cannot be written.
+        SettingsError: an option is out of range, options contradict each other, or no engine has
+            this name.
         MissingExtraError: the library of the engine, of Parquet, of a store or of large fields is
             needed, and not installed.
         BundleError: the bundle's model, its known cells or its test cells cannot be loaded, or it
@@ -151,68 +144,57 @@ def classify(
         ImageError: a picture that the report shows cannot be read any more.
         ClusterError: the `predictor` is a cluster, which gave up.
     """
-    if parquet or parts:
-        arrow()
-    if parts:
-        place_of_parts(parts)
-    abstain = by_sets(bundle, coverage)
-    predictor = predictor or Predictor(bundle, threads, engine)
-    inputs = went_in(bundle, keep_novel, engine, coverage) | dict(settings or {})
-    inputs |= fields.went_in if fields else {}
-    inputs |= {"reference_ranges": norms.in_words, "me_formula": formula.name}
-    finished = open_folder(folder, inputs, overwrite=overwrite, resume=resume)
-    tally = Tally(bundle.novelty, keep_novel=keep_novel)
+    check_options(inference, counting, output)
+    _check_parquet(output)
+    classifier = CellClassifier(
+        predictor or Predictor(bundle, inference.threads, inference.engine), counting
+    )
+    settings = run_settings(bundle, inference, counting) | inference.settings | counting.settings
+    finished = open_folder(folder, settings, overwrite=output.overwrite, resume=output.resume)
+    counts = Counts(bundle, counting)
 
     def take(outcome: Outcome) -> None:
-        tally.add(outcome)
-        advance()
+        counts.add(outcome)
+        progress.cell()
 
-    def read() -> Iterator[Prediction]:
-        every = read_predictions(folder / PREDICTIONS)
-        return (prediction for prediction in every if not tally.sets_aside(prediction))
-
-    cells = fields.cells(items, folder) if fields else items
+    cells = find_cells(items, folder, inference, progress)
+    row_format = choose_format(bundle, inference)
     if finished:
-        _read_again(cells, bundle, folder, take, on_fields=fields is not None)
+        _read_again(cells, folder, row_format, take)
     else:
-        go_on(cells, predictor, folder, abstain, take, on_fields=fields is not None)
-    if parquet and not (folder / TABLE).is_file():
-        write_parquet(folder / PREDICTIONS, folder / TABLE)
-    if parts:
-        write_parts(folder / PREDICTIONS, parts, overwrite=overwrite or resume)
-    differential = count(tally.gallery.cells, bundle.classes, norms, formula)
-    result = Classified(
-        folder=folder,
-        cells=tally.cells,
-        rejected=tally.rejected,
-        first_rejects=tuple(tally.first_rejects),
-        differential=differential,
-        novel=tally.novel,
-        novel_counted=tally.keep_novel,
-        engine=engine,
-        work=work_of(read, bundle),
-        adjusted=adjust(read(), bundle),
-        review=review_of(bundle, coverage, tally.sets),
-        fields=on_fields(folder, keep_flagged=fields.keep_flagged) if fields else None,
-    )
+        classifier.run(cells, folder, row_format, take)
+    _write_parquet(folder, output)
+    result = _sum_up(counts, folder, inference)
     if not finished:
-        write_report(
-            folder / REPORT,
-            bundle,
-            result.differential,
-            tally,
-            review=result.review,
-            adjusted=result.adjusted,
-            fields=result.fields,
-        )
-        write_json(folder / DIFFERENTIAL, result.as_dict(bundle))
+        _write_results(result, counts)
     return result
 
 
-def went_in(
-    bundle: Bundle, keep_novel: bool, engine: str, coverage: float | None
+def find_cells(
+    items: Iterable[Found], folder: Path, inference: InferenceOptions, progress: Progress
+) -> Iterable[Found]:
+    """Give the images of cells: the items themselves, or the cells of whole fields.
+
+    Raises:
+        OutputError: a field is not the image that it was in an earlier run.
+        FieldError: the tables of an earlier run cannot be read, or the detector cannot be loaded.
+        MissingExtraError: a field is large or a slide, and what opens it is not installed.
+    """
+    if not inference.fields:
+        return items
+    fields = WholeFields(inference.um_per_px, inference.keep_flagged, progress.field)
+    return fields.cells(items, folder)
+
+
+def choose_format(bundle: Bundle, inference: InferenceOptions) -> RowFormat:
+    """Give the format of the rows of `predictions.csv`."""
+    return (FieldCellRows if inference.fields else CellRows)(bundle.classes)
+
+
+def run_settings(
+    bundle: Bundle, inference: InferenceOptions, counting: CountingOptions
 ) -> dict[str, str]:
-    """Say what decides the figures besides the cells and the settings of a command."""
+    """Say what decides the predictions besides the images, as `classify.json` holds it."""
     return {
         "format": str(FORMAT),
         "marrowscope": __version__,
@@ -221,28 +203,124 @@ def went_in(
         "model_sha256": bundle.model_sha256,
         "batch_size": str(BATCH_SIZE),
         "novelty": str(bundle.novelty.threshold) if bundle.novelty else "",
-        "novel_cells": "counted" if keep_novel else "set aside",
-        "engine": engine,
-        "coverage": str(coverage or ""),
+        "novel_cells": "counted" if counting.keep_novel else "set aside",
+        "engine": inference.engine,
+        "coverage": str(counting.coverage or ""),
         "tested": bundle.adjustment.tested_sha256 if bundle.adjustment else "",
     }
 
 
+class Counts:
+    """What a run counts as its outcomes come; memory does not grow with the number of cells."""
+
+    def __init__(self, bundle: Bundle, counting: CountingOptions) -> None:
+        self.bundle = bundle
+        self.counting = counting
+        self.tally = Tally(bundle.novelty, keep_novel=counting.keep_novel)
+        self._sums = ProbabilitySums(bundle)
+
+    def add(self, outcome: Outcome) -> None:
+        """Take one outcome into account."""
+        self.tally.add(outcome)
+        if isinstance(outcome, Prediction) and not self.tally.sets_aside(outcome):
+            self._sums.add(outcome)
+
+    def differential(self) -> Differential:
+        """Count the cells."""
+        cells, counting = self.tally.gallery.cells, self.counting
+        return count(cells, self.bundle.classes, counting.norms, counting.formula)
+
+    def adjusted(self) -> Adjusted:
+        """Correct the shares for the model's errors.
+
+        Raises:
+            BundleError: the bundle's test cells cannot be read.
+        """
+        return self._sums.adjusted()
+
+    def review(self) -> Review | None:
+        """Sum up the cells on which the model abstains; None without a coverage.
+
+        Raises:
+            BundleError: the bundle is too old for a coverage.
+        """
+        return review_of(self.bundle, self.counting.coverage, self.tally.sets)
+
+    def work(self, predictions: Iterable[Prediction]) -> Work:
+        """Say what to review, in one pass over the predictions that were added.
+
+        Raises:
+            BundleError: the bundle's test cells cannot be read.
+        """
+        considered = (cell for cell in predictions if not self.tally.sets_aside(cell))
+        return work_by_weights(considered, self.bundle, self._sums.weights())
+
+
+def _check_parquet(output: OutputOptions) -> None:
+    """Check that Parquet can be written, before the work starts.
+
+    Raises:
+        MissingExtraError: pyarrow, or the library for the store, is not installed.
+        OutputError: the URL is of no kind of store that is reached.
+    """
+    if output.parquet or output.parquet_to:
+        arrow()
+    if output.parquet_to:
+        place_of_parts(output.parquet_to)
+
+
+def _write_parquet(folder: Path, output: OutputOptions) -> None:
+    if output.parquet and not (folder / TABLE).is_file():
+        write_parquet(folder / PREDICTIONS, folder / TABLE)
+    if output.parquet_to:
+        overwrite = output.overwrite or output.resume
+        write_parts(folder / PREDICTIONS, output.parquet_to, overwrite=overwrite)
+
+
+def _sum_up(counts: Counts, folder: Path, inference: InferenceOptions) -> Classified:
+    """Count what was classified; `predictions.csv` is read once, for the cells to review."""
+    tally = counts.tally
+    return Classified(
+        folder=folder,
+        cells=tally.cells,
+        rejected=tally.rejected,
+        first_rejects=tuple(tally.first_rejects),
+        differential=counts.differential(),
+        novel=tally.novel,
+        novel_counted=tally.keep_novel,
+        engine=inference.engine,
+        work=counts.work(read_predictions(folder / PREDICTIONS)),
+        adjusted=counts.adjusted(),
+        review=counts.review(),
+        fields=on_fields(folder, keep_flagged=inference.keep_flagged) if inference.fields else None,
+    )
+
+
+def _write_results(result: Classified, counts: Counts) -> None:
+    write_report(
+        result.folder / REPORT,
+        counts.bundle,
+        result.differential,
+        counts.tally,
+        review=result.review,
+        adjusted=result.adjusted,
+        fields=result.fields,
+    )
+    write_json(result.folder / DIFFERENTIAL, result.as_dict(counts.bundle))
+
+
 def _read_again(
     inputs: Iterable[Found],
-    bundle: Bundle,
     folder: Path,
+    row_format: RowFormat,
     take: Callable[[Outcome], object],
-    *,
-    on_fields: bool,
 ) -> None:
     """Take the outcomes of a finished classification.
 
     Raises:
         OutputError: they are not those of just these inputs.
     """
-    files = folder / PREDICTIONS, folder / REJECTS
-    with Outcomes(*files, bundle.classes, on_fields=on_fields) as outcomes:
+    with Outcomes(folder / PREDICTIONS, folder / REJECTS, row_format) as outcomes:
         rest = outcomes.replay(inputs, take)
         if next(rest, None) is not None or not outcomes.at_end:
             raise OutputError(
@@ -251,42 +329,59 @@ def _read_again(
             )
 
 
-def go_on(
-    inputs: Iterable[Found],
-    predictor: Classifier,
-    folder: Path,
-    abstain: Abstain,
-    take: Callable[[Outcome], object],
-    *,
-    on_fields: bool = False,
-) -> None:
-    """Take the outcomes that are there already, then classify the rest and write it behind them.
+class CellClassifier:
+    """Classifies images into a folder; continues where an interrupted run ended."""
 
-    `on_fields` says whether the pictures are cells on fields.
+    def __init__(self, predictor: Classifier, counting: CountingOptions) -> None:
+        """Take what classifies.
 
-    Raises:
-        OutputError: the outcomes that are there are of other cells, or of other columns.
-        MissingExtraError: a picture cannot be opened without a library that is not installed.
-        ClusterError: the predictor is a cluster, which gave up.
-    """
-    classes = predictor.bundle.classes
-    predictions, rejects = folder / PREDICTIONS, folder / REJECTS
-    for file in (predictions, rejects):
-        _make_partial(file)
-    partials = partial_of(predictions), partial_of(rejects)
-    with Outcomes(*partials, classes, on_fields=on_fields) as outcomes:
-        rest = outcomes.replay(inputs, take)
-    header = prediction_header(classes, on_fields=on_fields)
-    with (
-        continued_csv(predictions, header, outcomes.keep[0]) as predicted,
-        continued_csv(rejects, REJECT_HEADER, outcomes.keep[1]) as rejected,
-    ):
-        for outcome in _as_written(predictor.classify(rest, BATCH_SIZE), abstain):
-            if isinstance(outcome, Reject):
-                rejected.writerow(reject_row(outcome))
-            else:
-                predicted.writerow(prediction_row(outcome))
-            take(outcome)
+        Raises:
+            SettingsError: the coverage is not between 0 and 1.
+            BundleError: the bundle is too old for a coverage.
+        """
+        self._predictor = predictor
+        self._abstain = by_sets(predictor.bundle, counting.coverage)
+
+    def run(
+        self,
+        inputs: Iterable[Found],
+        folder: Path,
+        row_format: RowFormat,
+        take: Callable[[Outcome], object],
+    ) -> None:
+        """Take the outcomes that are in the folder, then classify the rest and write it.
+
+        Raises:
+            OutputError: the outcomes in the folder are of other cells, or of other columns.
+            MissingExtraError: an image cannot be opened without a library that is not installed.
+            ClusterError: the predictor is a cluster, which gave up.
+        """
+        predictions, rejects = folder / PREDICTIONS, folder / REJECTS
+        for file in (predictions, rejects):
+            _make_partial(file)
+        partials = partial_of(predictions), partial_of(rejects)
+        with Outcomes(*partials, row_format) as outcomes:
+            rest = outcomes.replay(inputs, take)
+        with (
+            continued_csv(predictions, row_format.header, outcomes.keep[0]) as predicted,
+            continued_csv(rejects, REJECT_HEADER, outcomes.keep[1]) as rejected,
+        ):
+            for outcome in self.outcomes(rest):
+                if isinstance(outcome, Reject):
+                    rejected.writerow(reject_row(outcome))
+                else:
+                    predicted.writerow(prediction_row(outcome))
+                take(outcome)
+
+    def outcomes(self, inputs: Iterable[Found]) -> Iterator[Outcome]:
+        """Classify images; predictions are rounded as they are written, and have their sets.
+
+        Raises:
+            MissingExtraError: an image cannot be opened without a library that is not installed.
+            ClusterError: the predictor is a cluster, which gave up.
+        """
+        for outcome in self._predictor.classify(inputs, BATCH_SIZE):
+            yield outcome if isinstance(outcome, Reject) else self._abstain(rounded(outcome))
 
 
 def _make_partial(file: Path) -> None:
@@ -294,9 +389,3 @@ def _make_partial(file: Path) -> None:
     if not partial_of(file).exists() and file.exists():
         file.replace(partial_of(file))
     partial_of(file).touch()
-
-
-def _as_written(outcomes: Iterable[Outcome], abstain: Abstain) -> Iterator[Outcome]:
-    """Round predictions, so that fresh ones and those read back make the same report and sets."""
-    for outcome in outcomes:
-        yield outcome if isinstance(outcome, Reject) else abstain(rounded(outcome))

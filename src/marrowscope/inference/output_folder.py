@@ -85,7 +85,7 @@ def _check_same(folder: Path, went_in: Mapping[str, str]) -> None:
     differ = [
         f"{name} was {before.get(name) or 'nothing'}, now it is {went_in.get(name) or 'nothing'}"
         for name in sorted({*before, *went_in})
-        if before.get(name) != went_in.get(name)
+        if (before.get(name) or "") != (went_in.get(name) or "")
     ]
     if differ:
         raise OutputError(

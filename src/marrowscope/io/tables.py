@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
@@ -17,6 +18,8 @@ PREDICTIONS, REJECTS = "predictions.csv", "rejects.csv"
 REJECT_HEADER = ("path", "reason")
 DECIMALS = 6
 """Of the numbers in `predictions.csv`."""
+COLUMNS = ("path", "label", "probability", "set", "novelty")
+"""First columns of `predictions.csv`."""
 PLACE = ("field", "x0", "y0", "x1", "y1", "um_per_px")
 """Columns that say where on its field a cell lies; only where fields were read."""
 TEXTS = ("path", "label", "set", "field")
@@ -144,10 +147,64 @@ def without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def prediction_header(classes: Sequence[str], *, on_fields: bool = False) -> list[str]:
-    """Give the columns of `predictions.csv`; all but `TEXTS` are numbers."""
-    place = PLACE if on_fields else ()
-    return ["path", "label", "probability", "set", "novelty", *place, *classes]
+class RowFormat(Protocol):
+    """The columns of a `predictions.csv`, and how a row becomes a prediction."""
+
+    header: list[str]
+
+    def parse(self, row: Sequence[str]) -> Prediction:
+        """Read a prediction back from its row.
+
+        Raises:
+            ValueError: the row holds no prediction.
+        """
+        ...
+
+
+class CellRows:
+    """Rows of single-cell images."""
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        self.header = [*COLUMNS, *classes]
+
+    def parse(self, row: Sequence[str]) -> Prediction:
+        """Read a prediction back from its row.
+
+        Raises:
+            ValueError: the row holds no prediction.
+        """
+        return _parse(row[: len(COLUMNS)], row[len(COLUMNS) :], None)
+
+
+class FieldCellRows:
+    """Rows of cells on whole fields: they also say where on its field a cell lies."""
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        self.header = [*COLUMNS, *PLACE, *classes]
+
+    def parse(self, row: Sequence[str]) -> Prediction:
+        """Read a prediction back from its row.
+
+        Raises:
+            ValueError: the row holds no prediction.
+        """
+        start, end = len(COLUMNS), len(COLUMNS) + len(PLACE)
+        field, x0, y0, x1, y1, um_per_px = row[start:end]
+        place = Place(field, int(x0), int(y0), int(x1), int(y1), float(um_per_px))
+        return _parse(row[:start], row[end:], place)
+
+
+def _parse(first: Sequence[str], probabilities: Sequence[str], place: Place | None) -> Prediction:
+    path, label, probability, codes, novelty = first
+    return Prediction(
+        path,
+        label,
+        float(probability),
+        tuple(map(float, probabilities)),
+        _parse_set(codes),
+        float(novelty) if novelty else math.nan,
+        place=place,
+    )
 
 
 def prediction_row(prediction: Prediction) -> list[str]:
@@ -173,30 +230,6 @@ def _number(value: float) -> str:
     return f"{value:.{DECIMALS}f}"
 
 
-def prediction_of(row: Sequence[str], *, on_fields: bool = False) -> Prediction:
-    """Read a prediction back from its row.
-
-    Raises:
-        ValueError: the row holds no prediction.
-    """
-    path, label, probability, held, novelty, *rest = row
-    place, probabilities = _divided(rest) if on_fields else (None, rest)
-    return Prediction(
-        path,
-        label,
-        float(probability),
-        tuple(map(float, probabilities)),
-        _set_of(held),
-        float(novelty) if novelty else math.nan,
-        place=place,
-    )
-
-
-def _divided(rest: Sequence[str]) -> tuple[Place, Sequence[str]]:
-    field, x0, y0, x1, y1, um_per_px, *probabilities = rest
-    return Place(field, int(x0), int(y0), int(x1), int(y1), float(um_per_px)), probabilities
-
-
 def read_predictions(file: Path) -> Iterator[Prediction]:
     """Give the predictions of a whole `predictions.csv`, one by one.
 
@@ -205,11 +238,12 @@ def read_predictions(file: Path) -> Iterator[Prediction]:
     """
     with file.open(newline="", encoding="utf-8") as lines:
         rows = map(row_as_it_was, csv.reader(lines))
-        on_fields = PLACE[0] in next(rows, ())
-        yield from (prediction_of(row, on_fields=on_fields) for row in rows)
+        has_fields = PLACE[0] in next(rows, ())
+        row_format = FieldCellRows(()) if has_fields else CellRows(())
+        yield from map(row_format.parse, rows)
 
 
-def _set_of(words: str) -> tuple[str, ...] | None:
+def _parse_set(words: str) -> tuple[str, ...] | None:
     if not words:
         return None
     return () if words == NO_CLASS else tuple(words.split())
@@ -222,7 +256,17 @@ def set_in_words(codes: Sequence[str]) -> str:
 
 def rounded(prediction: Prediction) -> Prediction:
     """Give a prediction as it comes back from its row: 6 decimals, without its reviewer."""
-    return prediction_of(prediction_row(prediction), on_fields=prediction.place is not None)
+    place = prediction.place
+    if place:
+        place = replace(place, um_per_px=float(f"{place.um_per_px:.{DECIMALS}g}"))
+    return replace(
+        prediction,
+        probability=round(prediction.probability, DECIMALS),
+        probabilities=tuple(round(value, DECIMALS) for value in prediction.probabilities),
+        novelty=round(prediction.novelty, DECIMALS),
+        reviewer="",
+        place=place,
+    )
 
 
 def reject_row(reject: Reject) -> list[str]:

@@ -76,7 +76,7 @@ def welcome_page(request: Request) -> Response:
 
 
 @router.get("/cases")
-def cases_page(  # noqa: PLR0917 - as the framework fills them in
+def cases_page(
     request: Request,
     caller: Me,
     room: InRoom,
@@ -180,7 +180,7 @@ def users_page(request: Request, caller: Admin, room: InRoom) -> Response:
 
 
 @router.get("/audit")
-def audit_page(  # noqa: PLR0917 - as the framework fills them in
+def audit_page(
     request: Request,
     caller: Admin,
     room: InRoom,
