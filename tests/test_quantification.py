@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import SAMPLES
 
-from marrowscope.commands.classify_output import show_classified
+from marrowscope.commands.classify_output import show_details
 from marrowscope.data.manifest import Manifest
 from marrowscope.data.split import Split
 from marrowscope.differential.error_correction import NO_CELLS, NOT_SEALED, adjust
@@ -270,7 +270,7 @@ def test_cells_to_review_are_part_of_an_adjusted_share(
     assert sure.adjusted.cells == all_cells.cells - all_cells.novel
     written = json.loads((tmp_path / "sure/differential.json").read_text())["adjusted"]
     assert written["shares"][0]["percent"] == sure.adjusted.shares[0].percent is not None
-    show_classified(sure, bundle)
+    show_details(sure, bundle)
     shown = " ".join(capsys.readouterr().out.split())
     assert sure.adjusted.shares[0].in_words in shown
     assert "as counted" in shown
