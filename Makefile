@@ -1,8 +1,9 @@
 # The commands of the README: `make demo`, `make test`, `make docs`. All can be run again at any time.
+# While you work: `make check`, the quick part of `make test`.
 # For releases: `make dist`, `make sbom`, and `make audit`, which asks the network.
 PYTHON ?= python3
 
-.PHONY: demo docs test dist audit sbom
+.PHONY: demo docs test check dist audit sbom
 
 demo: .venv/.ready
 	.venv/bin/marrowscope classify samples/cells --um-per-px 0.086 --output demo --overwrite
@@ -16,6 +17,15 @@ test: .venv-test/.ready
 	.venv-test/bin/ruff check .
 	.venv-test/bin/mypy
 	OMP_NUM_THREADS=1 .venv-test/bin/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
+
+UNIT = augment calibration case differential heatmap images intervals layers me_ratio metrics names preprocess \
+  properties_bundle properties_metrics reference_ranges scores selective split taxonomy thresholds web_cache wording
+
+check: .venv-test/.ready
+	.venv-test/bin/ruff format --check .
+	.venv-test/bin/ruff check .
+	.venv-test/bin/mypy
+	OMP_NUM_THREADS=1 .venv-test/bin/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile $(UNIT:%=tests/test_%.py)
 
 dist: .venv-test/.ready
 	rm -rf dist

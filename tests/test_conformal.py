@@ -203,7 +203,8 @@ def test_cells_without_exactly_their_class_are_listed_and_not_counted(
     words = f"{len(open_ones)} cells with more than one likely class, not counted"
     assert words in done.stdout
     page = (tmp_path / "out/report.html").read_text()
-    assert f"{words}. They are not in the percentages." in page
+    review = f"The model abstains: {len(open_ones)} cells to review, at coverage 0.9"
+    assert f"{review}. They are not in the percentages." in page
     assert f"none <strong>{open_ones.count('none')}</strong></span>" in page
 
 

@@ -23,6 +23,7 @@ MORE = {
     "train": "train --data cells.csv --output out",
     "train, resumed": "train --data cells.csv --resume --output out",
     "tune": "tune --data cells.csv --split split --range size=56,98 --output out",
+    "train-detector": "train-detector fields --output out",
     "case export": "case export --output out.csv",
     "audit-log export": "audit-log export --output out.jsonl",
 }

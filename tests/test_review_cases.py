@@ -150,7 +150,7 @@ def test_what_the_model_read_is_kept_and_comes_back(store: Store) -> None:
         cells = list_cells(session, case).rows
         assert counted_prediction(cells[0]) == replace(reading(0, strange), path=str(cells[0].id))
         assert (cells[0].novel, cells[1].reason) == (True, "no picture")
-        assert cells[0].margin == pytest.approx(0.5 - 0.5 / 12)
+        assert cells[0].margin == pytest.approx(0.5 - 0.5 / (len(BUNDLE.classes) - 1))
         found = case_progress(session, case)
         assert (found.waiting, found.read, found.rejected, found.decided) == (1, 1, 1, 0)
         with pytest.raises(StoreError, match=f"cell {third.id} is waiting; only a cell that was"):

@@ -236,6 +236,8 @@ def own_weights(predictions: Iterable[Prediction], bundle: Bundle) -> Floats | N
 
     Source: Saerens, Latinne and Decaestecker, Neural Comput 2002;14:21-41, equation 2.4.
     """
+    if bundle.adjustment is None:
+        return None
     total, cells = np.zeros(len(bundle.classes)), 0
     for prediction in predictions:
         total += prediction.probabilities
