@@ -1,6 +1,8 @@
 """How much sooner the blast share comes right when the most doubtful cells are reviewed first.
 
-.venv/bin/python benchmarks/review_order.py figures-val/predictions.csv --bundle default
+Found: with 5% blasts, ten reviews by doubt halve the error of the blast share; by least certainty they do not.
+
+.venv/bin/python experiments/review_order.py figures-val/predictions.csv --bundle default
 
 Cells are drawn, with replacement, from the predictions of an evaluation, so that blasts have a
 stated share; a review replaces the machine's label by the true one. Printed is the mean error of

@@ -1,8 +1,10 @@
 """Train first without labels, or on one source alone, and then on all: is that worth its time?
 
-    python benchmarks/pretraining.py cells.csv split pack112 runs/self --way self \
+Found: neither blood first nor VICReg first gains anything over training on all cells at once.
+
+    python experiments/pretraining.py cells.csv split pack112 runs/self --way self \
         --fields fields --recipe mobilenet-v2 --set size=112 --set epochs=10
-    python benchmarks/pretraining.py cells.csv split pack112 runs/blood --way pbc \
+    python experiments/pretraining.py cells.csv split pack112 runs/blood --way pbc \
         --recipe mobilenet-v2 --set size=112 --set epochs=10
 
 `--way self` shows the training cells of the split, and with `--fields` squares cut around random

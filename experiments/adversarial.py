@@ -1,6 +1,8 @@
 """Does a network find more of what it learnt in another source if it may not know the source?
 
-    python benchmarks/adversarial.py cells.csv split pack112 runs/critic --strengths 0 0.1 1 \
+Found: a critic of the source harms the classes more than it hides the source, at strengths 0.1 and 1.
+
+    python experiments/adversarial.py cells.csv split pack112 runs/critic --strengths 0 0.1 1 \
         --recipe mobilenet-v2 --set size=112 --set epochs=6 --set min_images=60
 
 The cells of some classes of one source are taken out, as in `borrowed.py`, which says how they are
