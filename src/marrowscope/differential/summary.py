@@ -42,11 +42,12 @@ def _of_finding(finding: Finding, adjusted: AdjustedShare | None) -> Key:
     if not finding.known:
         why = _as_sentence(finding.in_words.removeprefix(f"{finding.name}: "))
         return Key(finding.name, "not known", "", (why,))
+    noun = "1 cell" if finding.cells == 1 else f"{finding.cells:,} cells"
     return Key(
         name=finding.name,
         value=f"{finding.percent:.1f}%",
         interval=f"95% interval {finding.low:.1f} to {finding.high:.1f}%",
-        lines=(f"{finding.cells:,} cells ({', '.join(finding.codes)})", *finding.bands),
+        lines=(f"{noun} ({', '.join(finding.codes)})", *finding.bands),
         beside=_beside(adjusted),
         alert=f"The interval straddles {thresholds_in_words(finding.straddled)}."
         if finding.straddled
