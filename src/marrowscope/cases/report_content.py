@@ -10,11 +10,16 @@ from marrowscope.differential.accumulator import Fate, Gallery
 from marrowscope.differential.count import ENOUGH, ENOUGH_TO_DECIDE, Differential, LineageRow
 from marrowscope.differential.sample_size import review_first
 from marrowscope.differential.summary import Key, caveats, keys_of, scale_of, sums_of
+from marrowscope.differential.thresholds import WATCHED
 from marrowscope.inference.thumbnails import Group, Picture, groups_of, pictures_of
+from marrowscope.taxonomy import CLASSES
 from marrowscope.types import Prediction
 
-DECIDING = ("BLA", "PLM", "FGC", "LYI")
-"""Classes of which single cells matter."""
+DECIDING = (
+    *(code for watched in WATCHED for code in watched.codes),
+    *(code for code, row in CLASSES.items() if row.caveat),
+)
+"""Classes of which single cells matter: those with thresholds, then those with a caveat."""
 SHOWN = 24
 """Of the least certain cells, and of those that may be blasts, at most."""
 PERHAPS = 0.05

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from marrowscope.differential.me_ratio import ICSH, Formula, Ratio, me_ratio
-from marrowscope.differential.reference_ranges import ADULT_MARROW, Norms, Range
+from marrowscope.differential.reference_ranges import ADULT_MARROW, Norms
 from marrowscope.differential.thresholds import WATCHED, Finding, find
 from marrowscope.io.frames import data_frame
 from marrowscope.metrics.classification import exact_interval
-from marrowscope.taxonomy import CLASSES, cell_class, in_order
+from marrowscope.taxonomy import CLASSES, Range, cell_class, in_order
 
 ENOUGH_TO_DECIDE = 500
 ENOUGH = 300
@@ -201,10 +201,7 @@ def _notes(counted: int, cells: Mapping[str, int]) -> Iterable[str]:
             f"{counted} nucleated cells were counted: too few where a percentage decides the "
             f"diagnosis (ICSH 2008 asks for {ENOUGH_TO_DECIDE} then)."
         )
-    if cells.get("FGC"):
-        yield "Faggot cells (FGC) count as blasts only in acute promyelocytic leukaemia."
-    if cells.get("LYI"):
-        yield "Immature lymphocytes (LYI) are not added to the blasts."
+    yield from (row.caveat for code, row in CLASSES.items() if row.caveat and cells.get(code))
 
 
 def _not_known(covered: Iterable[str], cells: Mapping[str, int]) -> Iterable[str]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from marrowscope.errors import SettingsError
 from marrowscope.metrics.classification import exact_interval
+from marrowscope.taxonomy import CLASSES
 
 
 @dataclass(frozen=True)
@@ -55,17 +56,21 @@ class Ratio:
         return f"M:E ratio {self.value:.1f} ({limits}).{usual}"
 
 
-_GRANULOCYTIC = ("PMO", "MYB", "MMZ", "NGB", "NGS", "FGC", "EOS", "ABE", "BAS")
-_ERYTHROID = ("PEB", "EBO")
-ICSH = Formula("icsh", ("BLA", *_GRANULOCYTIC, "MON"), _ERYTHROID)
+def _formula(name: str, *myeloid: str) -> Formula:
+    above = tuple(code for code, row in CLASSES.items() if row.ratio in myeloid)
+    below = tuple(code for code, row in CLASSES.items() if row.ratio == "erythroid")
+    return Formula(name, above, below)
+
+
+ICSH = _formula("icsh", "blasts", "granulocytes", "monocytes")
 """All myeloid cells, after ICSH 2008 (Lee et al., Int J Lab Hematol 30:349; wording to confirm)."""
 FORMULAS: dict[str, Formula] = {
-    each.name: each
-    for each in (
+    formula.name: formula
+    for formula in (
         ICSH,
-        Formula("without-blasts", (*_GRANULOCYTIC, "MON"), _ERYTHROID),
-        Formula("without-monocytes", ("BLA", *_GRANULOCYTIC), _ERYTHROID),
-        Formula("granulocytes", _GRANULOCYTIC, _ERYTHROID),
+        _formula("without-blasts", "granulocytes", "monocytes"),
+        _formula("without-monocytes", "blasts", "granulocytes"),
+        _formula("granulocytes", "granulocytes"),
     )
 }
 """Formulas by name; none counts lymphoid or plasma cells."""

@@ -8,10 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from marrowscope.errors import SettingsError, UnknownClassError
-from marrowscope.taxonomy import in_order
-
-Range = tuple[float, float]
-"""Lowest and highest usual percentage (or ratio)."""
+from marrowscope.taxonomy import CLASSES, LINEAGE_RANGES, Range, in_order
 
 
 @dataclass(frozen=True)
@@ -48,20 +45,13 @@ class Norms:
         return [codes for codes in self.ranges if len(codes) > 1]
 
 
+def _lineage_codes(lineage: str) -> tuple[str, ...]:
+    return tuple(code for code, row in CLASSES.items() if row.lineage == lineage)
+
+
 ADULT_MARROW = Norms(
-    {
-        ("BLA",): (0.1, 3.5),
-        ("MYB",): (5.0, 25.0),
-        ("MMZ",): (5.0, 20.0),
-        ("NGB",): (5.0, 25.0),
-        ("EOS",): (1.0, 7.0),
-        ("BAS",): (0.0, 1.0),
-        ("EBO",): (7.0, 40.0),
-        ("LYT",): (11.0, 23.0),
-        ("PLM",): (0.4, 3.9),
-        ("PMO", "MYB", "MMZ", "NGB", "NGS", "FGC"): (49.0, 65.0),
-        ("PEB", "EBO"): (18.0, 39.0),
-    },
+    {(code,): row.usual for code, row in CLASSES.items() if row.usual}
+    | {_lineage_codes(lineage): usual for lineage, usual in LINEAGE_RANGES.items()},
     "adult values after Theml and Boll-Rohr; LYT, PLM and sums after Wintrobe",
     me_ratio=(2.0, 4.0),
 )

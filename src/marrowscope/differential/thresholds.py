@@ -109,11 +109,23 @@ IMWG_2014 = _scheme(
     "Rajkumar et al., Lancet Oncol 2014;15:e538-e548",
     {10.0: "a criterion of myeloma if clonal", 60.0: "a myeloma-defining event if clonal"},
 )
+
+
+def _codes(share: str) -> tuple[str, ...]:
+    return tuple(code for code, row in CLASSES.items() if row.share == share)
+
+
 BLASTS = Watched(
-    "Blasts", ("BLA",), (WHO_2022, ICC_2022), "Some genetic findings lower these thresholds."
+    "Blasts",
+    _codes("blasts"),
+    (WHO_2022, ICC_2022),
+    "Some genetic findings lower these thresholds.",
 )
 PLASMA_CELLS = Watched(
-    "Plasma cells", ("PLM",), (IMWG_2014,), "Pictures do not show whether plasma cells are clonal."
+    "Plasma cells",
+    _codes("plasma cells"),
+    (IMWG_2014,),
+    "Pictures do not show whether plasma cells are clonal.",
 )
 WATCHED = (BLASTS, PLASMA_CELLS)
 """In the order of the report."""

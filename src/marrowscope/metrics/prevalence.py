@@ -7,7 +7,7 @@ from pathlib import Path
 
 from marrowscope.errors import SettingsError
 from marrowscope.io.tables import read_csv
-from marrowscope.taxonomy import cell_class
+from marrowscope.taxonomy import CLASSES, cell_class
 
 
 @dataclass(frozen=True)
@@ -19,21 +19,7 @@ class Prevalence:
 
 
 ADULT_MARROW = Prevalence(
-    {
-        "BLA": 1.0,
-        "PMO": 3.0,
-        "MYB": 14.5,
-        "MMZ": 15.0,
-        "NGB": 15.0,
-        "NGS": 7.0,
-        "EOS": 4.0,
-        "BAS": 1.0,
-        "MON": 2.0,
-        "PEB": 1.0,
-        "EBO": 17.5,
-        "LYT": 6.0,
-        "PLM": 1.0,
-    },
+    {code: row.percent for code, row in CLASSES.items() if row.percent is not None},
     "adult reference values after Theml and Boll-Rohr, the middle where a range is given",
 )
 """A start: a laboratory sets its own. Classes outside the nucleated differential are not in it."""

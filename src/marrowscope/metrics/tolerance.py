@@ -7,12 +7,8 @@ from numpy.typing import NDArray
 
 from marrowscope.taxonomy import CLASSES
 
-TOLERATED: tuple[tuple[str, str], ...] = (
-    ("PMO", "MYB"),
-    ("MYB", "MMZ"),
-    ("MMZ", "NGB"),
-    ("NGB", "NGS"),
-    ("PEB", "EBO"),
+TOLERATED: tuple[tuple[str, str], ...] = tuple(
+    (code, row.matures_into) for code, row in CLASSES.items() if row.matures_into
 )
 """Pairs that tolerant scoring counts as right, both ways round: single steps of maturation.
 

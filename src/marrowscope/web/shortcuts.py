@@ -4,30 +4,7 @@ from dataclasses import dataclass
 
 from marrowscope.taxonomy import CLASSES
 
-KEYS: dict[str, str] = {
-    "BLA": "b",
-    "PMO": "p",
-    "MYB": "m",
-    "MMZ": "z",
-    "NGB": "n",
-    "NGS": "s",
-    "FGC": "f",
-    "EOS": "e",
-    "ABE": "a",
-    "BAS": "k",
-    "MON": "o",
-    "PEB": "y",
-    "EBO": "r",
-    "LYT": "l",
-    "LYI": "i",
-    "HAC": "h",
-    "PLM": "c",
-    "ART": "x",
-    "KSC": "d",
-    "NIF": "w",
-    "OTH": "v",
-    "PLT": "t",
-}
+KEYS: dict[str, str] = {code: row.key for code, row in CLASSES.items()}
 """Letters by code; `u` undoes and `g` agrees with the model, so neither is among them."""
 
 
