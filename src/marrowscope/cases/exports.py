@@ -11,9 +11,9 @@ from marrowscope import __version__
 from marrowscope.cases.classify_case import CaseCell, Reading
 from marrowscope.cases.report_content import Sheet
 from marrowscope.differential.count import DifferentialRow
-from marrowscope.differential.reference_ranges import Range
 from marrowscope.io.tables import DECIMALS, PLACE, csv_file, place_row, set_in_words, write_json
 from marrowscope.locations import is_url
+from marrowscope.taxonomy import Range
 from marrowscope.types import Place
 
 FORMAT = 1
